@@ -1,0 +1,49 @@
+// The layers of docs/architecture.md, top to bottom. A folder may import from folders below it, never from one above.
+const layers = [
+  'cli',
+  'serve',
+  'pipelines',
+  'cache',
+  'parallel',
+  'quantize',
+  'models',
+  'nn',
+  'weights',
+  'runtime',
+  'graph',
+  'schedulers',
+  'tokenizers',
+  'metrics',
+  'images',
+  'tensor',
+  'errors',
+];
+
+module.exports = {
+  forbidden: [
+    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true } },
+    ...layers.slice(1).map((layer, i) => ({
+      name: `${layer}-imports-only-below`,
+      severity: 'error',
+      from: { path: `^src/${layer}/`, pathNot: '\\.test\\.ts$' },
+      to: { path: `^src/(${layers.slice(0, i + 1).join('|')})/` },
+    })),
+    {
+      name: 'nothing-imports-the-index',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '\\.test\\.ts$|^src/cli/' },
+      to: { path: '^src/index\\.ts$' },
+    },
+    {
+      name: 'only-backends-know-onnxruntime',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/runtime/ort-|\\.test\\.ts$' },
+      to: { path: 'onnxruntime' },
+    },
+  ],
+  options: {
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+  },
+};

@@ -1,0 +1,81 @@
+/**
+ * A dense row-major tensor in host memory: what goes into and comes out of models.
+ * It holds data and does no arithmetic; arithmetic on it belongs to graphs (`graph/`) or to the few host-side helpers beside it.
+ */
+import { DejaDitError } from '../errors/errors.ts';
+import { toFloat32 } from './convert.ts';
+import { arrayClass, bytesPerElement, type DType, type TypedArray } from './dtype.ts';
+
+export type Shape = readonly number[];
+
+export function sizeOf(shape: Shape): number {
+  return shape.reduce((product, dim) => product * dim, 1);
+}
+
+export class Tensor {
+  readonly dtype: DType;
+  readonly data: TypedArray;
+  readonly shape: Shape;
+
+  /**
+   * @param dtype element type; `float16`, `bfloat16` and `float8_*` data are their raw bits in an unsigned array
+   * @param data row-major elements, not copied
+   * @param shape dimensions; their product must be `data.length`
+   */
+  constructor(dtype: DType, data: TypedArray, shape: Shape) {
+    const expected = arrayClass(dtype);
+    if (!(data instanceof expected)) {
+      const got = (data as object | undefined)?.constructor?.name ?? typeof data;
+      throw new DejaDitError('INVALID_ARGUMENT', `a ${dtype} tensor needs a ${expected.name}, got ${got}`);
+    }
+    if (!Array.isArray(shape) || shape.some((dim) => !Number.isSafeInteger(dim) || dim < 0)) {
+      throw new DejaDitError('SHAPE_MISMATCH', `shape [${shape}] must be a list of non-negative integers`);
+    }
+    if (sizeOf(shape) !== data.length) {
+      throw new DejaDitError(
+        'SHAPE_MISMATCH',
+        `shape [${shape}] needs ${sizeOf(shape)} elements, data has ${data.length}`,
+      );
+    }
+    this.dtype = dtype;
+    this.data = data;
+    this.shape = shape;
+  }
+
+  get size(): number {
+    return this.data.length;
+  }
+
+  get bytes(): number {
+    return this.data.length * bytesPerElement(this.dtype);
+  }
+
+  /** The same data under another shape. One dimension may be -1 and is then inferred. */
+  reshape(shape: Shape): Tensor {
+    const known = shape.reduce((product, dim) => (dim === -1 ? product : product * dim), 1);
+    return new Tensor(
+      this.dtype,
+      this.data,
+      shape.map((dim) => (dim === -1 ? this.size / known : dim)),
+    );
+  }
+
+  /** This tensor as float32: itself if it already is, a converted copy otherwise (any numeric dtype). */
+  float(): Tensor {
+    return this.dtype === 'float32' ? this : new Tensor('float32', toFloat32(this.dtype, this.data), this.shape);
+  }
+
+  toString(): string {
+    return `Tensor(${this.dtype} [${this.shape.join(', ')}])`;
+  }
+}
+
+/** A float32 tensor from numbers. */
+export function floatTensor(values: ArrayLike<number>, shape: Shape = [values.length]): Tensor {
+  return new Tensor('float32', values instanceof Float32Array ? values : Float32Array.from(values), shape);
+}
+
+/** An int64 tensor from numbers. */
+export function intTensor(values: ArrayLike<number>, shape: Shape = [values.length]): Tensor {
+  return new Tensor('int64', BigInt64Array.from(Array.from(values, BigInt)), shape);
+}
