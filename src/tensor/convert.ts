@@ -5,7 +5,20 @@
 import { DejaDitError } from '../errors/errors.ts';
 import type { DType, TypedArray } from './dtype.ts';
 
-/** Any numeric array as float32 (bool as 0 and 1). */
+/** Layout of a float narrower than float32. `overflow` and `nan` are the bits that stand for what is too large and for NaN. */
+interface NarrowFormat {
+  exponentBits: number;
+  mantissaBits: number;
+  overflow: number;
+  nan: number;
+}
+
+const float16: NarrowFormat = { exponentBits: 5, mantissaBits: 10, overflow: 0x7c00, nan: 0x7e00 };
+const float8e5m2: NarrowFormat = { exponentBits: 5, mantissaBits: 2, overflow: 0x7c, nan: 0x7f };
+/** Has no infinity: PyTorch's cast (since 2.15) gives the largest finite value for all that is too large. */
+const float8e4m3fn: NarrowFormat = { exponentBits: 4, mantissaBits: 3, overflow: 0x7e, nan: 0x7f };
+
+/** Any numeric array as float32 (bool as 0 and 1). A float32 array is returned itself, not copied. */
 export function toFloat32(dtype: DType, data: TypedArray): Float32Array {
   switch (dtype) {
     case 'float32':
@@ -13,16 +26,16 @@ export function toFloat32(dtype: DType, data: TypedArray): Float32Array {
     case 'bfloat16':
       return bfloat16ToFloat32(data as Uint16Array);
     case 'float16':
-      return lookUp(data as Uint16Array, float16Table());
+      return lookUp(data as Uint16Array, tableOf(float16));
     case 'float8_e4m3fn':
-      return lookUp(data as Uint8Array, float8Table(4, 3));
+      return lookUp(data as Uint8Array, tableOf(float8e4m3fn));
     case 'float8_e5m2':
-      return lookUp(data as Uint8Array, float8Table(5, 2));
+      return lookUp(data as Uint8Array, tableOf(float8e5m2));
     case 'int64':
     case 'uint64':
       return Float32Array.from(data as BigInt64Array, Number);
     default:
-      return Float32Array.from(data as Int8Array);
+      return new Float32Array(data as Int8Array);
   }
 }
 
@@ -33,62 +46,69 @@ export function bfloat16ToFloat32(bits: Uint16Array): Float32Array {
   return new Float32Array(out.buffer);
 }
 
-/** float32 rounded to the given narrow type, as raw bits. */
+/** float32 rounded to the given narrow type, as raw bits. A float32 array is returned itself, not copied. */
 export function fromFloat32(dtype: DType, values: Float32Array): TypedArray {
   switch (dtype) {
     case 'float32':
       return values;
     case 'float64':
-      return Float64Array.from(values);
+      return new Float64Array(values);
     case 'bfloat16':
-      return Uint16Array.from(values, toBfloat16Bits);
+      return float32ToBfloat16(values);
     case 'float16':
-      return Uint16Array.from(values, (v) => toNarrowBits(v, 5, 10, true));
+      return narrow(values, float16, new Uint16Array(values.length));
     case 'float8_e4m3fn':
-      return Uint8Array.from(values, (v) => toNarrowBits(v, 4, 3, false));
+      return narrow(values, float8e4m3fn, new Uint8Array(values.length));
     case 'float8_e5m2':
-      return Uint8Array.from(values, (v) => toNarrowBits(v, 5, 2, true));
+      return narrow(values, float8e5m2, new Uint8Array(values.length));
     default:
       throw new DejaDitError('UNSUPPORTED', `cannot round float32 to ${dtype}`);
   }
 }
 
-const scratch = new Float32Array(1);
-const scratchBits = new Uint32Array(scratch.buffer);
+const infinityBits = 0x7f800000;
 
-function toBfloat16Bits(value: number): number {
-  if (Number.isNaN(value)) return 0x7fc0;
-  scratch[0] = value;
-  const bits = scratchBits[0]!;
-  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+function bitsOf(values: Float32Array): Uint32Array {
+  return new Uint32Array(values.buffer, values.byteOffset, values.length);
 }
 
-/**
- * Rounds to a small IEEE-like format. Without infinities (`e4m3fn`) the all-ones pattern is NaN and values past the
- * largest finite number become NaN, which is what PyTorch's cast does; with them they become infinite.
- */
-function toNarrowBits(value: number, exponentBits: number, mantissaBits: number, hasInfinity: boolean): number {
+function float32ToBfloat16(values: Float32Array): Uint16Array {
+  const bits = bitsOf(values);
+  const out = new Uint16Array(values.length);
+  for (let i = 0; i < out.length; i++) {
+    const word = bits[i]!;
+    // Half of the dropped part less one, plus the lowest kept bit: ties go to even, carries reach the exponent.
+    out[i] = (word & 0x7fffffff) > infinityBits ? 0x7fc0 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+  }
+  return out;
+}
+
+function narrow<Out extends Uint8Array | Uint16Array>(values: Float32Array, format: NarrowFormat, out: Out): Out {
+  const { exponentBits, mantissaBits, overflow, nan } = format;
+  const bits = bitsOf(values);
   const bias = 2 ** (exponentBits - 1) - 1;
-  const sign = value < 0 || Object.is(value, -0) ? 1 << (exponentBits + mantissaBits) : 0;
-  const allOnes = (1 << (exponentBits + mantissaBits)) - 1;
-  const infinity = ((1 << exponentBits) - 1) << mantissaBits;
-  const notANumber = hasInfinity ? infinity | (1 << (mantissaBits - 1)) : allOnes;
-  if (Number.isNaN(value)) return sign | notANumber;
-  const magnitude = Math.abs(value);
-  const overflow = sign | (hasInfinity ? infinity : notANumber);
-  if (magnitude === Infinity) return overflow;
-  const exponent = Math.max(Math.floor(Math.log2(magnitude)), 1 - bias);
-  const step = 2 ** (exponent - mantissaBits);
-  const units = roundHalfEven(magnitude / step);
-  // `units` carries the implicit bit for normal numbers, and rounding up past it carries into the exponent by itself.
-  const bits = units + ((exponent + bias - 1) << mantissaBits);
-  return bits >= (hasInfinity ? infinity : allOnes) ? overflow : sign | bits;
+  const dropped = 23 - mantissaBits;
+  const half = 2 ** (dropped - 1);
+  const rebias = (127 - bias) << mantissaBits;
+  const smallestNormal = (128 - bias) << 23;
+  const unitsPerOne = 2 ** (bias - 1 + mantissaBits);
+  for (let i = 0; i < out.length; i++) {
+    const word = bits[i]!;
+    const magnitude = word & 0x7fffffff;
+    let rounded: number;
+    if (magnitude > infinityBits) rounded = nan;
+    else if (magnitude >= smallestNormal) {
+      rounded = ((magnitude + half - 1 + ((magnitude >>> dropped) & 1)) >>> dropped) - rebias;
+      if (rounded > overflow) rounded = overflow;
+    } else rounded = roundHalfEven(Math.abs(values[i]!) * unitsPerOne);
+    out[i] = rounded | ((word >>> 31) << (exponentBits + mantissaBits));
+  }
+  return out;
 }
 
+/** For 0 <= x < 2^51: adding 2^52 leaves a double no room for a fraction, so the sum itself rounds, ties to even. */
 function roundHalfEven(x: number): number {
-  const floor = Math.floor(x);
-  const rest = x - floor;
-  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
+  return x + 2 ** 52 - 2 ** 52;
 }
 
 function lookUp(bits: Uint16Array | Uint8Array, table: Float32Array): Float32Array {
@@ -97,36 +117,26 @@ function lookUp(bits: Uint16Array | Uint8Array, table: Float32Array): Float32Arr
   return out;
 }
 
-const tables = new Map<string, Float32Array>();
+const tables = new Map<NarrowFormat, Float32Array>();
 
-function float16Table(): Float32Array {
-  return narrowTable(5, 10, true);
-}
-
-function float8Table(exponentBits: 4 | 5, mantissaBits: 3 | 2): Float32Array {
-  return narrowTable(exponentBits, mantissaBits, exponentBits === 5);
-}
-
-function narrowTable(exponentBits: number, mantissaBits: number, hasInfinity: boolean): Float32Array {
-  const key = `${exponentBits}.${mantissaBits}`;
-  let table = tables.get(key);
+/** The value of every bit pattern of a format. */
+function tableOf(format: NarrowFormat): Float32Array {
+  let table = tables.get(format);
   if (table) return table;
-  const magnitudeBits = exponentBits + mantissaBits;
+  const { exponentBits, mantissaBits, overflow } = format;
+  const hasInfinity = overflow % 2 ** mantissaBits === 0;
+  const signBit = 2 ** (exponentBits + mantissaBits);
   const bias = 2 ** (exponentBits - 1) - 1;
-  const topExponent = (1 << exponentBits) - 1;
-  table = new Float32Array(2 << magnitudeBits);
-  for (let bits = 0; bits < 1 << magnitudeBits; bits++) {
+  table = new Float32Array(2 * signBit);
+  for (let bits = 0; bits < signBit; bits++) {
     const exponent = bits >> mantissaBits;
-    const mantissa = bits & ((1 << mantissaBits) - 1);
-    let value =
-      exponent === 0
-        ? mantissa * 2 ** (1 - bias - mantissaBits)
-        : (1 + mantissa / 2 ** mantissaBits) * 2 ** (exponent - bias);
-    if (hasInfinity && exponent === topExponent) value = mantissa === 0 ? Infinity : NaN;
-    if (!hasInfinity && bits === (1 << magnitudeBits) - 1) value = NaN;
+    const fraction = (bits % 2 ** mantissaBits) / 2 ** mantissaBits;
+    let value = exponent === 0 ? fraction * 2 ** (1 - bias) : (1 + fraction) * 2 ** (exponent - bias);
+    if (bits > overflow) value = NaN;
+    else if (bits === overflow && hasInfinity) value = Infinity;
     table[bits] = value;
-    table[bits + (1 << magnitudeBits)] = -value;
+    table[bits + signBit] = -value;
   }
-  tables.set(key, table);
+  tables.set(format, table);
   return table;
 }

@@ -79,3 +79,9 @@ export function floatTensor(values: ArrayLike<number>, shape: Shape = [values.le
 export function intTensor(values: ArrayLike<number>, shape: Shape = [values.length]): Tensor {
   return new Tensor('int64', BigInt64Array.from(Array.from(values, BigInt)), shape);
 }
+
+/** The rows of a matrix as lists of numbers. */
+export function rows({ data, shape }: Tensor): number[][] {
+  const [count, width] = shape as [number, number];
+  return Array.from({ length: count }, (_, i) => Array.from({ length: width }, (_, j) => Number(data[i * width + j])));
+}
