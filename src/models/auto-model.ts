@@ -1,0 +1,85 @@
+/** `AutoModel`: loads one component of a Diffusers checkpoint from its folder, whatever its class. */
+import path from 'node:path';
+import { DejaDitError } from '../errors/errors.ts';
+import { createBackend } from '../runtime/create-backend.ts';
+import { ProgramCache } from '../runtime/program-cache.ts';
+import { readJsonFile } from '../weights/json.ts';
+import { openWeights } from '../weights/open-weights.ts';
+import { WeightStore, type WeightStoreOptions } from '../weights/weight-store.ts';
+import { ConfigReader } from './config-reader.ts';
+import { GraphModel } from './graph-model.ts';
+import { findGraphModel, findTransformer, unsupportedModel } from './registry.ts';
+import { TransformerModel } from './transformer-model.ts';
+
+export interface LoadOptions {
+  /** Programs, and with them the backend, shared with other models. Default: those of `defaultPrograms`. */
+  programs?: ProgramCache | undefined;
+  /** `fp16` picks `diffusion_pytorch_model.fp16.safetensors`. */
+  variant?: string | undefined;
+  weightDtype?: WeightStoreOptions['weightDtype'];
+  signal?: AbortSignal | undefined;
+}
+
+export type LoadedModel = TransformerModel | GraphModel;
+
+/** Loads any supported model from `config.json` and safetensors in a folder. */
+export const AutoModel = {
+  /**
+   * A transformer, the kind of model that can be cached. For text encoders and autoencoders use `loadModel`.
+   * @throws DejaDitError naming the file, field or tensor that is wrong
+   */
+  async fromPretrained(folder: string, options: LoadOptions = {}): Promise<TransformerModel> {
+    const model = await loadModel(folder, options);
+    if (model instanceof TransformerModel) return model;
+    await model.dispose();
+    throw new DejaDitError('UNSUPPORTED', `${model.className} is not a transformer; load it with loadModel()`, {
+      path: folder,
+    });
+  },
+};
+
+/** Loads a model of any supported class. */
+export async function loadModel(folder: string, options: LoadOptions = {}): Promise<LoadedModel> {
+  const { variant, weightDtype, signal } = options;
+  const configPath = path.join(folder, 'config.json');
+  const reader = new ConfigReader(await readJsonFile(configPath), configPath);
+  const className = classNameOf(reader);
+  // Everything that can be refused without reading weights is refused first.
+  const transformer = findTransformer(className)?.configure(reader);
+  const graphModel = transformer ? undefined : findGraphModel(className)?.configure(reader);
+  if (!transformer && !graphModel) throw unsupportedModel(className, configPath);
+
+  const programs = options.programs ?? (await defaultPrograms());
+  const source = await openWeights(folder, { variant });
+  try {
+    const weights = await WeightStore.load(source, { backend: programs.backend, origin: folder, weightDtype, signal });
+    return transformer
+      ? new TransformerModel(transformer, weights, programs)
+      : new GraphModel(graphModel!, weights, programs);
+  } finally {
+    await source.close();
+  }
+}
+
+/** Diffusers writes `_class_name`, Transformers `architectures`. */
+function classNameOf(reader: ConfigReader): string {
+  const { _class_name: diffusers, architectures } = reader.json;
+  const found = diffusers ?? (Array.isArray(architectures) ? architectures[0] : undefined);
+  if (typeof found === 'string') return found;
+  throw new DejaDitError(
+    'INVALID_CONFIG',
+    "has neither '_class_name' nor 'architectures', so the model's class is unknown",
+    { path: reader.origin },
+  );
+}
+
+let shared: Promise<ProgramCache> | undefined;
+
+/** The programs of all models that were loaded without any: the native CPU backend in the calling thread. */
+export function defaultPrograms(): Promise<ProgramCache> {
+  shared ??= createBackend({ backend: 'cpu' }).then((backend) => new ProgramCache(backend));
+  shared.catch(() => {
+    shared = undefined;
+  });
+  return shared;
+}

@@ -1,0 +1,115 @@
+/**
+ * What a model family has to say about itself. A family is one object in `transformers/<family>/`; everything else (running,
+ * caching, quantising, saving) works on these objects and knows no family by name.
+ */
+import type { SymbolicTensor } from '../graph/symbolic.ts';
+import type { Module } from '../nn/module.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { ConfigReader } from './config-reader.ts';
+import type { ForwardInputs, InputSpec } from './inputs.ts';
+
+/** The tensors that travel from block to block, by name. `hidden_states` is always among them. */
+export type State = Record<string, SymbolicTensor>;
+
+/** Values that shape a graph (a token grid, a flag) but are no tensors. */
+export type Statics = Readonly<Record<string, number | string | boolean | readonly number[]>>;
+
+/**
+ * cache-dit's numbering of what a block takes and returns; H = hidden states, E = encoder hidden states.
+ * 0: HE→HE, 1: HE→EH, 2: HE→H, 3: H→H, 4: H→HE, 5: H→EH. Here blocks return a state, so 0 and 1 differ by name only.
+ */
+export type ForwardPattern = 0 | 1 | 2 | 3 | 4 | 5;
+
+export interface Prepared {
+  /** Graph inputs: the checked tensors and whatever the host computed from them (rotary tables, masks). */
+  tensors: Record<string, Tensor>;
+  statics?: Statics;
+}
+
+/** A run of equal blocks, the unit of caching. */
+export interface BlockList<S extends State = State> {
+  /** Attribute name in Diffusers, which is also the weights' prefix: `transformer_blocks`. */
+  readonly name: string;
+  readonly pattern: ForwardPattern;
+  readonly count: number;
+  /** Emits block `index`; `m` is the module `name.index`. Returns the entries of the state that change. */
+  block(m: Module, state: S, context: BlockContext): Partial<S>;
+  /** Emitted once before the first block, e.g. to join two streams. */
+  enter?(m: Module, state: S, statics: Statics): Partial<S>;
+  /** Emitted once after the last block. */
+  leave?(m: Module, state: S, statics: Statics): Partial<S>;
+}
+
+export interface BlockContext {
+  readonly index: number;
+  readonly statics: Statics;
+}
+
+export interface TransformerDefinition<Config, S extends State = State> {
+  /** Diffusers' class name. */
+  readonly className: string;
+  parseConfig(config: ConfigReader): Config;
+  inputs(config: Config): readonly InputSpec[];
+  /** Host work before a call: position tables, masks, checks across inputs. Default: the tensors as they are. */
+  prepare?(tensors: Record<string, Tensor>, config: Config, inputs: ForwardInputs): Prepared;
+  /** Embeddings and everything the blocks share. `m` is the model's root. */
+  prologue(m: Module, inputs: State, config: Config, statics: Statics): S;
+  blockLists(config: Config): readonly BlockList<S>[];
+  /** Output norm and projection. */
+  epilogue(m: Module, state: S, config: Config, statics: Statics): SymbolicTensor;
+  /** How the graph's output becomes the call's result, where that is more than one tensor. */
+  present?(sample: Tensor, inputs: ForwardInputs, config: Config): Tensor | Tensor[];
+  /**
+   * Block lists that cache-dit treats as one, each group with one decision per step. Default: every list on its own.
+   */
+  readonly cacheGroups?: readonly (readonly string[])[];
+  /** Whether the family's pipelines call the model once per guidance branch. */
+  readonly separateCfg: boolean;
+}
+
+/** A definition bound to one checkpoint's config: what the rest of the engine works with. */
+export interface Transformer {
+  readonly className: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly inputs: readonly InputSpec[];
+  readonly blockLists: readonly BlockList[];
+  readonly cacheGroups: readonly (readonly string[])[];
+  readonly separateCfg: boolean;
+  prepare(tensors: Record<string, Tensor>, inputs: ForwardInputs): Prepared;
+  prologue(m: Module, inputs: State, statics: Statics): State;
+  epilogue(m: Module, state: State, statics: Statics): SymbolicTensor;
+  present(sample: Tensor, inputs: ForwardInputs): Tensor | Tensor[];
+}
+
+/** A family as the registry holds it. */
+export interface TransformerFamily {
+  readonly className: string;
+  configure(config: ConfigReader): Transformer;
+}
+
+/** Closes a typed definition over a config, so that nothing above needs to know its types. */
+export function defineTransformer<Config, S extends State>(
+  definition: TransformerDefinition<Config, S>,
+): TransformerFamily {
+  return {
+    className: definition.className,
+    configure(reader) {
+      const config = definition.parseConfig(reader);
+      reader.rejectUnsupported();
+      const lists = definition.blockLists(config);
+      return {
+        className: definition.className,
+        config: reader.json,
+        inputs: definition.inputs(config),
+        // A list is only ever given the state that this definition's own prologue and blocks return.
+        blockLists: lists as readonly unknown[] as readonly BlockList[],
+        cacheGroups: definition.cacheGroups ?? lists.map(({ name }) => [name]),
+        separateCfg: definition.separateCfg,
+        prepare: (tensors, inputs) => definition.prepare?.(tensors, config, inputs) ?? { tensors },
+        prologue: (m, inputs, statics) => definition.prologue(m, inputs, config, statics),
+        epilogue: (m, state, statics) => definition.epilogue(m, state as S, config, statics),
+        present: (sample, inputs) => definition.present?.(sample, inputs, config) ?? sample,
+      };
+    },
+  };
+}

@@ -1,0 +1,128 @@
+/**
+ * Models without block lists to cache: text encoders and autoencoders. A definition names its functions (`forward`, `encode`,
+ * `decode`); each is one program per input shape.
+ */
+import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
+import type { SymbolicTensor } from '../graph/symbolic.ts';
+import type { Module } from '../nn/module.ts';
+import type { ProgramCache } from '../runtime/program-cache.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { WeightStore } from '../weights/weight-store.ts';
+import type { ConfigReader } from './config-reader.ts';
+import type { Prepared, State, Statics } from './definition.ts';
+import { checkInputs, type ForwardInputs, type InputSpec } from './inputs.ts';
+import { SpanRunner } from './span.ts';
+
+export interface FunctionDefinition<Config> {
+  inputs(config: Config): readonly InputSpec[];
+  /** Host work before a call. Default: the tensors as they are. */
+  prepare?(tensors: Record<string, Tensor>, config: Config, inputs: ForwardInputs): Prepared;
+  /** Emits the function and returns its named outputs. */
+  build(m: Module, inputs: State, config: Config, statics: Statics): Record<string, SymbolicTensor>;
+}
+
+export interface GraphModelDefinition<Config> {
+  /** Class name in Diffusers or Transformers. */
+  readonly className: string;
+  parseConfig(config: ConfigReader): Config;
+  readonly functions: Readonly<Record<string, FunctionDefinition<Config>>>;
+}
+
+interface BoundFunction {
+  inputs: readonly InputSpec[];
+  prepare(tensors: Record<string, Tensor>, inputs: ForwardInputs): Prepared;
+  build(m: Module, inputs: State, statics: Statics): Record<string, SymbolicTensor>;
+}
+
+export interface GraphModelFamily {
+  readonly className: string;
+  configure(config: ConfigReader): {
+    className: string;
+    config: Readonly<Record<string, unknown>>;
+    functions: Record<string, BoundFunction>;
+  };
+}
+
+/** Closes a typed definition over a config, as `defineTransformer` does. */
+export function defineModel<Config>(definition: GraphModelDefinition<Config>): GraphModelFamily {
+  return {
+    className: definition.className,
+    configure(reader) {
+      const config = definition.parseConfig(reader);
+      reader.rejectUnsupported();
+      const bind = (fn: FunctionDefinition<Config>): BoundFunction => ({
+        inputs: fn.inputs(config),
+        prepare: (tensors, inputs) => fn.prepare?.(tensors, config, inputs) ?? { tensors },
+        build: (m, inputs, statics) => fn.build(m, inputs, config, statics),
+      });
+      const functions = Object.fromEntries(Object.entries(definition.functions).map(([name, fn]) => [name, bind(fn)]));
+      return { className: definition.className, config: reader.json, functions };
+    },
+  };
+}
+
+export class GraphModel {
+  readonly kind = 'graph';
+  private readonly runner: SpanRunner;
+  private disposed = false;
+
+  constructor(
+    readonly definition: ReturnType<GraphModelFamily['configure']>,
+    readonly weights: WeightStore,
+    readonly programs: ProgramCache,
+  ) {
+    this.runner = new SpanRunner(weights, programs);
+  }
+
+  get className(): string {
+    return this.definition.className;
+  }
+
+  get config(): Readonly<Record<string, unknown>> {
+    return this.definition.config;
+  }
+
+  /** Calls `forward` under the keyword names of Diffusers or Transformers. */
+  forward(inputs: ForwardInputs): Promise<Record<string, Tensor>> {
+    return this.call('forward', inputs);
+  }
+
+  /** Calls a function of the model; every output is downloaded. */
+  async call(name: string, inputs: ForwardInputs, signal?: AbortSignal): Promise<Record<string, Tensor>> {
+    throwIfAborted(signal);
+    const { className, functions } = this.definition;
+    const fn = functions[name];
+    if (this.disposed) throw new DejaDitError('DISPOSED', `this ${className} was disposed`);
+    if (!fn)
+      throw new DejaDitError('UNSUPPORTED', `has no '${name}', only ${Object.keys(functions).join(', ')}`, {
+        path: className,
+      });
+    const { backend } = this.programs;
+    const { tensors, statics = {} } = fn.prepare(checkInputs(fn.inputs, inputs), inputs);
+    const state = Object.fromEntries(Object.entries(tensors).map(([key, tensor]) => [key, backend.upload(tensor)]));
+    const { outputs } = await this.runner.run({
+      pieces: [
+        {
+          key: name,
+          emit: (context) => {
+            const results = fn.build(context.root, context.state, context.statics);
+            for (const [key, tensor] of Object.entries(results)) context.output(key, tensor);
+            context.state = {};
+          },
+        },
+      ],
+      state,
+      statics,
+    });
+    const results = await Promise.all(
+      Object.entries(outputs).map(async ([key, tensor]) => [key, await backend.download(tensor)] as const),
+    );
+    return Object.fromEntries(results);
+  }
+
+  async dispose(): Promise<void> {
+    this.disposed = true;
+    this.runner.reset();
+    this.weights.dispose();
+  }
+}

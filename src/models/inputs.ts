@@ -1,0 +1,117 @@
+/**
+ * The inputs of a model's forward: what users may pass, checked against what the model declares, before any graph is built.
+ */
+import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { fromFloat32 } from '../tensor/convert.ts';
+import { floatTensor, intTensor, Tensor } from '../tensor/tensor.ts';
+
+/** What callers pass: tensors, lists and dicts of them, plain numbers, flags. */
+export type InputValue =
+  | Tensor
+  | number
+  | boolean
+  | string
+  | null
+  | undefined
+  | readonly InputValue[]
+  | { readonly [key: string]: InputValue };
+export type ForwardInputs = Readonly<Record<string, InputValue>>;
+
+export interface TensorInput {
+  readonly name: string;
+  readonly kind: 'float' | 'int' | 'bool';
+  /** Sizes; a name stands for any size, but the same name means the same size in all inputs of one call. */
+  readonly shape: readonly (number | string)[];
+  readonly optional?: boolean;
+}
+
+/** An input that is no single tensor (lists, dicts, numbers): the model checks it itself, in `prepare`. */
+export interface OtherInput {
+  readonly name: string;
+  readonly kind: 'other';
+  readonly optional?: boolean;
+}
+
+export type InputSpec = TensorInput | OtherInput;
+
+/**
+ * Checks a call's inputs and brings tensors to the dtypes that graphs take (float32, int64, bool).
+ * @returns tensors by input name; inputs of kind 'other' are left to the caller
+ * @throws DejaDitError naming the input and the expected shape
+ */
+export function checkInputs(specs: readonly InputSpec[], inputs: ForwardInputs): Record<string, Tensor> {
+  const known = specs.map((spec) => spec.name);
+  for (const name of Object.keys(inputs)) {
+    if (!known.includes(name) && name !== 'return_dict') {
+      const nearest = nearestName(name, known);
+      const hint = nearest ? `did you mean '${nearest}'?` : `known inputs: ${known.join(', ')}`;
+      throw new DejaDitError('INVALID_ARGUMENT', `unknown input; ${hint}`, { path: name });
+    }
+  }
+  const sizes = new Map<string, number>();
+  const tensors: Record<string, Tensor> = {};
+  for (const spec of specs) {
+    const value = inputs[spec.name];
+    if (value === undefined || value === null) {
+      if (spec.optional) continue;
+      const expected = spec.kind === 'other' ? '' : `, expected [${spec.shape.join(', ')}]`;
+      throw new DejaDitError('INVALID_ARGUMENT', `missing input${expected}`, { path: spec.name });
+    }
+    if (spec.kind === 'other') continue;
+    const tensor = toTensor(value, spec);
+    checkShape(tensor, spec, sizes);
+    tensors[spec.name] = tensor;
+  }
+  return tensors;
+}
+
+function toTensor(value: InputValue, spec: TensorInput): Tensor {
+  // A bare number is a tensor of one element, as Diffusers accepts it for timesteps.
+  const tensor = typeof value === 'number' ? floatTensor([value]) : value;
+  if (!(tensor instanceof Tensor)) {
+    throw new DejaDitError(
+      'INVALID_ARGUMENT',
+      `expected a Tensor, got ${Array.isArray(value) ? 'a list' : typeof value}`,
+      { path: spec.name },
+    );
+  }
+  switch (spec.kind) {
+    case 'float':
+      return tensor.float();
+    case 'int':
+      return tensor.dtype === 'int64' ? tensor : intTensor(Array.from(tensor.data as Int32Array, Number), tensor.shape);
+    case 'bool':
+      if (tensor.dtype === 'bool') return tensor;
+      return new Tensor(
+        'bool',
+        Uint8Array.from(tensor.data as Int32Array, (v) => (Number(v) === 0 ? 0 : 1)),
+        tensor.shape,
+      );
+    default:
+      return spec.kind satisfies never;
+  }
+}
+
+function checkShape(tensor: Tensor, spec: TensorInput, sizes: Map<string, number>): void {
+  const { shape } = tensor;
+  const fits =
+    shape.length === spec.shape.length &&
+    spec.shape.every((dim, i) => {
+      if (typeof dim === 'number') return shape[i] === dim;
+      const known = sizes.get(dim);
+      if (known === undefined) sizes.set(dim, shape[i]!);
+      return known === undefined ? shape[i]! > 0 : known === shape[i];
+    });
+  if (fits) return;
+  const bound = spec.shape.map((dim) => (typeof dim === 'string' && sizes.has(dim) ? `${dim}=${sizes.get(dim)}` : dim));
+  throw new DejaDitError('SHAPE_MISMATCH', `shape [${shape}], expected [${bound.join(', ')}]`, { path: spec.name });
+}
+
+/** A float tensor repeated along a first axis of size 1 up to `batch`. */
+export function repeatBatch(tensor: Tensor, batch: number): Tensor {
+  if (tensor.shape[0] === batch) return tensor;
+  const data = fromFloat32('float32', tensor.data as Float32Array) as Float32Array;
+  const out = new Float32Array(data.length * batch);
+  for (let i = 0; i < batch; i++) out.set(data, i * data.length);
+  return floatTensor(out, [batch, ...tensor.shape.slice(1)]);
+}

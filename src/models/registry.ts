@@ -1,0 +1,45 @@
+/** Every model class this engine can build, by the class name that Diffusers and Transformers write into configs. */
+import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { autoencoderFamilies } from './autoencoders/families.ts';
+import type { TransformerFamily } from './definition.ts';
+import type { GraphModelFamily } from './graph-model.ts';
+import { textEncoderFamilies } from './text-encoders/families.ts';
+import { transformerFamilies } from './transformers/families.ts';
+
+const transformers = byClassName(transformerFamilies);
+const graphModels = byClassName([...textEncoderFamilies, ...autoencoderFamilies]);
+
+export function supportedTransformers(): string[] {
+  return [...transformers.keys()];
+}
+
+export function supportedModels(): string[] {
+  return [...transformers.keys(), ...graphModels.keys()];
+}
+
+export function findTransformer(className: string): TransformerFamily | undefined {
+  return transformers.get(className);
+}
+
+export function findGraphModel(className: string): GraphModelFamily | undefined {
+  return graphModels.get(className);
+}
+
+/** The error for a class that nobody has built: what it is, what is supported, what to do instead. */
+export function unsupportedModel(className: string, origin: string): DejaDitError {
+  if (/^UNet/.test(className)) {
+    return new DejaDitError(
+      'UNSUPPORTED',
+      `'${className}' is a convolutional UNet, not a Diffusion Transformer; its blocks differ in shape, so there is nothing to cache block by block. ` +
+        `Supported transformers: ${supportedTransformers().join(', ')}`,
+      { path: origin },
+    );
+  }
+  const nearest = nearestName(className, supportedModels());
+  const hint = nearest ? `did you mean ${nearest}?` : `supported: ${supportedModels().join(', ')}`;
+  return new DejaDitError('UNSUPPORTED', `model class '${className}' is not supported; ${hint}`, { path: origin });
+}
+
+function byClassName<F extends { className: string }>(families: readonly F[]): ReadonlyMap<string, F> {
+  return new Map(families.map((family) => [family.className, family]));
+}

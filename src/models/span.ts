@@ -1,0 +1,194 @@
+/**
+ * Spans: consecutive pieces of a transformer's forward fused into one program. A plain forward is one span; caching cuts it
+ * where a decision falls and adds pieces of its own. This file knows pieces and programs, not which pieces make sense.
+ */
+import { GraphBuilder } from '../graph/builder.ts';
+import type { Graph, ValueSpec } from '../graph/graph.ts';
+import type { SymbolicTensor } from '../graph/symbolic.ts';
+import { Module } from '../nn/module.ts';
+import type { DeviceTensor } from '../runtime/backend.ts';
+import type { Program, ProgramCache } from '../runtime/program-cache.ts';
+import type { WeightStore } from '../weights/weight-store.ts';
+import type { State, Statics, Transformer } from './definition.ts';
+
+/** What a piece sees while its span is being built. */
+export interface SpanContext {
+  readonly graph: GraphBuilder;
+  /** The model's root module. */
+  readonly root: Module;
+  /** The state so far; pieces replace entries. */
+  state: State;
+  readonly statics: Statics;
+  /** A tensor that the caller hands to `run` under `extra`. */
+  extra(name: string): SymbolicTensor;
+  /** An output besides the state, returned by `run` under `outputs`. */
+  output(name: string, tensor: SymbolicTensor): void;
+}
+
+export interface Piece {
+  /** Identifies what the piece emits, given the model and the shapes around it. */
+  readonly key: string;
+  emit(context: SpanContext): void;
+}
+
+export function prologue(model: Transformer): Piece {
+  return {
+    key: 'prologue',
+    emit: (context) => {
+      context.state = model.prologue(context.root, context.state, context.statics);
+    },
+  };
+}
+
+export function epilogue(model: Transformer): Piece {
+  return {
+    key: 'epilogue',
+    emit: (context) => {
+      context.output('sample', model.epilogue(context.root, context.state, context.statics));
+      context.state = {};
+    },
+  };
+}
+
+export interface BlockRange {
+  /** Index of the block list. */
+  list: number;
+  from: number;
+  /** Exclusive. */
+  to: number;
+}
+
+/** Blocks `from` to `to` of a list, with the list's `enter` before its first block and `leave` after its last. */
+export function blocks(model: Transformer, { list, from, to }: BlockRange): Piece {
+  const blockList = model.blockLists[list]!;
+  return {
+    key: `${blockList.name}[${from}:${to}]`,
+    emit: (context) => {
+      const { root, statics } = context;
+      const update = (changes: Partial<State> | undefined) => {
+        context.state = { ...context.state, ...changes } as State;
+      };
+      if (from === 0 && to > 0) update(blockList.enter?.(root, context.state, statics));
+      for (let index = from; index < to; index++) {
+        update(blockList.block(root.at(`${blockList.name}.${index}`), context.state, { index, statics }));
+      }
+      if (to === blockList.count && from < to) update(blockList.leave?.(root, context.state, statics));
+    },
+  };
+}
+
+export type DeviceState = Readonly<Record<string, DeviceTensor>>;
+
+export interface SpanRun {
+  pieces: readonly Piece[];
+  /** State at the span's beginning; before the prologue, the model's inputs. */
+  state: DeviceState;
+  statics?: Statics;
+  /** Further tensors the pieces ask for. */
+  extra?: DeviceState;
+}
+
+export interface SpanResult {
+  /** State at the span's end: what it changed, and what it passed through. */
+  state: DeviceState;
+  outputs: Readonly<Record<string, DeviceTensor>>;
+}
+
+interface CompiledSpan {
+  program: Program;
+  weights: DeviceState;
+  /** State entries at the end that the span did not touch. */
+  passed: readonly string[];
+  changed: readonly string[];
+}
+
+/** Builds, remembers and runs the spans of one model. */
+export class SpanRunner {
+  private readonly spans = new Map<string, Promise<CompiledSpan>>();
+
+  constructor(
+    private readonly weights: WeightStore,
+    readonly programs: ProgramCache,
+  ) {}
+
+  async run({ pieces, state, statics = {}, extra = {} }: SpanRun): Promise<SpanResult> {
+    const span = await this.span({ pieces, state, statics, extra });
+    const inputs: Record<string, DeviceTensor> = { ...span.weights };
+    for (const [name, tensor] of Object.entries(state)) inputs[`state.${name}`] = tensor;
+    for (const [name, tensor] of Object.entries(extra)) inputs[`extra.${name}`] = tensor;
+    const results = await span.program.run(inputs);
+    const next: Record<string, DeviceTensor> = {};
+    for (const name of span.passed) next[name] = state[name]!;
+    for (const name of span.changed) next[name] = results[`state.${name}`]!;
+    const outputs: Record<string, DeviceTensor> = {};
+    for (const [name, tensor] of Object.entries(results)) {
+      if (name.startsWith('output.')) outputs[name.slice('output.'.length)] = tensor;
+    }
+    return { state: next, outputs };
+  }
+
+  /** Forgets compiled spans, after the weights' formats or names have changed. */
+  reset(): void {
+    this.spans.clear();
+  }
+
+  private span(run: Required<SpanRun>): Promise<CompiledSpan> {
+    const specs = (tensors: DeviceState) =>
+      Object.entries(tensors).map(([name, { dtype, shape }]) => `${name}:${dtype}[${shape}]`);
+    const key = [
+      run.pieces.map((piece) => piece.key),
+      specs(run.state),
+      specs(run.extra),
+      JSON.stringify(run.statics),
+    ].join('|');
+    let span = this.spans.get(key);
+    if (!span) {
+      span = this.build(run);
+      span.catch(() => this.spans.delete(key));
+      this.spans.set(key, span);
+    }
+    return span;
+  }
+
+  private async build(run: Required<SpanRun>): Promise<CompiledSpan> {
+    const { graph, passed, changed } = buildSpan(run, this.weights);
+    const program = await this.programs.program(graph);
+    const weights = Object.fromEntries(graph.weights.map(({ slot, name }) => [slot, this.weights.get(name)]));
+    return { program, weights, passed, changed };
+  }
+}
+
+function buildSpan(
+  run: Required<SpanRun>,
+  weights: WeightStore,
+): { graph: Graph; passed: string[]; changed: string[] } {
+  const builder = new GraphBuilder();
+  const declare = (prefix: string, tensors: Readonly<Record<string, ValueSpec>>): State =>
+    Object.fromEntries(
+      Object.entries(tensors).map(([name, { dtype, shape }]) => [
+        name,
+        builder.input(`${prefix}.${name}`, dtype, shape),
+      ]),
+    );
+  const entry = declare('state', run.state);
+  const extra = declare('extra', run.extra);
+  const context: SpanContext = {
+    graph: builder,
+    root: new Module(builder, weights),
+    state: entry,
+    statics: run.statics,
+    extra: (name) => extra[name] ?? builder.fail(`the span was not given the tensor '${name}'`),
+    output: (name, tensor) => builder.output(`output.${name}`, tensor),
+  };
+  for (const piece of run.pieces) piece.emit(context);
+  const passed: string[] = [];
+  const changed: string[] = [];
+  for (const [name, tensor] of Object.entries(context.state)) {
+    if (entry[name] === tensor) passed.push(name);
+    else {
+      changed.push(name);
+      builder.output(`state.${name}`, tensor);
+    }
+  }
+  return { graph: builder.finish(), passed, changed };
+}

@@ -1,0 +1,58 @@
+/** Test support: reads a recorded forward pass (inputs, every block, outputs) and compares with it. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { readJsonFile } from '../../weights/json.ts';
+import { readSafetensors } from '../../weights/safetensors.ts';
+import type { ForwardInputs, InputValue } from '../inputs.ts';
+
+/** max |actual − expected| / max |expected|, the measure of every parity claim. */
+export function relativeError(actual: Tensor, expected: Tensor): number {
+  if (actual.size !== expected.size) throw new Error(`${actual} is compared with ${expected}`);
+  const [a, b] = [actual.float().data as Float32Array, expected.float().data as Float32Array];
+  let error = 0;
+  let scale = 0;
+  for (let i = 0; i < a.length; i++) {
+    const difference = Math.abs(a[i]! - b[i]!);
+    // A NaN must not compare as equal to anything.
+    error = difference > error || Number.isNaN(difference) ? difference : error;
+    scale = Math.max(scale, Math.abs(b[i]!));
+  }
+  return error / scale;
+}
+
+export const fixtures = path.resolve(import.meta.dirname, '../../../fixtures');
+
+export interface GoldenCase {
+  inputs: ForwardInputs;
+  /** Recorded tensors: `output`, `<list>.<i>.hidden_states`, … */
+  tensors: Record<string, Tensor>;
+}
+
+interface Kind {
+  kind: string;
+  value?: InputValue;
+  items?: Record<string, Kind> | Kind[];
+}
+
+/** Reads `<folder>/<name>.safetensors` and `.json`; inputs that are lists or dicts are put together from their parts. */
+export async function readGolden(folder: string, name = 'io'): Promise<GoldenCase> {
+  const base = path.join(fixtures, folder, name);
+  const tensors = await readSafetensors(`${base}.safetensors`);
+  const json = existsSync(`${base}.json`) ? await readJsonFile(`${base}.json`) : { inputs: {} };
+  const inputs: Record<string, InputValue> = {};
+  for (const [key, kind] of Object.entries(json.inputs as Record<string, Kind>))
+    inputs[key] = rebuild(key, kind, tensors);
+  return { inputs, tensors };
+}
+
+/** Tensors of lists and dicts are stored under dotted names: `x.0`, `added_cond_kwargs.resolution`. */
+function rebuild(key: string, kind: Kind, tensors: Record<string, Tensor>): InputValue {
+  if (tensors[key]) return tensors[key];
+  const parts = Object.keys(tensors).filter((name) => name.startsWith(`${key}.`));
+  if (parts.length === 0) return kind.value;
+  const entries = parts.map((name) => [name.slice(key.length + 1), tensors[name]!] as const);
+  return entries.every(([part]) => /^\d+$/.test(part))
+    ? entries.sort((a, b) => Number(a[0]) - Number(b[0])).map(([, t]) => t)
+    : Object.fromEntries(entries);
+}

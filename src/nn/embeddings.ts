@@ -1,0 +1,43 @@
+/** Embeddings of scalars and conditioning vectors: sinusoidal time features and the small MLPs behind them. */
+import { concat } from '../graph/ops.ts';
+import type { SymbolicTensor } from '../graph/symbolic.ts';
+import { floatTensor } from '../tensor/tensor.ts';
+import { type Activation, activate, linear } from './linear.ts';
+import { layer } from './module.ts';
+
+export interface SinusoidOptions {
+  /** Number of features, half of them cosines and half sines. */
+  dim: number;
+  maxPeriod?: number;
+  /** Multiplies the angles. */
+  scale?: number;
+  /** Diffusers' `downscale_freq_shift`. */
+  shift?: number;
+  /** True: [cos | sin], which all DiTs use; false: [sin | cos]. */
+  flipSinToCos?: boolean;
+}
+
+/** Diffusers' `get_timestep_embedding`: t [B] → [B, dim], angles t·exp(−ln(maxPeriod)·i / (half − shift)). */
+export function sinusoidalEmbedding(t: SymbolicTensor, options: SinusoidOptions): SymbolicTensor {
+  const { dim, maxPeriod = 10000, scale = 1, shift = 0, flipSinToCos = true } = options;
+  const half = dim / 2;
+  // Rounded to float32 after every operation, as PyTorch computes it.
+  const frequencies = Float32Array.from({ length: half }, (_, i) => {
+    return Math.exp(Math.fround(Math.fround(Math.fround(-Math.log(maxPeriod)) * i) / (half - shift)));
+  });
+  let angles = t.unsqueeze(1).mul(t.graph.constant(floatTensor(frequencies, [1, half])));
+  if (scale !== 1) angles = angles.mul(scale);
+  return concat(flipSinToCos ? [angles.cos(), angles.sin()] : [angles.sin(), angles.cos()], -1);
+}
+
+/** Diffusers' TimestepEmbedding: `linear_1`, SiLU, `linear_2`. */
+export const timestepEmbedding = layer((m, features: SymbolicTensor, width?: number): SymbolicTensor => {
+  return linear(m.at('linear_2'), linear(m.at('linear_1'), features, width).silu(), width);
+});
+
+/** Diffusers' PixArtAlphaTextProjection: `linear_1`, activation, `linear_2`. */
+export const textProjection = layer(
+  (m, x: SymbolicTensor, activation: Activation = 'gelu-approximate'): SymbolicTensor => {
+    return linear(m.at('linear_2'), activate(linear(m.at('linear_1'), x), activation));
+  },
+);

@@ -1,0 +1,57 @@
+/** Linear layers and the feed-forward networks made of them. */
+import { gemm } from '../graph/ops.ts';
+import type { SymbolicTensor } from '../graph/symbolic.ts';
+import { layer } from './module.ts';
+
+/**
+ * `nn.Linear`: x [..., in] → [..., out]. The bias is used if the checkpoint has one.
+ * @param outFeatures what the architecture expects; unchecked if left out
+ */
+export const linear = layer((m, x: SymbolicTensor, outFeatures?: number): SymbolicTensor => {
+  const weight = m.weight('weight', outFeatures === undefined ? undefined : [outFeatures, x.dim(-1)]);
+  return gemm(x, weight, m.optionalWeight('bias'));
+});
+
+export type Activation = 'gelu' | 'gelu-approximate' | 'geglu' | 'swiglu' | 'silu' | 'linear-silu' | 'relu';
+
+export interface FeedForwardOptions {
+  activation: Activation;
+  /** Width of the hidden layer. */
+  inner: number;
+  /** Default: the input's width. */
+  out?: number;
+}
+
+/** Diffusers' FeedForward: `net.0.proj` with its activation, then `net.2`. */
+export const feedForward = layer(
+  (m, x: SymbolicTensor, { activation, inner, out }: FeedForwardOptions): SymbolicTensor => {
+    const gated = activation === 'geglu' || activation === 'swiglu';
+    const hidden = linear(m.at('net.0.proj'), x, gated ? 2 * inner : inner);
+    return linear(m.at('net.2'), activate(hidden, activation), out ?? x.dim(-1));
+  },
+);
+
+/** Applies an activation. The gated ones take [value, gate] on the last axis and halve it. */
+export function activate(x: SymbolicTensor, activation: Activation): SymbolicTensor {
+  switch (activation) {
+    case 'gelu':
+      return x.gelu();
+    case 'gelu-approximate':
+      return x.gelu('tanh');
+    case 'silu':
+    case 'linear-silu':
+      return x.silu();
+    case 'relu':
+      return x.relu();
+    case 'geglu': {
+      const [value, gate] = x.chunk(2) as [SymbolicTensor, SymbolicTensor];
+      return value.mul(gate.gelu());
+    }
+    case 'swiglu': {
+      const [value, gate] = x.chunk(2) as [SymbolicTensor, SymbolicTensor];
+      return value.mul(gate.silu());
+    }
+    default:
+      return activation satisfies never;
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * A place in a model: a module path with access to the weights under it. Layers are functions `(module, tensors…) → tensor`;
+ * there are no layer objects, since nothing is kept between graphs.
+ */
+import { DejaDitError } from '../errors/errors.ts';
+import type { GraphBuilder } from '../graph/builder.ts';
+import { onnxElementType } from '../graph/encode.ts';
+import type { SymbolicTensor } from '../graph/symbolic.ts';
+import type { DType } from '../tensor/dtype.ts';
+import type { Shape } from '../tensor/tensor.ts';
+
+export interface WeightInfo {
+  /** As it is fed to graphs, which may be narrower than what layers compute in. */
+  readonly dtype: DType;
+  readonly shape: Shape;
+}
+
+/** What graphs may know of a checkpoint: names, dtypes and shapes, but no data. */
+export interface WeightCatalog {
+  /** File or folder, for error messages. */
+  readonly origin: string;
+  info(name: string): WeightInfo | undefined;
+}
+
+export class Module {
+  constructor(
+    readonly graph: GraphBuilder,
+    readonly catalog: WeightCatalog,
+    readonly path = '',
+  ) {}
+
+  /** The submodule `name`, which may contain dots: `m.at('attn.to_q')`. */
+  at(name: string | number): Module {
+    return new Module(this.graph, this.catalog, this.path === '' ? String(name) : `${this.path}.${name}`);
+  }
+
+  /** Whether the checkpoint has this weight. */
+  has(name: string): boolean {
+    return this.catalog.info(this.full(name)) !== undefined;
+  }
+
+  /**
+   * A weight of this module in float32.
+   * @param shape what the architecture expects
+   * @throws DejaDitError MISSING_WEIGHT, or SHAPE_MISMATCH that names file and tensor
+   */
+  weight(name: string, shape?: Shape): SymbolicTensor {
+    const full = this.full(name);
+    const info = this.catalog.info(full);
+    if (!info) {
+      throw new DejaDitError('MISSING_WEIGHT', `the checkpoint has no tensor '${full}', which this model needs`, {
+        path: this.catalog.origin,
+      });
+    }
+    if (shape && (shape.length !== info.shape.length || shape.some((dim, i) => dim !== info.shape[i]))) {
+      throw new DejaDitError(
+        'SHAPE_MISMATCH',
+        `tensor '${full}' has shape [${info.shape}], this model needs [${shape}]`,
+        { path: this.catalog.origin },
+      );
+    }
+    return this.widen(full, info);
+  }
+
+  /** A weight if the checkpoint has it: biases and affine norms are optional in many layers. */
+  optionalWeight(name: string, shape?: Shape): SymbolicTensor | undefined {
+    return this.has(name) ? this.weight(name, shape) : undefined;
+  }
+
+  private full(name: string): string {
+    return this.path === '' ? name : `${this.path}.${name}`;
+  }
+
+  private widen(name: string, { dtype, shape }: WeightInfo): SymbolicTensor {
+    switch (dtype) {
+      case 'float32':
+        return this.graph.weight(name, { dtype, shape });
+      case 'float16':
+        return this.graph.weight(name, { dtype, shape }).cast('float32');
+      case 'bfloat16': {
+        // bfloat16 cannot be a graph input: its bits come in as uint16 and are re-read inside the graph.
+        const bits = this.graph.weight(name, { dtype: 'uint16', shape });
+        const narrow = this.graph.emit(
+          'BitCast',
+          { dtype, shape },
+          { inputs: [bits], attributes: { to: onnxElementType(dtype) } },
+        );
+        return narrow.cast('float32');
+      }
+      default:
+        throw new DejaDitError('UNSUPPORTED', `tensor '${name}' is ${dtype}, layers need a floating-point weight`, {
+          path: this.catalog.origin,
+        });
+    }
+  }
+}
+
+/** Makes a layer from a function: everything it emits, and every error it throws, carries the module's path. */
+export function layer<Arguments extends unknown[], Result>(
+  build: (m: Module, ...rest: Arguments) => Result,
+): (m: Module, ...rest: Arguments) => Result {
+  return (m, ...rest) => m.graph.scope(m.path, () => build(m, ...rest));
+}

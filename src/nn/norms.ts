@@ -1,0 +1,70 @@
+/** Normalisation layers, plain and modulated by a conditioning vector ("adaLN", arXiv 2212.09748). */
+import { instanceNormalization, layerNormalization, rmsNormalization } from '../graph/ops.ts';
+import type { SymbolicTensor } from '../graph/symbolic.ts';
+import { linear } from './linear.ts';
+import { layer } from './module.ts';
+
+/** `nn.LayerNorm` over the last axis; affine if the checkpoint has weights. */
+export const layerNorm = layer((m, x: SymbolicTensor, epsilon: number): SymbolicTensor => {
+  const shape = [x.dim(-1)];
+  return layerNormalization(x, {
+    epsilon,
+    scale: m.optionalWeight('weight', shape),
+    bias: m.optionalWeight('bias', shape),
+  });
+});
+
+/** `RMSNorm` over the last axis; affine if the checkpoint has a weight. */
+export const rmsNorm = layer((m, x: SymbolicTensor, epsilon: number): SymbolicTensor => {
+  return rmsNormalization(x, { epsilon, scale: m.optionalWeight('weight', [x.dim(-1)]) });
+});
+
+/** RMSNorm of every head of x [B, S, heads·headDim] with one weight [headDim] for all heads. */
+export const headRmsNorm = layer((m, x: SymbolicTensor, numHeads: number, epsilon: number): SymbolicTensor => {
+  const heads = x.reshape([x.dim(0), x.dim(1), numHeads, -1]);
+  return rmsNormalization(heads, { epsilon, scale: m.optionalWeight('weight', [heads.dim(-1)]) }).reshape(x.shape);
+});
+
+/** `nn.GroupNorm` of x [N, C, …] with affine weights. */
+export const groupNorm = layer((m, x: SymbolicTensor, groups: number, epsilon: number): SymbolicTensor => {
+  const channels = x.dim(1);
+  const normalized = instanceNormalization(x.reshape([x.dim(0), groups, -1]), epsilon).reshape(x.shape);
+  const perChannel = [channels, ...Array<number>(x.rank - 2).fill(1)];
+  return normalized
+    .mul(m.weight('weight', [channels]).reshape(perChannel))
+    .add(m.weight('bias', [channels]).reshape(perChannel));
+});
+
+export interface Modulation {
+  /** [B, D] or [B, 1, D]. */
+  scale: SymbolicTensor;
+  shift?: SymbolicTensor | undefined;
+}
+
+/** LayerNorm(x)·(1 + scale) + shift for x [B, S, D], fused into one operator. */
+export function modulatedLayerNorm(x: SymbolicTensor, { scale, shift }: Modulation, epsilon = 1e-6): SymbolicTensor {
+  return layerNormalization(x, { epsilon, scale: perToken(scale).add(1), bias: shift && perToken(shift) });
+}
+
+/** A vector per sample [B, D] as [B, 1, D], so that it broadcasts over tokens. */
+export function perToken(x: SymbolicTensor): SymbolicTensor {
+  return x.rank === 2 ? x.unsqueeze(1) : x;
+}
+
+/** SiLU, then `linear`, cut into `parts` vectors per sample: the modulation of a block from the conditioning `temb` [B, D]. */
+export const modulation = layer((m, temb: SymbolicTensor, parts: number, width: number): SymbolicTensor[] => {
+  return linear(m.at('linear'), temb.silu(), parts * width)
+    .chunk(parts)
+    .map(perToken);
+});
+
+/**
+ * Diffusers' AdaLayerNormContinuous: the norm before the output projection. Its linear yields (scale, shift), in this
+ * order, unlike the blocks' modulations.
+ */
+export const adaLayerNormContinuous = layer(
+  (m, x: SymbolicTensor, temb: SymbolicTensor, epsilon: number): SymbolicTensor => {
+    const [scale, shift] = modulation(m, temb, 2, x.dim(-1)) as [SymbolicTensor, SymbolicTensor];
+    return modulatedLayerNorm(x, { scale, shift }, epsilon);
+  },
+);

@@ -1,0 +1,15 @@
+/** The WebAssembly backend: onnxruntime-web's CPU build. Runs in browsers, and in Node where there is no native binary. */
+import type { Backend, BackendOptions } from '../backend.ts';
+import { OrtBackend } from '../ort-common/ort-backend.ts';
+
+/** @param options `threads` above 1 need SharedArrayBuffer (in a browser: COOP and COEP headers) */
+export async function createWasmBackend({ threads = 1 }: BackendOptions = {}): Promise<Backend> {
+  const ort = await import('onnxruntime-web/wasm');
+  ort.env.wasm.numThreads = threads;
+  return new OrtBackend({
+    name: 'wasm',
+    ort,
+    serialize: true,
+    sessionOptions: { executionProviders: ['wasm'], graphOptimizationLevel: 'all', logSeverityLevel: 3 },
+  });
+}
