@@ -1,4 +1,48 @@
-/** JSON from files that may be hostile: object checks, duplicate keys, and quoting of what was found in error messages. */
+/** JSON from files that may be hostile: reading with clear errors, duplicate keys, and quoting of what was found. */
+import { readFile, stat } from 'node:fs/promises';
+import { DejaDitError } from '../errors/errors.ts';
+
+/** Far above any config or tokenizer, far below what would hurt. */
+const maxJsonBytes = 200_000_000;
+
+export interface ReadJsonOptions {
+  /** Refuse objects that have a key twice, which `JSON.parse` would settle silently. Default false. */
+  uniqueKeys?: boolean;
+}
+
+/**
+ * The JSON object in a file.
+ * @throws DejaDitError `NOT_FOUND` without such a file, `INVALID_FILE` if it holds anything but a JSON object
+ */
+export async function readJsonFile(path: string, options: ReadJsonOptions = {}): Promise<Record<string, unknown>> {
+  let value: unknown;
+  const text = await readText(path);
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new DejaDitError('INVALID_FILE', `is not valid JSON (${quote((cause as Error).message)})`, { path, cause });
+  }
+  if (!isPlainObject(value)) throw new DejaDitError('INVALID_FILE', 'must hold a JSON object', { path });
+  const duplicate = options.uniqueKeys ? firstDuplicateKey(text) : undefined;
+  if (duplicate !== undefined)
+    throw new DejaDitError('INVALID_FILE', `has the key ${quote(duplicate)} twice`, { path });
+  return value;
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    const { size } = await stat(path);
+    if (size > maxJsonBytes)
+      throw new DejaDitError('INVALID_FILE', `is ${size} bytes long, too long for JSON`, { path });
+    const text = await readFile(path, 'utf8');
+    return text.startsWith('\ufeff') ? text.slice(1) : text;
+  } catch (cause) {
+    if (cause instanceof DejaDitError) throw cause;
+    const code = (cause as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT' || code === 'ENOTDIR') throw new DejaDitError('NOT_FOUND', 'no such file', { path });
+    throw new DejaDitError('INVALID_FILE', `cannot be read (${code})`, { path, cause });
+  }
+}
 
 export function isPlainObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

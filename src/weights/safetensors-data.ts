@@ -24,7 +24,10 @@ const readBytes = 256 << 20;
 /** A typed array cannot hold more elements on the oldest Node we support. */
 const maxElements = 2 ** 32;
 
-const narrowFloats: ReadonlySet<DType> = new Set(['float16', 'bfloat16', 'float8_e4m3fn', 'float8_e5m2']);
+/** The types that `widen` turns into float32. */
+export function isNarrowFloat(dtype: DType): boolean {
+  return dtype === 'float16' || dtype === 'bfloat16' || dtype === 'float8_e4m3fn' || dtype === 'float8_e5m2';
+}
 
 /**
  * Reads the given tensors of one file and hands them over one by one; each owns its memory.
@@ -40,22 +43,21 @@ export async function readTensors(
   // Bytes that will be copied or widened pass through one buffer that is used again and again.
   let scratch = new ArrayBuffer(0);
   for (const group of neighbours(sorted)) {
-    const [first, last] = [group[0]![1], group.at(-1)![1]];
+    const [firstName, first] = group[0]!;
+    const last = group.at(-1)![1];
     const bytes = last.offset + last.bytes - first.offset;
-    if (group.length === 1 && !(widen && narrowFloats.has(first.dtype))) {
-      const own = allocateBytes(bytes, group[0]!);
+    if (group.length === 1 && !(widen && isNarrowFloat(first.dtype))) {
+      const own = inMemory(() => new ArrayBuffer(bytes), firstName, first);
       await readInto(own, { handle, info: first, bytes, signal });
-      await onTensor(group[0]![0], makeTensor(own, 0, first));
+      await onTensor(firstName, makeTensor(own, 0, first));
       continue;
     }
-    if (scratch.byteLength < bytes) scratch = allocateBytes(bytes, group[0]!);
+    if (scratch.byteLength < bytes) scratch = inMemory(() => new ArrayBuffer(bytes), firstName, first);
     await readInto(scratch, { handle, info: first, bytes, signal });
     for (const [name, info] of group) {
-      const start = info.offset - first.offset;
-      await onTensor(
-        name,
-        widen && narrowFloats.has(info.dtype) ? widened(scratch, start, info) : copied(scratch, start, info),
-      );
+      const take = widen && isNarrowFloat(info.dtype) ? widened : copied;
+      const tensor = inMemory(() => take(scratch, info.offset - first.offset, info), name, info);
+      await onTensor(name, tensor);
     }
   }
 }
@@ -124,10 +126,11 @@ function widened(scratch: ArrayBuffer, start: number, info: TensorInfo): Tensor 
   return (aligned ? makeTensor(scratch, start, info) : copied(scratch, start, info)).float();
 }
 
-function allocateBytes(bytes: number, [name, { file }]: readonly [string, TensorInfo]): ArrayBuffer {
+function inMemory<T>(allocate: () => T, name: string, { bytes, file }: TensorInfo): T {
   try {
-    return new ArrayBuffer(bytes);
+    return allocate();
   } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
     throw new DejaDitError('RUNTIME', `tensor ${quote(name)}: not enough memory for ${bytes} bytes`, {
       path: file,
       cause,

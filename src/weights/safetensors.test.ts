@@ -7,6 +7,7 @@ import { type DType, dtypes } from '../tensor/dtype.ts';
 import { floatTensor, Tensor } from '../tensor/tensor.ts';
 import { readSafetensors, readSafetensorsHeader, writeSafetensors } from './safetensors.ts';
 import { safetensorsDTypes } from './safetensors-header.ts';
+import { openSafetensors } from './weight-source.ts';
 
 const fixtures = join(import.meta.dirname, '../../fixtures/weights');
 let folder: string;
@@ -96,7 +97,19 @@ describe('large files', () => {
     );
     const { tensors } = await readSafetensorsHeader(path);
     expect(tensors.get('small')!.offset).toBeGreaterThan(2 ** 32);
-    await expect(readSafetensors(path)).rejects.toThrow(/"big".*uint8 \[5,1073741824\] is 5\.0 GiB/);
+    const source = await openSafetensors(path);
+    expect((await source.read('small')).data).toEqual(Float32Array.of(1.5, -2));
+    await expect(source.read('big')).rejects.toThrow(/"big".*uint8 \[5,1073741824\] is 5\.0 GiB/);
+    await source.close();
+  });
+
+  it('reads a tensor that takes several reads', async () => {
+    const bytes = 2 ** 28 + 16;
+    const header = { long: { dtype: 'U8', shape: [bytes], data_offsets: [0, bytes] } };
+    const path = await sparseFile('long.safetensors', header, bytes, Uint8Array.of(1, 2, 3));
+    const { data } = (await readSafetensors(path))['long']!;
+    expect(data.length).toBe(bytes);
+    expect(data.slice(-4)).toEqual(Uint8Array.of(0, 1, 2, 3));
   });
 });
 

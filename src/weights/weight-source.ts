@@ -1,0 +1,172 @@
+/**
+ * Where a model's weights come from, seen by the model: a set of named tensors that are read when asked for. One file,
+ * many shards and tensors in memory look alike. Which files make up a model is `open-weights.ts`.
+ */
+import type { FileHandle } from 'node:fs/promises';
+import { DejaDitError, nearestName, throwIfAborted } from '../errors/errors.ts';
+import type { DType } from '../tensor/dtype.ts';
+import { type Shape, Tensor } from '../tensor/tensor.ts';
+import { quote } from './json.ts';
+import { isNarrowFloat, type ReadOptions, readTensors } from './safetensors-data.ts';
+import { openWithHeader, type TensorInfo } from './safetensors-header.ts';
+
+export interface WeightInfo {
+  dtype: DType;
+  shape: Shape;
+  /** Size of the stored data. */
+  bytes: number;
+  /** The file it is in; `memory` for tensors that are in none. */
+  file: string;
+}
+
+export type OnTensor = (name: string, tensor: Tensor) => void | Promise<void>;
+
+export interface ReadManyOptions extends ReadOptions {
+  /** Called after each tensor with the stored bytes read so far. */
+  onProgress?: ((progress: { bytes: number; totalBytes: number }) => void) | undefined;
+}
+
+export interface WeightSource {
+  /** File after file, in the order of the data. */
+  readonly names: readonly string[];
+  has(name: string): boolean;
+  /** @throws DejaDitError `MISSING_WEIGHT` */
+  info(name: string): WeightInfo;
+  /** One tensor, in memory of its own. @throws DejaDitError `MISSING_WEIGHT` */
+  read(name: string, options?: ReadOptions): Promise<Tensor>;
+  /**
+   * Streams tensors in file order with few large reads; each owns its memory, and nothing else of size is kept, so peak
+   * memory is what the caller keeps plus the largest tensor. All names are checked before anything is read.
+   * @throws DejaDitError `MISSING_WEIGHT`, or `ABORTED` between two reads
+   */
+  readMany(names: Iterable<string>, onTensor: OnTensor, options?: ReadManyOptions): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens one or several safetensors files as one source.
+ * @throws DejaDitError `INVALID_FILE` for a damaged file or a tensor that is in two of them
+ */
+export async function openSafetensors(pathOrPaths: string | readonly string[]): Promise<WeightSource> {
+  const paths = typeof pathOrPaths === 'string' ? [pathOrPaths] : pathOrPaths;
+  const handles = new Map<string, FileHandle>();
+  const infos = new Map<string, TensorInfo>();
+  try {
+    for (const path of paths) {
+      const { handle, header } = await openWithHeader(path);
+      handles.set(path, handle);
+      for (const [name, info] of header.tensors) {
+        const other = infos.get(name);
+        if (other) {
+          throw new DejaDitError('INVALID_FILE', `tensor ${quote(name)} is also in ${other.file}`, { path });
+        }
+        infos.set(name, info);
+      }
+    }
+  } catch (error) {
+    await closeAll(handles);
+    throw error;
+  }
+  return new SafetensorsSource(handles, infos);
+}
+
+class SafetensorsSource implements WeightSource {
+  readonly names: readonly string[];
+  readonly #handles: ReadonlyMap<string, FileHandle>;
+  readonly #infos: ReadonlyMap<string, TensorInfo>;
+  #closed = false;
+
+  constructor(handles: ReadonlyMap<string, FileHandle>, infos: ReadonlyMap<string, TensorInfo>) {
+    this.names = [...infos.keys()];
+    this.#handles = handles;
+    this.#infos = infos;
+  }
+
+  has(name: string): boolean {
+    return this.#infos.has(name);
+  }
+
+  info(name: string): TensorInfo {
+    return this.#infos.get(name) ?? missing(name, this.names, [...this.#handles.keys()].join(', '));
+  }
+
+  async read(name: string, options: ReadOptions = {}): Promise<Tensor> {
+    const found: Tensor[] = [];
+    await this.readMany([name], (_, tensor) => void found.push(tensor), options);
+    return found[0]!;
+  }
+
+  async readMany(names: Iterable<string>, onTensor: OnTensor, options: ReadManyOptions = {}): Promise<void> {
+    const wanted = [...new Set(names)].map((name) => [name, this.info(name)] as const);
+    const handOver = withProgress(onTensor, wanted, options);
+    for (const [file, handle] of this.#handles) {
+      if (this.#closed)
+        throw new DejaDitError('DISPOSED', 'was closed while its weights are still read', { path: file });
+      const inThisFile = wanted.filter(([, info]) => info.file === file);
+      await readTensors(handle, inThisFile, { ...options, onTensor: handOver });
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await closeAll(this.#handles);
+  }
+}
+
+async function closeAll(handles: ReadonlyMap<string, FileHandle>): Promise<void> {
+  await Promise.all([...handles.values()].map((handle) => handle.close()));
+}
+
+/** Tensors that are already in memory, under the interface of files: each read gives a copy that the reader owns. */
+export function memoryWeights(tensors: Readonly<Record<string, Tensor>>): WeightSource {
+  const held = new Map(Object.entries(tensors));
+  const names = [...held.keys()];
+  const get = (name: string): Tensor => held.get(name) ?? missing(name, names, 'memory');
+  const info = (name: string): WeightInfo => {
+    const { dtype, shape, bytes } = get(name);
+    return { dtype, shape, bytes, file: 'memory' };
+  };
+  const read = (name: string, { widen }: ReadOptions) => {
+    const tensor = get(name);
+    if (widen && isNarrowFloat(tensor.dtype)) return tensor.float();
+    return new Tensor(tensor.dtype, tensor.data.slice(), tensor.shape);
+  };
+  return {
+    names,
+    info,
+    has: (name) => held.has(name),
+    read: async (name, options = {}) => read(name, options),
+    async readMany(wantedNames, onTensor, options = {}) {
+      const wanted = [...new Set(wantedNames)].map((name) => [name, info(name)] as const);
+      const handOver = withProgress(onTensor, wanted, options);
+      for (const [name] of wanted) {
+        throwIfAborted(options.signal);
+        await handOver(name, read(name, options));
+      }
+    },
+    close: async () => {},
+  };
+}
+
+function withProgress(
+  onTensor: OnTensor,
+  wanted: readonly (readonly [string, WeightInfo])[],
+  { onProgress }: ReadManyOptions,
+): OnTensor {
+  if (!onProgress) return onTensor;
+  const sizes = new Map(wanted.map(([name, info]) => [name, info.bytes]));
+  const totalBytes = wanted.reduce((sum, [, info]) => sum + info.bytes, 0);
+  let bytes = 0;
+  return async (name, tensor) => {
+    await onTensor(name, tensor);
+    bytes += sizes.get(name)!;
+    onProgress({ bytes, totalBytes });
+  };
+}
+
+function missing(name: string, known: readonly string[], path: string): never {
+  const nearest = nearestName(name, known);
+  const hint = nearest === undefined ? '' : `, nearest is ${quote(nearest)}`;
+  throw new DejaDitError('MISSING_WEIGHT', `no tensor ${quote(name)}${hint}`, { path });
+}
