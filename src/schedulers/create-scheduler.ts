@@ -1,0 +1,25 @@
+/** Schedulers by the class name that a checkpoint's `scheduler_config.json` gives. */
+import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { FlowMatchEulerDiscreteScheduler } from './flow-match-euler.ts';
+import type { Scheduler } from './scheduler.ts';
+
+const classes = {
+  FlowMatchEulerDiscreteScheduler,
+} satisfies Record<string, new (config?: Readonly<Record<string, unknown>>) => Scheduler>;
+
+export const schedulerClassNames = Object.keys(classes) as (keyof typeof classes)[];
+
+/**
+ * The scheduler for a `scheduler_config.json`.
+ * @param className its `_class_name`
+ * @param config its fields, in snake case or camel case; absent or null ones take the defaults of Diffusers
+ * @throws DejaDitError `UNSUPPORTED` for an unknown class, `INVALID_CONFIG` for a field's value, naming the field
+ */
+export function createScheduler(className: string, config: Readonly<Record<string, unknown>> = {}): Scheduler {
+  if (!Object.hasOwn(classes, className)) {
+    const similar = nearestName(className, schedulerClassNames);
+    const hint = similar ? `did you mean ${similar}?` : `known are ${schedulerClassNames.join(', ')}`;
+    throw new DejaDitError('UNSUPPORTED', `no scheduler '${className}', ${hint}`);
+  }
+  return new classes[className as keyof typeof classes](config);
+}
