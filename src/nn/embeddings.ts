@@ -1,4 +1,4 @@
-/** Embeddings of scalars and conditioning vectors: sinusoidal time features and the small MLPs behind them. */
+/** Embeddings: token tables, and scalars and conditioning vectors by sinusoidal features and the small MLPs behind them. */
 import { concat } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import { floatTensor } from '../tensor/tensor.ts';
@@ -41,3 +41,14 @@ export const textProjection = layer(
     return linear(m.at('linear_2'), activate(linear(m.at('linear_1'), x), activation));
   },
 );
+
+export interface EmbeddingOptions {
+  /** Rows of the table. */
+  count: number;
+  width: number;
+}
+
+/** `nn.Embedding`: integer ids [...] → [..., width]. */
+export const embedding = layer((m, ids: SymbolicTensor, { count, width }: EmbeddingOptions): SymbolicTensor => {
+  return m.rows('weight', ids, [count, width]);
+});

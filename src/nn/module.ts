@@ -5,6 +5,7 @@
 import { DejaDitError } from '../errors/errors.ts';
 import type { GraphBuilder } from '../graph/builder.ts';
 import { onnxElementType } from '../graph/encode.ts';
+import { gather } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { DType } from '../tensor/dtype.ts';
 import type { Shape } from '../tensor/tensor.ts';
@@ -45,6 +46,29 @@ export class Module {
    * @throws DejaDitError MISSING_WEIGHT, or SHAPE_MISMATCH that names file and tensor
    */
   weight(name: string, shape?: Shape): SymbolicTensor {
+    const { full, info } = this.find(name, shape);
+    return this.widen(full, this.stored(full, info), info.dtype);
+  }
+
+  /**
+   * Rows of a table [rows, width] picked by integer `indices` [...]: [..., width] in float32. Only these rows are widened,
+   * so that a vocabulary kept in half precision stays that small.
+   */
+  rows(name: string, indices: SymbolicTensor, shape?: Shape): SymbolicTensor {
+    const { full, info } = this.find(name, shape);
+    return this.widen(full, gather(this.stored(full, info), indices), info.dtype);
+  }
+
+  /** A weight if the checkpoint has it: biases and affine norms are optional in many layers. */
+  optionalWeight(name: string, shape?: Shape): SymbolicTensor | undefined {
+    return this.has(name) ? this.weight(name, shape) : undefined;
+  }
+
+  private full(name: string): string {
+    return this.path === '' ? name : `${this.path}.${name}`;
+  }
+
+  private find(name: string, shape: Shape | undefined): { full: string; info: WeightInfo } {
     const full = this.full(name);
     const info = this.catalog.info(full);
     if (!info) {
@@ -59,31 +83,25 @@ export class Module {
         { path: this.catalog.origin },
       );
     }
-    return this.widen(full, info);
+    return { full, info };
   }
 
-  /** A weight if the checkpoint has it: biases and affine norms are optional in many layers. */
-  optionalWeight(name: string, shape?: Shape): SymbolicTensor | undefined {
-    return this.has(name) ? this.weight(name, shape) : undefined;
+  /** bfloat16 cannot be a graph input: its bits come in as uint16 and are re-read inside the graph. */
+  private stored(name: string, { dtype, shape }: WeightInfo): SymbolicTensor {
+    return this.graph.weight(name, { dtype: dtype === 'bfloat16' ? 'uint16' : dtype, shape });
   }
 
-  private full(name: string): string {
-    return this.path === '' ? name : `${this.path}.${name}`;
-  }
-
-  private widen(name: string, { dtype, shape }: WeightInfo): SymbolicTensor {
+  private widen(name: string, stored: SymbolicTensor, dtype: DType): SymbolicTensor {
     switch (dtype) {
       case 'float32':
-        return this.graph.weight(name, { dtype, shape });
+        return stored;
       case 'float16':
-        return this.graph.weight(name, { dtype, shape }).cast('float32');
+        return stored.cast('float32');
       case 'bfloat16': {
-        // bfloat16 cannot be a graph input: its bits come in as uint16 and are re-read inside the graph.
-        const bits = this.graph.weight(name, { dtype: 'uint16', shape });
         const narrow = this.graph.emit(
           'BitCast',
-          { dtype, shape },
-          { inputs: [bits], attributes: { to: onnxElementType(dtype) } },
+          { dtype, shape: stored.shape },
+          { inputs: [stored], attributes: { to: onnxElementType(dtype) } },
         );
         return narrow.cast('float32');
       }
