@@ -8,10 +8,15 @@ export type BackendName = (typeof backendNames)[number];
 export interface CreateBackendOptions extends BackendOptions {
   /** `cpu`: native ONNX Runtime. `wasm`: WebAssembly, runs anywhere, slower. Default `cpu`. */
   backend?: BackendName;
+  /** Compute in a thread of its own, so that the calling thread stays responsive. Default false. */
+  worker?: boolean;
 }
 
 /** @throws DejaDitError UNSUPPORTED where this machine cannot run it */
-export async function createBackend({ backend = 'cpu', ...options }: CreateBackendOptions = {}): Promise<Backend> {
+export async function createBackend(options: CreateBackendOptions = {}): Promise<Backend> {
+  if (options.worker)
+    return new (await import('./worker/worker-backend.ts')).WorkerBackend({ ...options, worker: false });
+  const { backend = 'cpu' } = options;
   switch (backend) {
     case 'cpu':
       return (await import('./ort-node/ort-node.ts')).createCpuBackend(options);
