@@ -12,6 +12,13 @@ import { broadcastShapes, normalizeAxis } from './shapes.ts';
 
 export type Operand = SymbolicTensor | number;
 
+/** A list whose length the compiler knows: `const [scale, shift] = x.chunk(2)` has two tensors, not "maybe two". */
+export type ListOf<T, Length extends number, Found extends T[] = []> = number extends Length
+  ? T[]
+  : Found['length'] extends Length
+    ? Found
+    : ListOf<T, Length, [...Found, T]>;
+
 export class SymbolicTensor {
   constructor(
     readonly graph: GraphBuilder,
@@ -197,6 +204,11 @@ export class SymbolicTensor {
   }
 
   /** Splits an axis into parts: a count of equal parts, or their sizes. */
+  split<Count extends number>(axis: number, parts: Count): ListOf<SymbolicTensor, Count>;
+  split<const Sizes extends readonly number[]>(
+    axis: number,
+    parts: Sizes,
+  ): { -readonly [Part in keyof Sizes]: SymbolicTensor };
   split(axis: number, parts: number | readonly number[]): SymbolicTensor[] {
     const at = normalizeAxis(this, axis);
     const size = this.shape[at]!;
@@ -217,7 +229,7 @@ export class SymbolicTensor {
   }
 
   /** Splits into equal parts, as torch.chunk. */
-  chunk(count: number, axis = -1): SymbolicTensor[] {
+  chunk<Count extends number>(count: Count, axis = -1): ListOf<SymbolicTensor, Count> {
     return this.split(axis, count);
   }
 

@@ -31,6 +31,23 @@ export const feedForward = layer(
   },
 );
 
+export interface GatedFeedForwardOptions {
+  /** Width of the hidden layer. */
+  inner: number;
+  /** Names of the three layers: activated, multiplied with it, and back to the stream. */
+  names: { gate: string; value: string; out: string };
+  /** Default SiLU. */
+  activation?: Activation;
+}
+
+/** out(activation(gate(x)) · value(x)) with three separate layers, as in Llama: "SwiGLU" (arXiv 2002.05202) with SiLU. */
+export const gatedFeedForward = layer(
+  (m, x: SymbolicTensor, { inner, names, activation = 'silu' }: GatedFeedForwardOptions): SymbolicTensor => {
+    const gate = activate(linear(m.at(names.gate), x, inner), activation);
+    return linear(m.at(names.out), gate.mul(linear(m.at(names.value), x, inner)), x.dim(-1));
+  },
+);
+
 /** Applies an activation. The gated ones take [value, gate] on the last axis and halve it. */
 export function activate(x: SymbolicTensor, activation: Activation): SymbolicTensor {
   switch (activation) {

@@ -1,8 +1,8 @@
 /** Normalisation layers, plain and modulated by a conditioning vector ("adaLN", arXiv 2212.09748). */
 import { instanceNormalization, layerNormalization, rmsNormalization } from '../graph/ops.ts';
-import type { SymbolicTensor } from '../graph/symbolic.ts';
+import type { ListOf, SymbolicTensor } from '../graph/symbolic.ts';
 import { linear } from './linear.ts';
-import { layer } from './module.ts';
+import { layer, type Module } from './module.ts';
 
 /** `nn.LayerNorm` over the last axis; affine if the checkpoint has weights. */
 export const layerNorm = layer((m, x: SymbolicTensor, epsilon: number): SymbolicTensor => {
@@ -52,11 +52,17 @@ export function perToken(x: SymbolicTensor): SymbolicTensor {
 }
 
 /** SiLU, then `linear`, cut into `parts` vectors per sample: the modulation of a block from the conditioning `temb` [B, D]. */
-export const modulation = layer((m, temb: SymbolicTensor, parts: number, width: number): SymbolicTensor[] => {
-  return linear(m.at('linear'), temb.silu(), parts * width)
-    .chunk(parts)
-    .map(perToken);
-});
+export const modulation = layer(
+  <Count extends number>(
+    m: Module,
+    temb: SymbolicTensor,
+    parts: Count,
+    width: number,
+  ): ListOf<SymbolicTensor, Count> => {
+    const vectors = linear(m.at('linear'), temb.silu(), parts * width).chunk<number>(parts);
+    return vectors.map(perToken) as ListOf<SymbolicTensor, Count>;
+  },
+);
 
 /**
  * Diffusers' AdaLayerNormContinuous: the norm before the output projection. Its linear yields (scale, shift), in this
@@ -64,7 +70,7 @@ export const modulation = layer((m, temb: SymbolicTensor, parts: number, width: 
  */
 export const adaLayerNormContinuous = layer(
   (m, x: SymbolicTensor, temb: SymbolicTensor, epsilon: number): SymbolicTensor => {
-    const [scale, shift] = modulation(m, temb, 2, x.dim(-1)) as [SymbolicTensor, SymbolicTensor];
+    const [scale, shift] = modulation(m, temb, 2, x.dim(-1));
     return modulatedLayerNorm(x, { scale, shift }, epsilon);
   },
 );

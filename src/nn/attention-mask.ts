@@ -1,0 +1,57 @@
+/**
+ * Padding in text conditions. What every sample pads is cut off on the host, which changes nothing for the kept tokens and saves
+ * their attention; what only some samples pad becomes an additive bias.
+ */
+import type { SymbolicTensor } from '../graph/symbolic.ts';
+import { floatTensor, type Tensor } from '../tensor/tensor.ts';
+
+/** What Diffusers adds to the score of a masked key. In float32 its weight after the softmax is exactly 0. */
+const MASKED = -10000;
+
+export interface TrimmedText {
+  /** [B, T', C]: up to the last token that some sample keeps. */
+  text: Tensor;
+  /** [B, T'], 0 for kept tokens; absent if all samples keep all of them. */
+  bias?: Tensor;
+}
+
+/**
+ * Cuts common padding from text [B, T, C] and turns the rest of the mask into a bias.
+ * @param mask [B, T], 1 keeps a token and 0 drops it; values between weaken it as in Diffusers
+ */
+export function trimText(text: Tensor, mask: Tensor | undefined): TrimmedText {
+  if (!mask) return { text };
+  const [batch, length] = mask.shape as [number, number];
+  const keep = mask.float().data as Float32Array;
+  let kept = 0;
+  for (let sample = 0; sample < batch; sample++) {
+    const last = keep.subarray(sample * length, (sample + 1) * length).findLastIndex((value) => value !== 0);
+    // A sample without any text attends to all of its padding alike, which must stay then.
+    kept = Math.max(kept, last === -1 ? length : last + 1);
+  }
+  const trimmed = keepTokens(text, kept);
+  const keptMask = keepTokens(mask.float(), kept);
+  const bias = Float32Array.from(keptMask.data as Float32Array, (value) => (1 - value) * MASKED);
+  if (bias.every((value) => value === 0)) return { text: trimmed };
+  return { text: trimmed, bias: floatTensor(bias, keptMask.shape) };
+}
+
+/** The first `count` tokens of x [B, T, …]. */
+export function keepTokens(x: Tensor, count: number): Tensor {
+  const [batch, length, ...rest] = x.shape as [number, number, ...number[]];
+  if (count === length) return x;
+  const width = rest.reduce((product, dim) => product * dim, 1);
+  const source = x.float().data as Float32Array;
+  const out = new Float32Array(batch * count * width);
+  for (let sample = 0; sample < batch; sample++) {
+    const start = sample * length * width;
+    out.set(source.subarray(start, start + count * width), sample * count * width);
+  }
+  return floatTensor(out, [batch, count, ...rest]);
+}
+
+/** A bias per key [B, T] for `queries` tokens, in the shape attention takes: [B, 1, queries, T]. */
+export function keyBias(bias: SymbolicTensor, queries: number): SymbolicTensor {
+  const [batch, keys] = bias.shape as [number, number];
+  return bias.reshape([batch, 1, 1, keys]).expand([batch, 1, queries, keys]);
+}

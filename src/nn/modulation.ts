@@ -1,0 +1,73 @@
+/**
+ * Modulation: a conditioning vector (time, class, pooled text) scales and shifts what a block normalises and gates what it adds
+ * to the stream. Every block has its own projection of it ("adaLN-Zero", DiT, arXiv 2212.09748), or all share one and add a
+ * learned table ("adaLN-single", PixArt-α, arXiv 2310.00426).
+ */
+import type { ListOf, SymbolicTensor } from '../graph/symbolic.ts';
+import { linear } from './linear.ts';
+import { layer, type Module } from './module.ts';
+import { modulatedLayerNorm, modulation } from './norms.ts';
+
+/** What one sublayer (attention, feed-forward) gets from the conditioning, [B, 1, D] each. */
+export interface SublayerModulation {
+  shift: SymbolicTensor;
+  scale: SymbolicTensor;
+  gate: SymbolicTensor;
+}
+
+/** Reads consecutive (shift, scale, gate) triples, the order of all of Diffusers' blocks. */
+export function sublayerModulations<Count extends number>(
+  parts: readonly SymbolicTensor[],
+  count: Count,
+): ListOf<SublayerModulation, Count> {
+  const triples = Array.from({ length: count }, (_, i) => {
+    const [shift, scale, gate] = parts.slice(3 * i) as [SymbolicTensor, SymbolicTensor, SymbolicTensor];
+    return { shift, scale, gate };
+  });
+  return triples as ListOf<SublayerModulation, Count>;
+}
+
+export interface ModulationOptions<Count extends number> {
+  sublayers: Count;
+  /** D, the width of the stream. */
+  width: number;
+}
+
+/** Diffusers' AdaLayerNormZero without its norm: SiLU and `linear` of temb, as one modulation per sublayer. */
+export const adaLayerNormZero = layer(
+  <Count extends number>(m: Module, temb: SymbolicTensor, options: ModulationOptions<Count>) => {
+    const { sublayers, width } = options;
+    return sublayerModulations(modulation(m, temb, 3 * sublayers, width), sublayers);
+  },
+);
+
+/** Diffusers' AdaLayerNormSingle behind its embeddings: SiLU and `linear` of the embedding [B, D], as [B, parts, D]. */
+export const adaLayerNormSingle = layer((m, embedding: SymbolicTensor, parts: number): SymbolicTensor => {
+  const width = embedding.dim(-1);
+  return linear(m.at('linear'), embedding.silu(), parts * width).reshape([-1, parts, width]);
+});
+
+/**
+ * The learned table `scale_shift_table` [parts, D] of a block, added to conditioning [B, parts, D] that all blocks share, or to
+ * one vector [B, D]: `parts` tensors [B, 1, D].
+ */
+export const scaleShiftTable = layer(<Count extends number>(m: Module, conditioning: SymbolicTensor, parts: Count) => {
+  const width = conditioning.dim(-1);
+  const shared = conditioning.rank === 2 ? conditioning.unsqueeze(1) : conditioning;
+  return m.weight('scale_shift_table').reshape([1, parts, width]).add(shared).chunk(parts, 1);
+});
+
+export interface ResidualOptions {
+  modulation: SublayerModulation;
+  /** Of the LayerNorm before the sublayer. */
+  epsilon?: number;
+  sublayer(normed: SymbolicTensor): SymbolicTensor;
+}
+
+/** x + gate · sublayer(LayerNorm(x) · (1 + scale) + shift), the half of a block that modern DiTs have in common. */
+export function modulatedResidual(
+  x: SymbolicTensor,
+  { modulation, epsilon, sublayer }: ResidualOptions,
+): SymbolicTensor {
+  return x.add(modulation.gate.mul(sublayer(modulatedLayerNorm(x, modulation, epsilon))));
+}

@@ -1,0 +1,70 @@
+/**
+ * Patches: how a latent image [B, C, H, W] or video [B, C, F, H, W] becomes a sequence of tokens, and back. The token grid is the
+ * latent's size divided by the patch's, row-major.
+ */
+import { DejaDitError } from '../errors/errors.ts';
+import { conv } from '../graph/ops.ts';
+import type { SymbolicTensor } from '../graph/symbolic.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { layer } from './module.ts';
+
+/**
+ * The token grid of a latent, on the host.
+ * @param name the input, for the error
+ * @param patch size along each spatial axis
+ * @throws DejaDitError SHAPE_MISMATCH if the latent is no whole number of patches
+ */
+export function patchGrid(name: string, latent: Tensor, patch: readonly number[]): number[] {
+  const spatial = latent.shape.slice(2);
+  if (spatial.length !== patch.length || spatial.some((size, axis) => size % patch[axis]! !== 0)) {
+    throw new DejaDitError(
+      'SHAPE_MISMATCH',
+      `shape [${latent.shape}], expected spatial sizes that are multiples of the patch size [${patch}]`,
+      { path: name },
+    );
+  }
+  return spatial.map((size, axis) => size / patch[axis]!);
+}
+
+export interface PatchEmbeddingOptions {
+  patch: readonly number[];
+  width: number;
+}
+
+/** Diffusers' PatchEmbed without positions: a convolution `proj` with the patch as kernel and stride. [B, C, …] → [B, tokens, width]. */
+export const patchEmbedding = layer((m, x: SymbolicTensor, { patch, width }: PatchEmbeddingOptions): SymbolicTensor => {
+  const embedded = conv(x, {
+    weight: m.at('proj').weight('weight', [width, x.dim(1), ...patch]),
+    bias: m.at('proj').optionalWeight('bias', [width]),
+    stride: patch,
+  });
+  return embedded.reshape([x.dim(0), width, -1]).transpose([0, 2, 1]);
+});
+
+/** Cuts x [B, C, …] into tokens of raw values: [B, tokens, patch · C], channels last within a token. */
+export function patchify(x: SymbolicTensor, patch: readonly number[]): SymbolicTensor {
+  const [batch, channels, ...spatial] = x.shape as [number, number, ...number[]];
+  const axes = patch.map((_, axis) => axis);
+  const cut = x.reshape([batch, channels, ...axes.flatMap((axis) => [spatial[axis]! / patch[axis]!, patch[axis]!])]);
+  const order = [0, ...axes.map((axis) => 2 + 2 * axis), ...axes.map((axis) => 3 + 2 * axis), 1];
+  return cut.transpose(order).reshape([batch, -1, channels * patch.reduce((product, size) => product * size, 1)]);
+}
+
+export interface UnpatchifyOptions {
+  /** Tokens along each spatial axis. */
+  grid: readonly number[];
+  patch: readonly number[];
+  /** Where a token's values keep the channel: [patch, C] or [C, patch]. Default last. */
+  channels?: 'last' | 'first';
+}
+
+/** Puts tokens [B, tokens, patch · C] back in their places: [B, C, …]. */
+export function unpatchify(x: SymbolicTensor, { grid, patch, channels = 'last' }: UnpatchifyOptions): SymbolicTensor {
+  const rank = grid.length;
+  const count = x.dim(-1) / patch.reduce((product, size) => product * size, 1);
+  const axes = grid.map((_, axis) => axis);
+  const [patchAt, channelAt] = channels === 'last' ? [1 + rank, 1 + 2 * rank] : [2 + rank, 1 + rank];
+  const tokens = x.reshape([x.dim(0), ...grid, ...(channels === 'last' ? [...patch, count] : [count, ...patch])]);
+  const interleaved = tokens.transpose([0, channelAt, ...axes.flatMap((axis) => [1 + axis, patchAt + axis])]);
+  return interleaved.reshape([x.dim(0), count, ...axes.map((axis) => grid[axis]! * patch[axis]!)]);
+}
