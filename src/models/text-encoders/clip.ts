@@ -1,0 +1,154 @@
+/**
+ * CLIP's text tower (Radford et al. 2021, arXiv 2103.00020), Transformers' `CLIPTextModel` and `CLIPTextModelWithProjection`:
+ * a pre-norm transformer with learned positions and causal attention. The text as a whole is the state of its end token,
+ * which is the only one that has seen every other: `pooler_output`, or projected to the space shared with images, `text_embeds`.
+ *
+ * `last_hidden_state` is behind the final norm, the last of `hidden_states` before it. Whatever hidden states are asked for,
+ * the pooled output is returned too.
+ */
+import { DejaDitError } from '../../errors/errors.ts';
+import { gather, multiHeadAttention } from '../../graph/ops.ts';
+import type { SymbolicTensor } from '../../graph/symbolic.ts';
+import { embedding } from '../../nn/embeddings.ts';
+import { linear } from '../../nn/linear.ts';
+import { layer, type Module } from '../../nn/module.ts';
+import { layerNorm } from '../../nn/norms.ts';
+import { intTensor, rows, type Tensor } from '../../tensor/tensor.ts';
+import { defineModel, type GraphModelFamily } from '../graph-model.ts';
+import { type HiddenActivation, hiddenActivation, hiddenActivations } from './activation.ts';
+import { hiddenStateRequest, runLayers, textInputs } from './hidden-states.ts';
+import { attentionBias, checkTokenIds } from './tokens.ts';
+
+interface ClipConfig {
+  vocabulary: number;
+  positions: number;
+  width: number;
+  inner: number;
+  layers: number;
+  heads: number;
+  activation: HiddenActivation;
+  epsilon: number;
+  endToken: number;
+  projection: number;
+}
+
+export const clipTextModel = clip('CLIPTextModel');
+export const clipTextModelWithProjection = clip('CLIPTextModelWithProjection');
+
+function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): GraphModelFamily {
+  return defineModel<ClipConfig>({
+    className,
+
+    parseConfig: (config) => ({
+      vocabulary: config.integer('vocab_size', 49408),
+      positions: config.integer('max_position_embeddings', 77),
+      width: config.integer('hidden_size', 512),
+      inner: config.integer('intermediate_size', 2048),
+      layers: config.integer('num_hidden_layers', 12),
+      heads: config.integer('num_attention_heads', 8),
+      activation: config.choice('hidden_act', hiddenActivations, 'quick_gelu'),
+      epsilon: config.number('layer_norm_eps', 1e-5),
+      endToken: config.integer('eos_token_id', 49407),
+      projection: config.integer('projection_dim', 512),
+    }),
+
+    functions: {
+      forward: {
+        inputs: () => textInputs,
+
+        prepare({ input_ids, attention_mask }, config, inputs) {
+          const ids = input_ids!;
+          const tokens = ids.shape[1]!;
+          checkTokenIds(ids, config.vocabulary);
+          if (tokens > config.positions) {
+            throw new DejaDitError(
+              'INVALID_ARGUMENT',
+              `${tokens} tokens, but the model has ${config.positions} positions`,
+              {
+                path: 'input_ids',
+              },
+            );
+          }
+          return {
+            tensors: {
+              input_ids: ids,
+              bias: attentionBias({ tokens, mask: attention_mask, causal: true })!,
+              end_rows: endRows(ids, config.endToken),
+            },
+            statics: { ...hiddenStateRequest(inputs, config.layers), last_hidden_state: true },
+          };
+        },
+
+        build(m, { input_ids, bias, end_rows }, config, statics) {
+          const { width, layers, epsilon } = config;
+          // Transformers 5 saves CLIPTextModel without the prefix that everything before it has.
+          const text = m.has('text_model.final_layer_norm.weight') ? m.at('text_model') : m;
+          const outputs = runLayers({
+            embeddings: embed(text.at('embeddings'), input_ids!, config),
+            layers,
+            layer: (x, index) => encoderLayer(text.at(`encoder.layers.${index}`), x, { bias: bias!, config }),
+            finalNorm: (x) => layerNorm(text.at('final_layer_norm'), x, epsilon),
+            normIsLastState: false,
+            statics,
+          });
+          const pooled = gather(outputs.last_hidden_state!.reshape([-1, width]), end_rows!);
+          return className === 'CLIPTextModel'
+            ? { ...outputs, pooler_output: pooled }
+            : { ...outputs, text_embeds: linear(m.at('text_projection'), pooled, config.projection) };
+        },
+      },
+    },
+  });
+}
+
+/**
+ * Where each sample's end token is, counted over the whole batch. Checkpoints from before Transformers 4.31 carry a wrong
+ * `eos_token_id` of 2; there the end token is the one with the greatest id.
+ */
+function endRows(ids: Tensor, endToken: number): Tensor {
+  const indices = rows(ids).map((row, sample) => {
+    const end = row.indexOf(endToken === 2 ? Math.max(...row) : endToken);
+    if (end < 0) {
+      throw new DejaDitError(
+        'INVALID_ARGUMENT',
+        `row ${sample} has no end token (id ${endToken}), whose state is the pooled output`,
+        { path: 'input_ids' },
+      );
+    }
+    return sample * row.length + end;
+  });
+  return intTensor(indices);
+}
+
+const embed = layer((m, ids: SymbolicTensor, { vocabulary, positions, width }: ClipConfig): SymbolicTensor => {
+  const table = m.at('position_embedding').weight('weight', [positions, width]);
+  return embedding(m.at('token_embedding'), ids, { count: vocabulary, width }).add(table.slice(0, 0, ids.dim(1)));
+});
+
+interface EncoderLayer {
+  bias: SymbolicTensor;
+  config: ClipConfig;
+}
+
+const encoderLayer = layer((m, x: SymbolicTensor, { bias, config }: EncoderLayer): SymbolicTensor => {
+  const { width, inner, activation, epsilon } = config;
+  const attended = x.add(attention(m.at('self_attn'), layerNorm(m.at('layer_norm1'), x, epsilon), { bias, config }));
+  const hidden = linear(m.at('mlp.fc1'), layerNorm(m.at('layer_norm2'), attended, epsilon), inner);
+  return attended.add(linear(m.at('mlp.fc2'), hiddenActivation(hidden, activation), width));
+});
+
+const attention = layer((m: Module, x: SymbolicTensor, { bias, config }: EncoderLayer): SymbolicTensor => {
+  const { width, heads } = config;
+  const project = (name: string) => linear(m.at(name), x, width);
+  return linear(
+    m.at('out_proj'),
+    multiHeadAttention({
+      query: project('q_proj'),
+      key: project('k_proj'),
+      value: project('v_proj'),
+      numHeads: heads,
+      bias,
+    }),
+    width,
+  );
+});

@@ -1,0 +1,55 @@
+/** What all text encoders do with token ids and masks on the host, before a graph sees them. */
+import { DejaDitError } from '../../errors/errors.ts';
+import { floatTensor, rows, type Tensor } from '../../tensor/tensor.ts';
+
+/**
+ * Refuses ids that the vocabulary does not have, which would read outside the embedding table.
+ * @throws DejaDitError naming the id and its place
+ */
+export function checkTokenIds(ids: Tensor, vocabulary: number): void {
+  const tokens = ids.shape[1]!;
+  for (const [i, id] of ids.data.entries()) {
+    if (id >= 0 && id < vocabulary) continue;
+    throw new DejaDitError(
+      'INVALID_ARGUMENT',
+      `id ${id} at [${Math.floor(i / tokens)}, ${i % tokens}] is outside the vocabulary of ${vocabulary}; ` +
+        'is this the tokenizer that belongs to the model?',
+      { path: 'input_ids' },
+    );
+  }
+}
+
+/** The least float32. Unlike -Infinity it leaves a row in which everything is masked finite. */
+const masked = -3.4028234663852886e38;
+
+export interface AttentionBiasOptions {
+  tokens: number;
+  /** [batch, tokens], 0 for padding. */
+  mask?: Tensor | undefined;
+  /** Tokens see only themselves and what comes before. */
+  causal: boolean;
+  /** Tokens see only this many, themselves included. Default: all. */
+  window?: number | undefined;
+}
+
+/**
+ * Which key a query may attend to, as a bias on attention scores [batch or 1, 1, tokens, tokens]: 0 or the least float32.
+ * @returns undefined if everything is visible
+ */
+export function attentionBias({ tokens, mask, causal, window = tokens }: AttentionBiasOptions): Tensor | undefined {
+  const padding = mask && rows(mask);
+  const padded = padding?.some((row) => row.includes(0)) ?? false;
+  if (!padded && !causal) return undefined;
+  const samples = padded ? padding! : [undefined];
+  const bias = new Float32Array(samples.length * tokens * tokens);
+  let at = 0;
+  for (const sample of samples) {
+    for (let query = 0; query < tokens; query++) {
+      for (let key = 0; key < tokens; key++) {
+        const visible = sample?.[key] !== 0 && !(causal && (key > query || key <= query - window));
+        bias[at++] = visible ? 0 : masked;
+      }
+    }
+  }
+  return floatTensor(bias, [samples.length, 1, tokens, tokens]);
+}
