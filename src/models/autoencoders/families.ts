@@ -1,4 +1,5 @@
 /** The autoencoders; a new one is one line here. */
-import type { GraphModelFamily } from '../graph-model.ts';
+import type { AutoencoderFamily } from './definition.ts';
+import { autoencoderKl } from './kl/kl.ts';
 
-export const autoencoderFamilies: readonly GraphModelFamily[] = [];
+export const autoencoderFamilies: readonly AutoencoderFamily[] = [autoencoderKl];

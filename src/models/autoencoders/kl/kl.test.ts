@@ -1,0 +1,11 @@
+import { describe } from 'vitest';
+import { itMatchesDiffusers } from '../testing.ts';
+
+describe.each([
+  ['four levels, attention, quant convolutions', 'autoencoder_kl'],
+  ['no attention in the middle', 'autoencoder_kl_noattn'],
+  ['FLUX: no quant convolutions', 'autoencoder_kl_flux'],
+  ['two residual blocks per level', 'autoencoder_kl_l2_tiled'],
+])('AutoencoderKL, %s', (_, folder) => {
+  itMatchesDiffusers(folder);
+});

@@ -1,0 +1,129 @@
+/**
+ * Images in overlapping tiles, as Diffusers cuts, blends and joins them. Host work only: what happens to a tile is the
+ * caller's function. Norms and attention see one tile at a time, so the result is near to the untiled one, not equal.
+ */
+import { DejaDitError } from '../../errors/errors.ts';
+import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
+
+export interface TileOptions {
+  /** Edge of a tile in pixels of the input. */
+  size: number;
+  /** Pixels from one tile's beginning to the next one's. */
+  stride: number;
+  /** Output pixels per input pixel: 8 to decode, 1/8 to encode. */
+  scale: number;
+  /** A tile [1, C, …, h, w] → [1, C', …, h·scale, w·scale]. */
+  process(tile: Tensor): Promise<Tensor>;
+}
+
+/** Where tiles begin along an edge. What is too short to give one output pixel is left out. */
+export function tileStarts(length: number, { stride, scale }: Pick<TileOptions, 'stride' | 'scale'>): number[] {
+  const starts: number[] = [];
+  for (let start = 0; start < length; start += stride) if ((length - start) * scale >= 1) starts.push(start);
+  return starts;
+}
+
+/**
+ * Processes x [1, C, …, H, W] tile by tile. Every tile fades in over its upper and left neighbours, linearly; only one row of
+ * tiles is kept.
+ */
+export async function processTiles(x: Tensor, options: TileOptions): Promise<Tensor> {
+  const { size, stride, scale, process } = options;
+  const [height, width] = x.shape.slice(-2) as [number, number];
+  const kept = Math.floor(stride * scale);
+  const overlap = Math.floor(size * scale) - kept;
+  if (kept < 1 || overlap < 0 || !Number.isInteger(stride)) {
+    throw new DejaDitError(
+      'INVALID_ARGUMENT',
+      `tiles of ${size} every ${stride} do not cover an image at scale ${scale}`,
+    );
+  }
+  const outHeight = Math.floor(height * scale);
+  const outWidth = Math.floor(width * scale);
+  let output: Tensor | undefined;
+  let above: Tensor[] = [];
+  for (const [row, top] of tileStarts(height, options).entries()) {
+    const tiles: Tensor[] = [];
+    for (const [column, left] of tileStarts(width, options).entries()) {
+      const tile = await process(crop(x, { top, left, size }));
+      if (row > 0) blend(above[column]!, tile, { overlap, axis: 'vertical' });
+      if (column > 0) blend(tiles[column - 1]!, tile, { overlap, axis: 'horizontal' });
+      output ??= floatTensor(new Float32Array((tile.size / area(tile)) * outHeight * outWidth), [
+        ...tile.shape.slice(0, -2),
+        outHeight,
+        outWidth,
+      ]);
+      paste(output, tile, { top: row * kept, left: column * kept, size: kept });
+      tiles.push(tile);
+    }
+    above = tiles;
+  }
+  return output!;
+}
+
+interface Square {
+  top: number;
+  left: number;
+  size: number;
+}
+
+/** The part of x inside the square; smaller where the image ends. */
+function crop(x: Tensor, { top, left, size }: Square): Tensor {
+  const [height, width] = x.shape.slice(-2) as [number, number];
+  const [rows, columns] = [Math.min(size, height - top), Math.min(size, width - left)];
+  const source = x.data as Float32Array;
+  const planes = source.length / (height * width);
+  const data = new Float32Array(planes * rows * columns);
+  for (let plane = 0; plane < planes; plane++) {
+    for (let row = 0; row < rows; row++) {
+      const from = (plane * height + top + row) * width + left;
+      data.set(source.subarray(from, from + columns), (plane * rows + row) * columns);
+    }
+  }
+  return floatTensor(data, [...x.shape.slice(0, -2), rows, columns]);
+}
+
+/** Copies the first `size` rows and columns of a tile, or what there is, to (top, left) of the target. */
+function paste(target: Tensor, tile: Tensor, { top, left, size }: Square): void {
+  const [height, width] = target.shape.slice(-2) as [number, number];
+  const [tileHeight, tileWidth] = tile.shape.slice(-2) as [number, number];
+  const [rows, columns] = [Math.min(size, tileHeight, height - top), Math.min(size, tileWidth, width - left)];
+  const [source, data] = [tile.data as Float32Array, target.data as Float32Array];
+  const planes = source.length / (tileHeight * tileWidth);
+  for (let plane = 0; plane < planes; plane++) {
+    for (let row = 0; row < rows; row++) {
+      const from = (plane * tileHeight + row) * tileWidth;
+      data.set(source.subarray(from, from + columns), (plane * height + top + row) * width + left);
+    }
+  }
+}
+
+/** Fades `tile` in over the end of the tile before it; changes `tile` in place. */
+function blend(
+  before: Tensor,
+  tile: Tensor,
+  { overlap, axis }: { overlap: number; axis: 'vertical' | 'horizontal' },
+): void {
+  const [height, width] = tile.shape.slice(-2) as [number, number];
+  const [beforeHeight, beforeWidth] = before.shape.slice(-2) as [number, number];
+  const [old, data] = [before.data as Float32Array, tile.data as Float32Array];
+  const planes = data.length / (height * width);
+  const vertical = axis === 'vertical';
+  const extent = vertical ? Math.min(overlap, height, beforeHeight) : Math.min(overlap, width, beforeWidth);
+  const [rows, columns] = vertical ? [extent, width] : [height, extent];
+  const [skipRows, skipColumns] = vertical ? [beforeHeight - extent, 0] : [0, beforeWidth - extent];
+  for (let plane = 0; plane < planes; plane++) {
+    for (let row = 0; row < rows; row++) {
+      const at = (plane * height + row) * width;
+      const from = (plane * beforeHeight + skipRows + row) * beforeWidth + skipColumns;
+      for (let column = 0; column < columns; column++) {
+        const weight = (vertical ? row : column) / extent;
+        data[at + column] = old[from + column]! * (1 - weight) + data[at + column]! * weight;
+      }
+    }
+  }
+}
+
+function area({ shape }: Tensor): number {
+  return shape.at(-1)! * shape.at(-2)!;
+}
