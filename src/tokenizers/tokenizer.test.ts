@@ -2,6 +2,8 @@ import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { DejaDitError } from '../errors/errors.ts';
+import { parseSentencePiece } from './sentencepiece.ts';
 import { loadTokenizer, type Tokenizer } from './tokenizer.ts';
 
 interface Golden {
@@ -29,7 +31,7 @@ async function folderWith(files: Record<string, unknown>): Promise<string> {
 }
 
 describe('ids of transformers', () => {
-  it.each([...kinds, 'emoji_clip', 'emoji_t5'])('%s', async (kind) => {
+  it.each([...kinds, 'emoji_clip', 'emoji_t5', 't5_spiece'])('%s', async (kind) => {
     const tokenizer = await loadTokenizer(join(fixtures, kind));
     const golden = await readFixture<Golden[]>(kind, 'golden.json');
     expect(golden.length).toBeGreaterThan(60);
@@ -168,6 +170,8 @@ describe('chat templates', () => {
 });
 
 describe('broken files', () => {
+  const t5Config = { 'tokenizer_config.json': { tokenizer_class: 'T5Tokenizer' } };
+  const precompiled = (charsmap: string) => ({ type: 'Precompiled', precompiled_charsmap: charsmap });
   const model = { type: 'BPE', vocab: { a: 0 }, merges: [] };
   it.each<[string, Record<string, unknown>, string]>([
     ['no files', {}, 'holds neither tokenizer.json nor vocab.json'],
@@ -184,6 +188,10 @@ describe('broken files', () => {
       { 'tokenizer.json': { model }, 'tokenizer_config.json': { model_max_length: 'x' } },
       'model_max_length',
     ],
+    ['charsmap too short', { 'tokenizer.json': { model, normalizer: precompiled('AAEAAA==') } }, 'is damaged'],
+    ['not SentencePiece', { 'spiece.model': 'none of it', ...t5Config }, 'spiece.model: is not a SentencePiece model'],
+    ['empty model', { 'spiece.model': '', ...t5Config }, 'spiece.model: is not a SentencePiece model'],
+    ['SentencePiece of another class', { 'spiece.model': '' }, 'from spiece.model; save a tokenizer.json beside it'],
     [
       'class unknown',
       { 'vocab.json': {}, 'merges.txt': '', 'tokenizer_config.json': {} },
@@ -204,5 +212,17 @@ describe('broken files', () => {
     expect(error.message).toContain(message);
     expect(error.message).toContain(folder);
     expect(error.message).not.toContain('\n');
+  });
+
+  it('a SentencePiece model cut anywhere loads what is whole or fails with one line', async () => {
+    const bytes = await readFile(join(fixtures, 't5_spiece/spiece.model'));
+    for (let length = 0; length < bytes.length; length += 97) {
+      try {
+        parseSentencePiece(bytes.subarray(0, length), 'spiece.model');
+      } catch (error) {
+        expect(error).toBeInstanceOf(DejaDitError);
+        expect((error as Error).message).toBe('spiece.model: is not a SentencePiece model, or damaged');
+      }
+    }
   });
 });

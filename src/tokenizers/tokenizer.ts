@@ -5,7 +5,10 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 import { type ChatMessage, type ChatTemplateOptions, renderChatTemplate } from './chat-template.ts';
+import type { TokenizerDefinition } from './definition.ts';
 import { exactDefinition } from './exact-definition.ts';
+import type { JsonObject } from './json-files.ts';
+import { precompiledCharsmap } from './precompiled-charsmap.ts';
 import { readTokenizerFiles, type TokenizerFiles, type TokenizerSettings } from './tokenizer-files.ts';
 
 export interface TokenizeOptions {
@@ -37,6 +40,8 @@ interface Engine {
   token_to_id(token: string): number | undefined;
   id_to_token(id: number): string | undefined;
   model: { end_of_word_suffix?: string | null };
+  /** The steps of the sequence that `exactDefinition` makes of every normalizer. */
+  normalizer: { normalizers: { normalize(text: string): string }[] } | null;
   post_processor: { post_process(tokens: string[], pair: null, add: boolean): { tokens: string[] } } | null;
 }
 
@@ -45,7 +50,7 @@ const longestText = 100_000;
 
 /**
  * Loads a tokenizer from a folder in Hugging Face layout: tokenizer.json, or vocab.json with merges.txt for CLIP and
- * Qwen2; beside it tokenizer_config.json, special_tokens_map.json and chat_template.jinja where they exist.
+ * Qwen2, or spiece.model for T5; beside it tokenizer_config.json, special_tokens_map.json and chat_template.jinja where they exist.
  *
  * @throws DejaDitError `NOT_FOUND` without such files, `INVALID_FILE` or `INVALID_CONFIG` for broken ones, `UNSUPPORTED`
  * for steps or formats this engine does not know. Each names the file.
@@ -57,15 +62,26 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   ]);
   try {
     const definition = exactDefinition(files.definition);
-    return new Tokenizer(files, new EngineClass(definition, {}));
+    const engine = new EngineClass(definition, {});
+    useExactCharsmaps(engine, definition);
+    return new Tokenizer(files, engine);
   } catch (cause) {
-    if (cause instanceof DejaDitError) throw cause;
+    if (cause instanceof DejaDitError && cause.path !== undefined) throw cause;
     const { message } = cause as Error;
     const unknownStep = message.startsWith('Unknown ');
     throw new DejaDitError(unknownStep ? 'UNSUPPORTED' : 'INVALID_FILE', `cannot be used as a tokenizer: ${message}`, {
       path: files.path,
       cause,
     });
+  }
+}
+
+/** The library approximates `Precompiled` steps by one fixed set of rules and never looks at the map. */
+function useExactCharsmaps(engine: Engine, definition: TokenizerDefinition): void {
+  const steps = (definition.normalizer?.['normalizers'] ?? []) as JsonObject[];
+  for (const [i, step] of steps.entries()) {
+    if (step['type'] !== 'Precompiled') continue;
+    engine.normalizer!.normalizers[i] = { normalize: precompiledCharsmap(String(step['precompiled_charsmap'])) };
   }
 }
 

@@ -1,11 +1,12 @@
 /**
- * Makes a tokenizer definition out of vocab.json + merges.txt, for repositories that were saved without a
- * tokenizer.json. The steps around the vocabulary are not in those files; they are fixed by the tokenizer class.
+ * Makes a tokenizer definition out of vocab.json + merges.txt or spiece.model, for repositories that were saved without
+ * a tokenizer.json. The steps around the vocabulary are not in those files; they are fixed by the tokenizer class.
  */
 import { join } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
 import { type AddedToken, addedToken, checkIds, type TokenizerDefinition, tokenText } from './definition.ts';
 import { isObject, type JsonObject, readBytes, readJson } from './json-files.ts';
+import { parseSentencePiece, t5Definition } from './sentencepiece.ts';
 
 export interface VocabularyRequest {
   folder: string;
@@ -20,20 +21,39 @@ export interface FoundDefinition {
   definition: TokenizerDefinition;
 }
 
-export async function definitionFromVocabulary({
+export async function definitionFromVocabulary(request: VocabularyRequest): Promise<FoundDefinition> {
+  const found = (await fromMerges(request)) ?? (await fromSentencePiece(request));
+  if (found !== undefined) return found;
+  throw new DejaDitError('NOT_FOUND', 'holds neither tokenizer.json nor vocab.json with merges.txt nor spiece.model', {
+    path: request.folder,
+  });
+}
+
+async function fromSentencePiece({
   folder,
   className,
   tokens,
-}: VocabularyRequest): Promise<FoundDefinition> {
+}: VocabularyRequest): Promise<FoundDefinition | undefined> {
+  for (const name of ['spiece.model', 'tokenizer.model', 'sentencepiece.bpe.model']) {
+    const path = join(folder, name);
+    const bytes = await readBytes(path);
+    if (bytes === undefined) continue;
+    if (className !== 'T5Tokenizer') throw unsupported({ folder, className, files: name });
+    const extraIds = typeof tokens['extra_ids'] === 'number' ? tokens['extra_ids'] : 100;
+    const specials = specialTokens(tokens).map(({ content }) => content);
+    const definition = t5Definition(parseSentencePiece(bytes, path), { extraIds, specialTokens: specials });
+    return { path, definition };
+  }
+  return undefined;
+}
+
+async function fromMerges({ folder, className, tokens }: VocabularyRequest): Promise<FoundDefinition | undefined> {
   const path = join(folder, 'vocab.json');
   const vocab = await readJson(path);
   const merges = (await readBytes(join(folder, 'merges.txt')))?.toString('utf8');
-  if (vocab === undefined || merges === undefined) throw await missingFiles(folder, className);
+  if (vocab === undefined || merges === undefined) return undefined;
   const build = builders[className];
-  if (build === undefined) {
-    const message = `cannot build a '${className}' from vocab.json and merges.txt; ${howToConvert}`;
-    throw new DejaDitError('UNSUPPORTED', message, { path: folder });
-  }
+  if (build === undefined) throw unsupported({ folder, className, files: 'vocab.json and merges.txt' });
   const addedPath = join(folder, 'added_tokens.json');
   const extra = (await readJson(addedPath)) ?? {};
   checkIds(vocab, path);
@@ -126,14 +146,11 @@ function specialTokens(tokens: JsonObject): (JsonObject & { content: string })[]
   });
 }
 
-const howToConvert =
-  'save a tokenizer.json beside it (transformers: AutoTokenizer.from_pretrained(folder).save_pretrained(folder))';
-
-async function missingFiles(folder: string, className: string): Promise<DejaDitError> {
-  for (const name of ['spiece.model', 'tokenizer.model', 'sentencepiece.bpe.model']) {
-    if ((await readBytes(join(folder, name))) === undefined) continue;
-    const message = `${className || 'the tokenizer'} has only a ${name}; ${howToConvert}`;
-    return new DejaDitError('UNSUPPORTED', message, { path: folder });
-  }
-  return new DejaDitError('NOT_FOUND', 'holds neither tokenizer.json nor vocab.json with merges.txt', { path: folder });
+function unsupported({ folder, className, files }: { folder: string; className: string; files: string }): DejaDitError {
+  return new DejaDitError(
+    'UNSUPPORTED',
+    `cannot build tokenizer class '${className}' from ${files}; save a tokenizer.json beside it ` +
+      '(transformers: AutoTokenizer.from_pretrained(folder).save_pretrained(folder))',
+    { path: folder },
+  );
 }

@@ -1,0 +1,68 @@
+/**
+ * SentencePiece's compiled normalisation rules (the `Precompiled` step of T5 and its kin).
+ *
+ * The map is a double-array trie over UTF-8 bytes (darts-clone) whose leaves are offsets into a block of
+ * NUL-terminated replacement strings. The original looks up short grapheme clusters whole, everything else character by
+ * character, and a hit on the shortest matching prefix replaces the whole piece, odd as that is.
+ */
+import { DejaDitError } from '../errors/errors.ts';
+
+/** Grapheme clusters of this many UTF-8 bytes or more are looked up character by character. */
+const longCluster = 6;
+
+/**
+ * The normaliser that a base64 charsmap describes.
+ * @throws DejaDitError `INVALID_FILE` if the sizes in its header do not fit its length
+ */
+export function precompiledCharsmap(base64: string): (text: string) => string {
+  const bytes = Buffer.from(base64, 'base64');
+  const trieBytes = bytes.length >= 4 ? bytes.readUInt32LE(0) : 0;
+  if (trieBytes === 0 || trieBytes % 4 !== 0 || 4 + trieBytes > bytes.length) {
+    throw new DejaDitError('INVALID_FILE', `the precompiled_charsmap of ${bytes.length} bytes is damaged`);
+  }
+  const trie = Uint32Array.from({ length: trieBytes / 4 }, (_, i) => bytes.readUInt32LE(4 + 4 * i));
+  const replacements = bytes.subarray(4 + trieBytes);
+
+  /** The replacement for a piece, or undefined if it stays as it is. */
+  const lookUp = (piece: string): string | undefined => {
+    const start = shortestPrefix(trie, Buffer.from(piece, 'utf8'));
+    if (start === undefined) return undefined;
+    const end = replacements.indexOf(0, start);
+    return replacements.toString('utf8', start, end < 0 ? replacements.length : end);
+  };
+  const byCharacter = (text: string) => [...text].map((character) => lookUp(character) ?? character).join('');
+
+  return (text) => {
+    // Without combining marks, joiners and carriage returns every cluster is one character.
+    if (/^[\x20-\x7e]*$/.test(text)) return byCharacter(text);
+    clusters ??= new Intl.Segmenter('und', { granularity: 'grapheme' });
+    let out = '';
+    for (const { segment } of clusters.segment(text)) {
+      const whole = Buffer.byteLength(segment) < longCluster ? lookUp(segment) : undefined;
+      out += whole ?? byCharacter(segment);
+    }
+    return out;
+  };
+}
+
+let clusters: Intl.Segmenter | undefined;
+
+/** Walks the trie along `key`; the value of the first leaf met, or undefined if there is none. */
+function shortestPrefix(trie: Uint32Array, key: Uint8Array): number | undefined {
+  let position = childOffset(trie[0]!);
+  for (const byte of key) {
+    if (byte === 0) return undefined;
+    position ^= byte;
+    const unit = trie[position];
+    if (unit === undefined || (unit & 0x800000ff) !== byte) return undefined;
+    position ^= childOffset(unit);
+    const isLeaf = (unit & 0x100) !== 0;
+    if (isLeaf) return (trie[position] ?? 0) & 0x7fffffff;
+  }
+  return undefined;
+}
+
+/** Bits 10 to 30 hold the distance to a unit's children, in steps of 256 if bit 9 is set. */
+function childOffset(unit: number): number {
+  return (unit >>> 10) << ((unit & 0x200) >>> 6);
+}
