@@ -14,7 +14,11 @@ import { layer } from './module.ts';
  * @param patch size along each spatial axis
  * @throws DejaDitError SHAPE_MISMATCH if the latent is no whole number of patches
  */
-export function patchGrid(name: string, latent: Tensor, patch: readonly number[]): number[] {
+export function patchGrid<const Patch extends readonly number[]>(
+  name: string,
+  latent: Tensor,
+  patch: Patch,
+): { -readonly [Axis in keyof Patch]: number } {
   const spatial = latent.shape.slice(2);
   if (spatial.length !== patch.length || spatial.some((size, axis) => size % patch[axis]! !== 0)) {
     throw new DejaDitError(
@@ -23,7 +27,7 @@ export function patchGrid(name: string, latent: Tensor, patch: readonly number[]
       { path: name },
     );
   }
-  return spatial.map((size, axis) => size / patch[axis]!);
+  return spatial.map((size, axis) => size / patch[axis]!) as { -readonly [Axis in keyof Patch]: number };
 }
 
 export interface PatchEmbeddingOptions {
