@@ -5,7 +5,7 @@ import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import { readSafetensors } from '../../weights/safetensors.ts';
 import { fixtures, relativeError } from '../testing/golden.ts';
 import { Autoencoder } from './autoencoder.ts';
-import { openAutoencoder, readRecording } from './testing.ts';
+import { openAutoencoder, readRecording } from './testing/parity.ts';
 
 describe('tiles and slices', () => {
   let autoencoder: Autoencoder;

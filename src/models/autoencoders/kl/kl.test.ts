@@ -1,5 +1,5 @@
 import { describe } from 'vitest';
-import { itMatchesDiffusers } from '../testing.ts';
+import { itMatchesDiffusers } from '../testing/parity.ts';
 
 describe.each([
   ['four levels, attention, quant convolutions', 'autoencoder_kl'],

@@ -1,11 +1,11 @@
 /** Test support: an autoencoder against the recorded `encode` and `decode` of Diffusers. */
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { Generator } from '../../tensor/generator.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
-import { readSafetensors } from '../../weights/safetensors.ts';
-import { fixtures, relativeError } from '../testing/golden.ts';
-import { Autoencoder } from './autoencoder.ts';
+import { Generator } from '../../../tensor/generator.ts';
+import type { Tensor } from '../../../tensor/tensor.ts';
+import { readSafetensors } from '../../../weights/safetensors.ts';
+import { fixtures, relativeError } from '../../testing/golden.ts';
+import { Autoencoder } from '../autoencoder.ts';
 
 export function readRecording(folder: string): Promise<Record<string, Tensor>> {
   return readSafetensors(path.join(fixtures, 'autoencoders', folder, 'io.safetensors'));
