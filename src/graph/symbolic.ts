@@ -15,7 +15,7 @@ export type Operand = SymbolicTensor | number;
 /** A list whose length the compiler knows: `const [scale, shift] = x.chunk(2)` has two tensors, not "maybe two". */
 export type ListOf<T, Length extends number, Found extends T[] = []> = number extends Length
   ? T[]
-  : Found['length'] extends Length
+  : Length extends Found['length']
     ? Found
     : ListOf<T, Length, [...Found, T]>;
 

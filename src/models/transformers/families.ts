@@ -2,5 +2,12 @@
 import type { TransformerFamily } from '../definition.ts';
 import { ditTransformer } from './dit/dit.ts';
 import { fluxTransformer } from './flux/flux.ts';
+import { pixartTransformer } from './pixart/pixart.ts';
+import { sd3Transformer } from './sd3/sd3.ts';
 
-export const transformerFamilies: readonly TransformerFamily[] = [ditTransformer, fluxTransformer];
+export const transformerFamilies: readonly TransformerFamily[] = [
+  ditTransformer,
+  fluxTransformer,
+  pixartTransformer,
+  sd3Transformer,
+];

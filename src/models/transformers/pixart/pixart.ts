@@ -1,0 +1,184 @@
+/**
+ * PixArt-α and PixArt-Σ (Chen et al., arXiv 2310.00426, 2403.04692), Diffusers' `PixArtTransformer2DModel`: DiT with text instead of
+ * classes.
+ *
+ * Notation: D = heads · head dim is the width. Text enters through cross-attention between self-attention and feed-forward. One MLP of
+ * the time embedding modulates all blocks, each of which adds its own learned table ("adaLN-single"). PixArt-α at 1024 pixels also
+ * embeds the image's resolution and aspect ratio. The output has twice the latent's channels: noise and its learned variance.
+ */
+import { concat } from '../../../graph/ops.ts';
+import type { SymbolicTensor } from '../../../graph/symbolic.ts';
+import { attention } from '../../../nn/attention.ts';
+import { keyBias, trimText } from '../../../nn/attention-mask.ts';
+import { sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../../nn/embeddings.ts';
+import { type Activation, feedForward, linear } from '../../../nn/linear.ts';
+import { adaLayerNormSingle, modulatedResidual, scaleShiftTable, sublayerModulations } from '../../../nn/modulation.ts';
+import { layer } from '../../../nn/module.ts';
+import { modulatedLayerNorm } from '../../../nn/norms.ts';
+import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
+import { sincosPositions } from '../../../nn/sincos-positions.ts';
+import type { Tensor } from '../../../tensor/tensor.ts';
+import { defineTransformer } from '../../definition.ts';
+import { checkInputs, type ForwardInputs, type InputValue } from '../../inputs.ts';
+
+interface PixArtConfig {
+  inChannels: number;
+  outChannels: number;
+  blocks: number;
+  heads: number;
+  width: number;
+  /** Width of the text encoder's states; undefined if they come projected. */
+  captionWidth: number | undefined;
+  crossWidth: number;
+  patch: readonly [number, number];
+  /** Tokens per side at the trained size. */
+  baseSize: number;
+  interpolationScale: number;
+  /** Whether resolution and aspect ratio are conditions. */
+  sizeConditions: boolean;
+  activation: Activation;
+  normEpsilon: number;
+}
+
+type PixArtState = {
+  hidden_states: SymbolicTensor;
+  /** Projected text, the same for all blocks. */
+  text: SymbolicTensor;
+  text_bias?: SymbolicTensor;
+  /** [B, D]. */
+  temb: SymbolicTensor;
+  /** What all blocks share of their modulation, [B, 6, D]. */
+  shared_modulation: SymbolicTensor;
+};
+
+export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
+  className: 'PixArtTransformer2DModel',
+  separateCfg: false,
+
+  parseConfig(config) {
+    config.requires('norm_type', 'ada_norm_single');
+    config.requires('norm_elementwise_affine', false);
+    config.requires('attention_type', 'default');
+    const heads = config.integer('num_attention_heads', 16);
+    const inChannels = config.integer('in_channels', 4);
+    const patch = config.integer('patch_size', 2);
+    const sampleSize = config.integer('sample_size', 128);
+    return {
+      inChannels,
+      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      blocks: config.integer('num_layers', 28),
+      heads,
+      width: heads * config.integer('attention_head_dim', 72),
+      captionWidth: config.nullable('caption_channels', (name) => config.integer(name)),
+      crossWidth: config.integer('cross_attention_dim', 1152),
+      patch: [patch, patch],
+      baseSize: Math.floor(sampleSize / patch),
+      interpolationScale:
+        config.nullable('interpolation_scale', (name) => config.number(name)) ??
+        Math.max(Math.floor(sampleSize / 64), 1),
+      sizeConditions:
+        config.nullable('use_additional_conditions', (name) => config.boolean(name)) ?? sampleSize === 128,
+      activation: config.choice('activation_fn', ['gelu-approximate', 'gelu', 'geglu'], 'gelu-approximate'),
+      normEpsilon: config.number('norm_eps', 1e-6),
+    };
+  },
+
+  inputs: ({ inChannels, captionWidth, crossWidth, sizeConditions }) => [
+    { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] },
+    { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', captionWidth ?? crossWidth] },
+    { name: 'timestep', kind: 'float', shape: ['batch'] },
+    { name: 'encoder_attention_mask', kind: 'float', shape: ['batch', 'text_tokens'], optional: true },
+    { name: 'added_cond_kwargs', kind: 'other', optional: !sizeConditions },
+  ],
+
+  prepare({ hidden_states, encoder_hidden_states, timestep, encoder_attention_mask }, config, inputs) {
+    const grid = patchGrid('hidden_states', hidden_states!, config.patch);
+    const { text, bias } = trimText(encoder_hidden_states!, encoder_attention_mask);
+    return {
+      tensors: {
+        hidden_states: hidden_states!,
+        timestep: timestep!,
+        text,
+        ...(bias ? { text_bias: bias } : {}),
+        ...(config.sizeConditions ? sizeConditions(inputs, hidden_states!.shape[0]!) : {}),
+        positions: sincosPositions(grid, config),
+      },
+      statics: { grid },
+    };
+  },
+
+  prologue(m, { hidden_states, timestep, text, text_bias, resolution, aspect_ratio, positions }, config) {
+    const { patch, width, captionWidth } = config;
+    const conditioning = m.at('adaln_single');
+    const sinusoids = (values: SymbolicTensor) => sinusoidalEmbedding(values, { dim: 256 });
+    let temb = timestepEmbedding(conditioning.at('emb.timestep_embedder'), sinusoids(timestep!), width);
+    if (resolution && aspect_ratio) {
+      // Height, width and their ratio share the width of temb in equal thirds.
+      const third = (name: string, values: SymbolicTensor) => {
+        const [batch, count] = values.shape as [number, number];
+        const embedded = timestepEmbedding(conditioning.at(`emb.${name}`), sinusoids(values.reshape([-1])), width / 3);
+        return embedded.reshape([batch, (count * width) / 3]);
+      };
+      const size = [third('resolution_embedder', resolution), third('aspect_ratio_embedder', aspect_ratio)];
+      temb = temb.add(concat(size, 1));
+    }
+    return {
+      hidden_states: patchEmbedding(m.at('pos_embed'), hidden_states!, { patch, width }).add(positions!),
+      text: captionWidth === undefined ? text! : textProjection(m.at('caption_projection'), text!),
+      ...(text_bias ? { text_bias } : {}),
+      temb,
+      shared_modulation: adaLayerNormSingle(conditioning, temb, 6),
+    };
+  },
+
+  blockLists: (config) => [
+    {
+      name: 'transformer_blocks',
+      pattern: 3,
+      count: config.blocks,
+      block: (m, state) => pixartBlock(m, state, config),
+    },
+  ],
+
+  epilogue(m, { hidden_states, temb }, { patch, outChannels }, { grid }) {
+    const [shift, scale] = scaleShiftTable(m, temb, 2);
+    const normed = modulatedLayerNorm(hidden_states, { shift, scale });
+    const patches = linear(m.at('proj_out'), normed, patch[0] * patch[1] * outChannels);
+    return unpatchify(patches, { grid: grid as number[], patch });
+  },
+});
+
+const pixartBlock = layer((m, state: PixArtState, config: PixArtConfig): Partial<PixArtState> => {
+  const { text, text_bias, shared_modulation } = state;
+  const { heads, width, activation, normEpsilon: epsilon } = config;
+  const [ofAttention, ofMlp] = sublayerModulations(scaleShiftTable(m, shared_modulation, 6), 2);
+
+  let x = modulatedResidual(state.hidden_states, {
+    modulation: ofAttention,
+    epsilon,
+    sublayer: (normed) => attention(m.at('attn1'), normed, { heads }),
+  });
+  const bias = text_bias && keyBias(text_bias, x.dim(1));
+  x = x.add(attention(m.at('attn2'), x, { heads, context: text, bias }));
+  x = modulatedResidual(x, {
+    modulation: ofMlp,
+    epsilon,
+    sublayer: (normed) => feedForward(m.at('ff'), normed, { activation, inner: 4 * width }),
+  });
+  return { hidden_states: x };
+});
+
+/** Checks and unpacks `added_cond_kwargs`: resolution [B, 2] as (height, width), and aspect ratio [B, 1]. */
+function sizeConditions(inputs: ForwardInputs, batch: number): Record<string, Tensor> {
+  const given = (inputs.added_cond_kwargs ?? {}) as Record<string, InputValue>;
+  const at = (name: string) => `added_cond_kwargs.${name}`;
+  const [resolution, aspectRatio] = [at('resolution'), at('aspect_ratio')];
+  const checked = checkInputs(
+    [
+      { name: resolution, kind: 'float', shape: [batch, 2] },
+      { name: aspectRatio, kind: 'float', shape: [batch, 1] },
+    ],
+    Object.fromEntries(Object.entries(given).map(([name, value]) => [at(name), value])),
+  );
+  return { resolution: checked[resolution]!, aspect_ratio: checked[aspectRatio]! };
+}
