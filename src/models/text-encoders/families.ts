@@ -1,6 +1,8 @@
 /** The text encoders; a new one is one line here. */
 import type { GraphModelFamily } from '../graph-model.ts';
 import { clipTextModel, clipTextModelWithProjection } from './clip.ts';
+import { decoderModels } from './decoder.ts';
+import { decoderFamilies } from './decoder-families.ts';
 import { t5EncoderModel, umt5EncoderModel } from './t5.ts';
 
 export const textEncoderFamilies: readonly GraphModelFamily[] = [
@@ -8,4 +10,5 @@ export const textEncoderFamilies: readonly GraphModelFamily[] = [
   clipTextModelWithProjection,
   t5EncoderModel,
   umt5EncoderModel,
+  ...decoderFamilies.flatMap(decoderModels),
 ];

@@ -1,0 +1,133 @@
+/** What the decoder-only language models have in common in their configs, and what each family leaves to its defaults. */
+import { DejaDitError } from '../../errors/errors.ts';
+import { ConfigReader } from '../config-reader.ts';
+import { type HiddenActivation, hiddenActivations } from './activation.ts';
+import { type RopeDefaults, ropeFrequencies } from './rope.ts';
+
+/** Which layers have a sliding window where the config names no `layer_types`. */
+export type SlidingLayers = 'none' | 'all' | 'even' | 'from max_window_layers';
+
+/** A family: how it differs from Llama, and the values that Transformers assumes for absent config fields. */
+export interface DecoderFamily {
+  /** The bare model, and the forms with a head that pipelines load as text encoders; the head is not computed. */
+  readonly classNames: readonly string[];
+  readonly defaults: {
+    vocabulary: number;
+    width: number;
+    inner: number;
+    layers: number;
+    heads: number;
+    keyValueHeads?: number;
+    /** Default: width / heads. */
+    headDim?: number;
+    epsilon: number;
+    slidingWindow?: number;
+  };
+  readonly rope?: Partial<RopeDefaults>;
+  /** Pairs (2i, 2i+1) are rotated instead of (i, i + d/2). */
+  readonly interleavedRope?: boolean;
+  readonly slidingLayers?: SlidingLayers;
+  /** Queries and keys are normalised per head. */
+  readonly queryKeyNorm?: boolean;
+  /** `gate_proj` and `up_proj` are one matrix. */
+  readonly fusedGate?: boolean;
+  /** Gemma's ways: embeddings times √width, norm weights stored minus 1, norms also behind attention and MLP. */
+  readonly gemma?: boolean;
+}
+
+export interface DecoderConfig {
+  family: DecoderFamily;
+  vocabulary: number;
+  width: number;
+  inner: number;
+  layers: number;
+  heads: number;
+  keyValueHeads: number;
+  headDim: number;
+  activation: HiddenActivation;
+  epsilon: number;
+  /** Angle per position of every rotated pair. */
+  frequencies: Float32Array;
+  /** Width of the window in the layers that have one. */
+  window: number | undefined;
+  /** Per layer: whether it attends within the window only. */
+  sliding: readonly boolean[];
+  /** Factor on attention scores. */
+  scale: number;
+  /** Scores are bounded to ±softcap by a tanh (Gemma 2). */
+  softcap: number | undefined;
+}
+
+/** Reads a language model's config, or the `text_config` within that of a vision-language model. */
+export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): DecoderConfig {
+  const nested = outer.json.text_config;
+  const isNested = typeof nested === 'object' && nested !== null;
+  const config = isNested ? new ConfigReader(nested as Record<string, unknown>, outer.origin) : outer;
+  const { defaults, rope, gemma = false } = family;
+
+  if (config.boolean('use_bidirectional_attention', false)) config.requires('use_bidirectional_attention', false);
+  config.rejectUnsupported();
+
+  const width = config.integer('hidden_size', defaults.width);
+  const layers = config.integer('num_hidden_layers', defaults.layers);
+  const heads = config.integer('num_attention_heads', defaults.heads);
+  const headDim = config.integer('head_dim', defaults.headDim ?? width / heads);
+  const keyValueHeads = config.integer('num_key_value_heads', defaults.keyValueHeads ?? heads);
+  if (heads % keyValueHeads !== 0) {
+    throw new DejaDitError('INVALID_CONFIG', `${heads} heads cannot share ${keyValueHeads} num_key_value_heads`, {
+      path: config.origin,
+    });
+  }
+  const window = slidingWindow(config, family);
+  return {
+    family,
+    vocabulary: config.integer('vocab_size', defaults.vocabulary),
+    width,
+    inner: config.integer('intermediate_size', defaults.inner),
+    layers,
+    heads,
+    keyValueHeads,
+    headDim,
+    activation: gemma
+      ? config.choice('hidden_activation', hiddenActivations, 'gelu_pytorch_tanh')
+      : config.choice('hidden_act', hiddenActivations, 'silu'),
+    epsilon: config.number('rms_norm_eps', defaults.epsilon),
+    frequencies: ropeFrequencies(config, headDim, { theta: 10000, rotaryFactor: 1, ...rope }),
+    window,
+    sliding: window === undefined ? Array<boolean>(layers).fill(false) : slidingLayers(config, family, layers),
+    scale: (gemma ? config.number('query_pre_attn_scalar', 256) : headDim) ** -0.5,
+    softcap: gemma ? softcapOf(config) : undefined,
+  };
+}
+
+/** A `null` switches a default off, so it is not the same as an absent field. */
+function slidingWindow(
+  config: ConfigReader,
+  { slidingLayers: rule = 'none', defaults }: DecoderFamily,
+): number | undefined {
+  if (rule === 'none' || config.json.sliding_window === null) return undefined;
+  if (rule === 'from max_window_layers' && !config.boolean('use_sliding_window', false)) return undefined;
+  return config.integer('sliding_window', defaults.slidingWindow);
+}
+
+function softcapOf(config: ConfigReader): number | undefined {
+  return config.json.attn_logit_softcapping === null ? undefined : config.number('attn_logit_softcapping', 50);
+}
+
+function slidingLayers(config: ConfigReader, { slidingLayers: rule }: DecoderFamily, layers: number): boolean[] {
+  const types = config.nullable('layer_types', (name) => config.strings(name));
+  if (types && rule !== 'all') {
+    const unknown = types.find((type) => type !== 'full_attention' && type !== 'sliding_attention');
+    if (unknown === undefined && types.length === layers) return types.map((type) => type === 'sliding_attention');
+    const problem = unknown === undefined ? `has ${types.length} entries for ${layers} layers` : `has '${unknown}'`;
+    throw new DejaDitError(
+      'INVALID_CONFIG',
+      `'layer_types' ${problem}, expected full_attention or sliding_attention per layer`,
+      {
+        path: config.origin,
+      },
+    );
+  }
+  const first = rule === 'from max_window_layers' ? config.integer('max_window_layers', 28) : 0;
+  return Array.from({ length: layers }, (_, i) => i >= first && (rule !== 'even' || i % 2 === 0));
+}

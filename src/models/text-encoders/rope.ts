@@ -1,0 +1,81 @@
+/**
+ * Rotary positions of language models: the frequencies that a config's `rope_parameters` stand for, and their tables.
+ * Everything is rounded to float32 step by step, as Transformers computes it.
+ */
+import { DejaDitError } from '../../errors/errors.ts';
+import type { RotaryTables } from '../../nn/rotary.ts';
+import { floatTensor } from '../../tensor/tensor.ts';
+import { ConfigReader } from '../config-reader.ts';
+
+const { fround } = Math;
+
+export interface RopeDefaults {
+  theta: number;
+  /** Share of every head that is rotated. */
+  rotaryFactor: number;
+}
+
+/**
+ * Angle per position of every rotated pair [rotated / 2], from `rope_parameters`, or from `rope_theta` and `rope_scaling` as
+ * configs before Transformers 5 have them.
+ * @throws DejaDitError UNSUPPORTED for a kind of scaling that is not built
+ */
+export function ropeFrequencies(config: ConfigReader, headDim: number, defaults: RopeDefaults): Float32Array {
+  const { json, origin } = config;
+  const parameters = new ConfigReader(
+    { ...json, ...record(json.rope_scaling), ...record(json.rope_parameters) },
+    origin,
+  );
+  const theta = parameters.number('rope_theta', defaults.theta);
+  const rotated = Math.trunc(headDim * parameters.number('partial_rotary_factor', defaults.rotaryFactor));
+  const plain = Float32Array.from({ length: rotated / 2 }, (_, i) => 1 / fround(theta ** fround((2 * i) / rotated)));
+  const kind = parameters.string('rope_type', parameters.string('type', 'default'));
+  switch (kind) {
+    case 'default':
+    // Positions of text are the same on all three axes of Qwen-VL's "multimodal" rotary embedding.
+    case 'mrope':
+      return plain;
+    case 'linear': {
+      const factor = parameters.number('factor');
+      return plain.map((frequency) => frequency / factor);
+    }
+    case 'llama3':
+      return llama3Frequencies(plain, parameters);
+    default:
+      throw new DejaDitError(
+        'UNSUPPORTED',
+        `rope_type '${kind}' is not supported, only default, mrope, linear, llama3`,
+        {
+          path: origin,
+        },
+      );
+  }
+}
+
+/**
+ * Llama 3.1's longer context: wavelengths beyond the original context are stretched by `factor`, short ones stay, and those
+ * between go from one to the other.
+ */
+function llama3Frequencies(plain: Float32Array, parameters: ConfigReader): Float32Array {
+  const factor = parameters.number('factor');
+  const low = parameters.number('low_freq_factor');
+  const high = parameters.number('high_freq_factor');
+  const context = parameters.integer('original_max_position_embeddings');
+  return plain.map((frequency) => {
+    const wavesInContext = (context * frequency) / (2 * Math.PI);
+    const kept = Math.min(Math.max((wavesInContext - low) / (high - low), 0), 1);
+    return kept * frequency + ((1 - kept) * frequency) / factor;
+  });
+}
+
+/** cos and sin [1, tokens, frequencies] for positions 0, 1, 2 … */
+export function ropeTables(tokens: number, frequencies: Float32Array): RotaryTables {
+  const half = frequencies.length;
+  const angles = Float32Array.from({ length: tokens * half }, (_, i) => Math.floor(i / half) * frequencies[i % half]!);
+  const shape = [1, tokens, half];
+  return { cos: floatTensor(angles.map(Math.cos), shape), sin: floatTensor(angles.map(Math.sin), shape) };
+}
+
+function record(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+}
