@@ -3,11 +3,13 @@ import type { TransformerFamily } from '../definition.ts';
 import { ditTransformer } from './dit/dit.ts';
 import { fluxTransformer } from './flux/flux.ts';
 import { pixartTransformer } from './pixart/pixart.ts';
+import { sanaTransformer } from './sana/sana.ts';
 import { sd3Transformer } from './sd3/sd3.ts';
 
 export const transformerFamilies: readonly TransformerFamily[] = [
   ditTransformer,
   fluxTransformer,
   pixartTransformer,
+  sanaTransformer,
   sd3Transformer,
 ];
