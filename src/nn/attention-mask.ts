@@ -3,7 +3,7 @@
  * their attention; what only some samples pad becomes an additive bias.
  */
 import type { SymbolicTensor } from '../graph/symbolic.ts';
-import { floatTensor, type Tensor } from '../tensor/tensor.ts';
+import { floatTensor, intTensor, type Tensor } from '../tensor/tensor.ts';
 
 /** What Diffusers adds to the score of a masked key. In float32 its weight after the softmax is exactly 0. */
 const MASKED = -10000;
@@ -54,4 +54,33 @@ export function keepTokens(x: Tensor, count: number): Tensor {
 export function keyBias(bias: SymbolicTensor, queries: number): SymbolicTensor {
   const [batch, keys] = bias.shape as [number, number];
   return bias.reshape([batch, 1, 1, keys]).expand([batch, 1, queries, keys]);
+}
+
+/** Which keys queries see. Both parts are absent if all samples see all keys. */
+export interface KeyMask<T> {
+  /** [K]: the keys that some sample sees, in order. */
+  keys?: T | undefined;
+  /** [B, K] over those keys, where the samples differ. */
+  bias?: T | undefined;
+}
+
+/**
+ * Turns rows of booleans into what attention needs to skip masked keys. Unlike `trimText` it leaves the tokens where they are:
+ * for joint attention, where masked tokens are still queries.
+ */
+export function keyMask(visible: readonly (readonly boolean[])[]): KeyMask<Tensor> {
+  const keys = visible[0]!.flatMap((_, key) => (visible.some((row) => row[key]) ? [key] : []));
+  const bias = visible.flatMap((row) => keys.map((key) => (row[key] ? 0 : MASKED)));
+  return {
+    ...(keys.length === visible[0]!.length ? {} : { keys: intTensor(keys) }),
+    ...(bias.every((value) => value === 0) ? {} : { bias: floatTensor(bias, [visible.length, keys.length]) }),
+  };
+}
+
+/** The rows of a mask [B, T] as booleans. */
+export function maskRows({ data, shape }: Tensor): boolean[][] {
+  const [batch, length] = shape as [number, number];
+  return Array.from({ length: batch }, (_, sample) =>
+    Array.from({ length }, (_, token) => Number(data[sample * length + token]) !== 0),
+  );
 }

@@ -2,8 +2,9 @@
  * Attention layers with the weights of Diffusers' `Attention`: projections, optional norms of queries and keys, rotary positions,
  * output projection. Masks arrive as additive biases (see `attention-mask.ts`).
  */
-import { concat, multiHeadAttention } from '../graph/ops.ts';
+import { concat, gather, multiHeadAttention } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
+import { type KeyMask, keyBias } from './attention-mask.ts';
 import { linear } from './linear.ts';
 import { layer, type Module } from './module.ts';
 import { headRmsNorm, rmsNorm } from './norms.ts';
@@ -86,20 +87,24 @@ export interface AttendOptions extends Projections {
   rotary?: Rotary | undefined;
   /** Added to the scores, [B or 1, heads or 1, S, T]. */
   bias?: SymbolicTensor | undefined;
+  /** Another way to say which keys are seen, which costs less where it can leave keys out. */
+  mask?: KeyMask<SymbolicTensor> | undefined;
   /** Default 1 / √headDim. */
   scale?: number;
 }
 
 /** Attention between projected tensors: [B, S, heads · headDim]. */
 export function attend(options: AttendOptions): SymbolicTensor {
-  const { query, key, value, heads, keyValueHeads = heads, rotary, bias, scale } = options;
+  const { query, key, value, heads, keyValueHeads = heads, rotary, mask, scale } = options;
   const turn = (x: SymbolicTensor, count: number) => (rotary ? applyRotary(x, rotary, count) : x);
+  const seen = (x: SymbolicTensor) =>
+    repeatHeads(mask?.keys ? gather(x, mask.keys, 1) : x, { from: keyValueHeads, to: heads });
   return multiHeadAttention({
     query: turn(query, heads),
-    key: repeatHeads(turn(key, keyValueHeads), { from: keyValueHeads, to: heads }),
-    value: repeatHeads(value, { from: keyValueHeads, to: heads }),
+    key: seen(turn(key, keyValueHeads)),
+    value: seen(value),
     numHeads: heads,
-    bias,
+    bias: mask?.bias ? keyBias(mask.bias, query.dim(1)) : options.bias,
     ...(scale === undefined ? {} : { scale }),
   });
 }
@@ -107,6 +112,7 @@ export function attend(options: AttendOptions): SymbolicTensor {
 export interface AttentionLayerOptions extends Omit<ProjectionOptions, 'names'> {
   rotary?: Rotary | undefined;
   bias?: SymbolicTensor | undefined;
+  mask?: KeyMask<SymbolicTensor> | undefined;
 }
 
 /** Self-attention of x [B, S, D], or cross-attention to `context`: projections, attention, `to_out.0`. */
@@ -123,6 +129,7 @@ export interface JointAttentionOptions {
   first: 'text' | 'image';
   rotary?: Rotary | undefined;
   bias?: SymbolicTensor | undefined;
+  mask?: KeyMask<SymbolicTensor> | undefined;
   /** False in a last block, whose text nobody reads: there is no `to_add_out` then. */
   textOutput?: boolean;
 }
@@ -132,7 +139,7 @@ export interface JointAttentionOptions {
  * @returns both streams; `text` is undefined without `textOutput`
  */
 export const jointAttention = layer((m, options: JointAttentionOptions) => {
-  const { image, text, heads, qkNorm, first, rotary, bias, textOutput = true } = options;
+  const { image, text, heads, qkNorm, first, rotary, bias, mask, textOutput = true } = options;
   const order = <T>(ofImage: T, ofText: T): [T, T] => (first === 'text' ? [ofText, ofImage] : [ofImage, ofText]);
   const [head, tail] = order(
     projectQkv(m, image, { heads, qkNorm }),
@@ -145,6 +152,7 @@ export const jointAttention = layer((m, options: JointAttentionOptions) => {
     heads,
     rotary,
     bias,
+    mask,
   });
   const [imageOut, textOut] = order(...attended.split(1, [head.query.dim(1), tail.query.dim(1)]));
   return {

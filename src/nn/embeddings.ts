@@ -42,6 +42,30 @@ export const textProjection = layer(
   },
 );
 
+export interface Conditions {
+  /** [B], in the unit the model was trained with. */
+  timestep: SymbolicTensor;
+  /** Guidance scale [B] of distilled models. */
+  guidance?: SymbolicTensor | undefined;
+  /** Pooled text [B, C]. */
+  pooled?: SymbolicTensor | undefined;
+}
+
+/**
+ * The sum of the embeddings of time, guidance and pooled text, [B, width]: Diffusers' CombinedTimestepGuidanceTextProjEmbeddings
+ * and its smaller forms.
+ */
+export const conditionEmbedding = layer(
+  (m, { timestep, guidance, pooled }: Conditions, { width, features = 256 }: { width: number; features?: number }) => {
+    const scalar = (name: string, value: SymbolicTensor) =>
+      timestepEmbedding(m.at(name), sinusoidalEmbedding(value, { dim: features }), width);
+    const parts = [scalar('timestep_embedder', timestep)];
+    if (guidance) parts.push(scalar('guidance_embedder', guidance));
+    if (pooled) parts.push(textProjection(m.at('text_embedder'), pooled, 'silu'));
+    return parts.reduce((sum, part) => sum.add(part));
+  },
+);
+
 export interface EmbeddingOptions {
   /** Rows of the table. */
   count: number;

@@ -6,7 +6,7 @@
 import type { ListOf, SymbolicTensor } from '../graph/symbolic.ts';
 import { linear } from './linear.ts';
 import { layer, type Module } from './module.ts';
-import { modulatedLayerNorm, modulation } from './norms.ts';
+import { modulatedLayerNorm, perToken } from './norms.ts';
 
 /** What one sublayer (attention, feed-forward) gets from the conditioning, [B, 1, D] each. */
 export interface SublayerModulation {
@@ -31,13 +31,19 @@ export interface ModulationOptions<Count extends number> {
   sublayers: Count;
   /** D, the width of the stream. */
   width: number;
+  /** [B, S]: which row of temb each token takes; absent if each sample has one. */
+  rows?: SymbolicTensor | undefined;
 }
 
 /** Diffusers' AdaLayerNormZero without its norm: SiLU and `linear` of temb, as one modulation per sublayer. */
 export const adaLayerNormZero = layer(
   <Count extends number>(m: Module, temb: SymbolicTensor, options: ModulationOptions<Count>) => {
-    const { sublayers, width } = options;
-    return sublayerModulations(modulation(m, temb, 3 * sublayers, width), sublayers);
+    const { sublayers, width, rows } = options;
+    const vectors = linear(m.at('linear'), temb.silu(), 3 * sublayers * width).chunk<number>(3 * sublayers);
+    return sublayerModulations(
+      vectors.map((vector) => perToken(vector, rows)),
+      sublayers,
+    );
   },
 );
 
@@ -49,13 +55,17 @@ export const adaLayerNormSingle = layer((m, embedding: SymbolicTensor, parts: nu
 
 /**
  * The learned table `scale_shift_table` [parts, D] of a block, added to conditioning [B, parts, D] that all blocks share, or to
- * one vector [B, D]: `parts` tensors [B, 1, D].
+ * one vector [B, D]: `parts` tensors [B, 1, D], or [B, S, D] if `rows` [B, S] says which row of the conditioning each token takes.
  */
-export const scaleShiftTable = layer(<Count extends number>(m: Module, conditioning: SymbolicTensor, parts: Count) => {
-  const width = conditioning.dim(-1);
-  const shared = conditioning.rank === 2 ? conditioning.unsqueeze(1) : conditioning;
-  return m.weight('scale_shift_table').reshape([1, parts, width]).add(shared).chunk(parts, 1);
-});
+export const scaleShiftTable = layer(
+  <Count extends number>(m: Module, conditioning: SymbolicTensor, parts: Count, rows?: SymbolicTensor) => {
+    const width = conditioning.dim(-1);
+    const shared = conditioning.rank === 2 ? conditioning.unsqueeze(1) : conditioning;
+    const vectors = m.weight('scale_shift_table').reshape([1, parts, width]).add(shared).chunk<number>(parts, 1);
+    const spread = rows ? vectors.map((vector) => perToken(vector.squeeze(1), rows)) : vectors;
+    return spread as ListOf<SymbolicTensor, Count>;
+  },
+);
 
 export interface ResidualOptions {
   modulation: SublayerModulation;

@@ -1,5 +1,5 @@
 /** Normalisation layers, plain and modulated by a conditioning vector ("adaLN", arXiv 2212.09748). */
-import { instanceNormalization, layerNormalization, rmsNormalization } from '../graph/ops.ts';
+import { gather, instanceNormalization, layerNormalization, rmsNormalization } from '../graph/ops.ts';
 import type { ListOf, SymbolicTensor } from '../graph/symbolic.ts';
 import { linear } from './linear.ts';
 import { layer, type Module } from './module.ts';
@@ -46,8 +46,12 @@ export function modulatedLayerNorm(x: SymbolicTensor, { scale, shift }: Modulati
   return layerNormalization(x, { epsilon, scale: perToken(scale).add(1), bias: shift && perToken(shift) });
 }
 
-/** A vector per sample [B, D] as [B, 1, D], so that it broadcasts over tokens. */
-export function perToken(x: SymbolicTensor): SymbolicTensor {
+/**
+ * Vectors that broadcast over tokens: one per sample, [B, D] → [B, 1, D]. Where samples mix tokens of several conditionings
+ * (a clean first frame, say), `rows` [B, S] (int64) says which row of x [R, D] each token takes: [B, S, D].
+ */
+export function perToken(x: SymbolicTensor, rows?: SymbolicTensor): SymbolicTensor {
+  if (rows) return gather(x, rows);
   return x.rank === 2 ? x.unsqueeze(1) : x;
 }
 
@@ -60,7 +64,7 @@ export const modulation = layer(
     width: number,
   ): ListOf<SymbolicTensor, Count> => {
     const vectors = linear(m.at('linear'), temb.silu(), parts * width).chunk<number>(parts);
-    return vectors.map(perToken) as ListOf<SymbolicTensor, Count>;
+    return vectors.map((vector) => perToken(vector)) as ListOf<SymbolicTensor, Count>;
   },
 );
 

@@ -21,6 +21,8 @@ export interface RotaryTableOptions {
   /** Width of the head given to each position axis; their sum is the rotated width. */
   axesDim: readonly number[];
   theta: number;
+  /** What the model's own code computes angles in. Default double. */
+  precision?: 'double' | 'single';
 }
 
 /**
@@ -30,24 +32,40 @@ export interface RotaryTableOptions {
  */
 export function rotaryTables(
   positions: readonly (readonly number[])[],
-  { axesDim, theta }: RotaryTableOptions,
+  { axesDim, theta, precision = 'double' }: RotaryTableOptions,
 ): RotaryTables {
+  const round = precision === 'single' ? Math.fround : (value: number) => value;
   const half = axesDim.reduce((sum, dim) => sum + dim / 2, 0);
   const cos = new Float32Array(positions.length * half);
   const sin = new Float32Array(positions.length * half);
-  const frequencies = axesDim.map((dim) => Float64Array.from({ length: dim / 2 }, (_, i) => theta ** ((-2 * i) / dim)));
-  let at = 0;
-  for (const position of positions) {
-    for (const [axis, axisFrequencies] of frequencies.entries()) {
-      for (const frequency of axisFrequencies) {
-        const angle = position[axis]! * frequency;
-        cos[at] = Math.cos(angle);
-        sin[at++] = Math.sin(angle);
+  let offset = 0;
+  for (const [axis, dim] of axesDim.entries()) {
+    const frequencies = Array.from({ length: dim / 2 }, (_, i) => round(1 / round(theta ** round((2 * i) / dim))));
+    // Tokens of a grid share a few positions per axis, and cosines are dear.
+    const known = new Map<number, { cos: Float32Array; sin: Float32Array }>();
+    for (const [token, position] of positions.entries()) {
+      const at = position[axis]!;
+      let row = known.get(at);
+      if (!row) {
+        const angles = frequencies.map((frequency) => round(at * frequency));
+        row = { cos: Float32Array.from(angles, Math.cos), sin: Float32Array.from(angles, Math.sin) };
+        known.set(at, row);
       }
+      cos.set(row.cos, token * half + offset);
+      sin.set(row.sin, token * half + offset);
     }
+    offset += dim / 2;
   }
   const shape = [1, positions.length, half];
   return { cos: floatTensor(cos, shape), sin: floatTensor(sin, shape) };
+}
+
+/** Positions of a grid of tokens, row-major: one index per axis. */
+export function gridPositions(grid: readonly number[]): number[][] {
+  return grid.reduce<number[][]>(
+    (positions, size) => positions.flatMap((position) => Array.from({ length: size }, (_, i) => [...position, i])),
+    [[]],
+  );
 }
 
 /** Rotates x [B, S, heads·headDim]; pairs (2i, 2i+1) unless `interleaved` is false. */
