@@ -24,6 +24,7 @@ export class GraphBuilder {
   private readonly outputs = new Map<string, ValueSpec & { value: string }>();
   private path = '';
   private nextValue = 0;
+  private flops = 0;
 
   /** A run-time input. */
   input(name: string, dtype: DType, shape: readonly number[]): SymbolicTensor {
@@ -96,6 +97,11 @@ export class GraphBuilder {
     this.outputs.set(name, { value: source.name, dtype: tensor.dtype, shape: tensor.shape });
   }
 
+  /** Adds to the graph's operation count. */
+  countFlops(flops: number): void {
+    this.flops += flops;
+  }
+
   /** Runs `build` with `path` as the module path of everything it emits and of every error it throws. */
   scope<T>(path: string, build: () => T): T {
     const outer = this.path;
@@ -113,7 +119,7 @@ export class GraphBuilder {
   }
 
   finish(): Graph {
-    const { inputs, constants, nodes, outputs } = this;
-    return { inputs, constants, nodes, outputs, weights: [...this.weights.values()] };
+    const { inputs, constants, nodes, outputs, flops } = this;
+    return { inputs, constants, nodes, outputs, flops, weights: [...this.weights.values()] };
   }
 }

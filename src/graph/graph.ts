@@ -34,6 +34,8 @@ export interface Graph {
   readonly weights: readonly WeightSlot[];
   readonly constants: ReadonlyMap<string, Tensor>;
   readonly nodes: readonly GraphNode[];
+  /** Floating-point operations of one run, matrix products and convolutions only (a multiply-add counts as two). */
+  readonly flops: number;
   /** Output name → value name, in declared order. */
   readonly outputs: ReadonlyMap<string, ValueSpec & { readonly value: string }>;
 }

@@ -3,6 +3,7 @@
  * Runtime's CPU, WebGPU and CUDA providers execute. What a layer means (weights, names) is up to `nn/`.
  */
 
+import { sizeOf } from '../tensor/tensor.ts';
 import { broadcastShapes, normalizeAxis } from './shapes.ts';
 import type { SymbolicTensor } from './symbolic.ts';
 
@@ -54,6 +55,7 @@ export function gemm(x: SymbolicTensor, weight: SymbolicTensor, bias?: SymbolicT
     x.graph.fail(`linear of [${x.shape}] with weight [${weight.shape}]${bias ? ` and bias [${bias.shape}]` : ''}`);
   }
   const rows = x.reshape([-1, inFeatures]);
+  x.graph.countFlops(2 * sizeOf(weight.shape) * rows.dim(0));
   const product = x.graph.emit(
     'Gemm',
     { dtype: x.dtype, shape: [rows.dim(0), outFeatures] },
@@ -88,6 +90,7 @@ export function conv(
   }
   const size = kernel.map((k, i) => Math.floor((x.dim(i + 2) + pads[i]! + pads[i + spatial]! - k) / strides[i]!) + 1);
   if (size.some((dim) => dim < 1)) x.graph.fail(`[${x.shape}] is smaller than the convolution kernel [${kernel}]`);
+  x.graph.countFlops(2 * sizeOf(weight.shape) * x.dim(0) * sizeOf(size));
   return x.graph.emit(
     'Conv',
     { dtype: x.dtype, shape: [x.dim(0), weight.dim(0), ...size] },
@@ -213,6 +216,7 @@ export function multiHeadAttention({ query, key, value, numHeads, scale, bias }:
       `attention of query [${query.shape}], key [${key.shape}] and value [${value.shape}] in ${numHeads} heads`,
     );
   }
+  graph.countFlops(2 * sizeOf(query.shape) * key.dim(-2) * 2);
   return graph.emit(
     'MultiHeadAttention',
     { dtype: query.dtype, shape: [query.dim(0), query.dim(1), value.dim(-1)] },

@@ -252,6 +252,7 @@ export class SymbolicTensor {
       this.graph.fail(`matmul of [${this.shape}] and [${other.shape}]`);
     }
     const shape = [...batch, this.dim(-2), other.dim(-1)];
+    this.graph.countFlops(2 * sizeOf(shape) * this.dim(-1));
     return this.graph.emit('MatMul', { dtype: this.dtype, shape }, { inputs: [this, other] });
   }
 
