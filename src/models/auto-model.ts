@@ -1,9 +1,8 @@
 /** `AutoModel`: loads one component of a Diffusers checkpoint from its folder, whatever its class. */
-import path from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
-import { readJsonFile } from '../weights/json.ts';
+import { readConfig } from '../weights/model-folder.ts';
 import { openWeights } from '../weights/open-weights.ts';
 import { WeightStore, type WeightStoreOptions } from '../weights/weight-store.ts';
 import { ConfigReader } from './config-reader.ts';
@@ -41,13 +40,19 @@ export const AutoModel = {
 /** Loads a model of any supported class. */
 export async function loadModel(folder: string, options: LoadOptions = {}): Promise<LoadedModel> {
   const { variant, weightDtype, signal } = options;
-  const configPath = path.join(folder, 'config.json');
-  const reader = new ConfigReader(await readJsonFile(configPath), configPath);
-  const className = classNameOf(reader);
+  const { className, config, path } = await readConfig(folder);
+  if (className === undefined) {
+    throw new DejaDitError(
+      'INVALID_CONFIG',
+      "has neither '_class_name' nor 'architectures', so the model's class is unknown",
+      { path },
+    );
+  }
+  const reader = new ConfigReader(config, path);
   // Everything that can be refused without reading weights is refused first.
   const transformer = findTransformer(className)?.configure(reader);
   const graphModel = transformer ? undefined : findGraphModel(className)?.configure(reader);
-  if (!transformer && !graphModel) throw unsupportedModel(className, configPath);
+  if (!transformer && !graphModel) throw unsupportedModel(className, path);
 
   const programs = options.programs ?? (await defaultPrograms());
   const source = await openWeights(folder, { variant });
@@ -59,18 +64,6 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   } finally {
     await source.close();
   }
-}
-
-/** Diffusers writes `_class_name`, Transformers `architectures`. */
-function classNameOf(reader: ConfigReader): string {
-  const { _class_name: diffusers, architectures } = reader.json;
-  const found = diffusers ?? (Array.isArray(architectures) ? architectures[0] : undefined);
-  if (typeof found === 'string') return found;
-  throw new DejaDitError(
-    'INVALID_CONFIG',
-    "has neither '_class_name' nor 'architectures', so the model's class is unknown",
-    { path: reader.origin },
-  );
 }
 
 let shared: Promise<ProgramCache> | undefined;

@@ -7,7 +7,7 @@ import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { Module } from '../nn/module.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { WeightStore } from '../weights/weight-store.ts';
+import type { Weights } from '../weights/weight-store.ts';
 import type { ConfigReader } from './config-reader.ts';
 import type { Prepared, State, Statics } from './definition.ts';
 import { checkInputs, type ForwardInputs, type InputSpec } from './inputs.ts';
@@ -68,7 +68,7 @@ export class GraphModel {
 
   constructor(
     readonly definition: ReturnType<GraphModelFamily['configure']>,
-    readonly weights: WeightStore,
+    readonly weights: Weights,
     readonly programs: ProgramCache,
   ) {
     this.runner = new SpanRunner(weights, programs);

@@ -8,7 +8,7 @@ import type { SymbolicTensor } from '../graph/symbolic.ts';
 import { Module } from '../nn/module.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
 import type { Program, ProgramCache } from '../runtime/program-cache.ts';
-import type { WeightStore } from '../weights/weight-store.ts';
+import type { Weights } from '../weights/weight-store.ts';
 import type { State, Statics, Transformer } from './definition.ts';
 
 /** What a piece sees while its span is being built. */
@@ -107,7 +107,7 @@ export class SpanRunner {
   private readonly spans = new Map<string, Promise<CompiledSpan>>();
 
   constructor(
-    private readonly weights: WeightStore,
+    private readonly weights: Weights,
     readonly programs: ProgramCache,
   ) {}
 
@@ -158,10 +158,7 @@ export class SpanRunner {
   }
 }
 
-function buildSpan(
-  run: Required<SpanRun>,
-  weights: WeightStore,
-): { graph: Graph; passed: string[]; changed: string[] } {
+function buildSpan(run: Required<SpanRun>, weights: Weights): { graph: Graph; passed: string[]; changed: string[] } {
   const builder = new GraphBuilder();
   const declare = (prefix: string, tensors: Readonly<Record<string, ValueSpec>>): State =>
     Object.fromEntries(

@@ -6,7 +6,7 @@ import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { WeightStore } from '../weights/weight-store.ts';
+import type { Weights } from '../weights/weight-store.ts';
 import type { Statics, Transformer } from './definition.ts';
 import { checkInputs, type ForwardInputs } from './inputs.ts';
 import { blocks, type DeviceState, epilogue, prologue, SpanRunner } from './span.ts';
@@ -64,7 +64,7 @@ export class TransformerModel {
 
   constructor(
     readonly definition: Transformer,
-    readonly weights: WeightStore,
+    readonly weights: Weights,
     readonly programs: ProgramCache,
   ) {
     this.runner = new SpanRunner(weights, programs);

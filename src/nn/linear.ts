@@ -9,7 +9,7 @@ import { layer } from './module.ts';
  */
 export const linear = layer((m, x: SymbolicTensor, outFeatures?: number): SymbolicTensor => {
   const weight = m.weight('weight', outFeatures === undefined ? undefined : [outFeatures, x.dim(-1)]);
-  return gemm(x, weight, m.optionalWeight('bias'));
+  return gemm(x, weight, m.optionalWeight('bias', [weight.dim(0)]));
 });
 
 export type Activation = 'gelu' | 'gelu-approximate' | 'geglu' | 'swiglu' | 'silu' | 'linear-silu' | 'relu';

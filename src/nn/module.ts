@@ -9,6 +9,7 @@ import { gather } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { DType } from '../tensor/dtype.ts';
 import type { Shape } from '../tensor/tensor.ts';
+import type { Weights } from '../weights/weight-store.ts';
 
 export interface WeightInfo {
   /** As it is fed to graphs, which may be narrower than what layers compute in. */
@@ -16,12 +17,8 @@ export interface WeightInfo {
   readonly shape: Shape;
 }
 
-/** What graphs may know of a checkpoint: names, dtypes and shapes, but no data. */
-export interface WeightCatalog {
-  /** File or folder, for error messages. */
-  readonly origin: string;
-  info(name: string): WeightInfo | undefined;
-}
+/** What graphs may know of weights: names, dtypes and shapes, but no data. */
+export type WeightCatalog = Pick<Weights, 'origin' | 'has' | 'info'>;
 
 export class Module {
   constructor(
@@ -37,7 +34,7 @@ export class Module {
 
   /** Whether the checkpoint has this weight. */
   has(name: string): boolean {
-    return this.catalog.info(this.full(name)) !== undefined;
+    return this.catalog.has(this.full(name));
   }
 
   /**
@@ -70,7 +67,7 @@ export class Module {
 
   private find(name: string, shape: Shape | undefined): { full: string; info: WeightInfo } {
     const full = this.full(name);
-    const info = this.catalog.info(full);
+    const info = this.catalog.info(full, shape);
     if (!info) {
       throw new DejaDitError('MISSING_WEIGHT', `the checkpoint has no tensor '${full}', which this model needs`, {
         path: this.catalog.origin,

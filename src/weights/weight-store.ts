@@ -9,6 +9,19 @@ import { bytesPerElement } from '../tensor/dtype.ts';
 import { type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
 import type { WeightSource } from './weight-source.ts';
 
+/** Weights on a backend, as models use them. */
+export interface Weights {
+  /** File or folder, for error messages. */
+  readonly origin: string;
+  /** Bytes of all weights as they are held now. */
+  readonly bytes: number;
+  has(name: string): boolean;
+  /** @param expected what the architecture expects; checkpoints ignore it, weights made up for a benchmark need it */
+  info(name: string, expected?: Shape): { dtype: DType; shape: Shape } | undefined;
+  get(name: string): DeviceTensor;
+  dispose(): void;
+}
+
 export interface WeightStoreOptions {
   backend: Backend;
   /** File or folder, for error messages. */
@@ -21,7 +34,7 @@ export interface WeightStoreOptions {
   signal?: AbortSignal | undefined;
 }
 
-export class WeightStore {
+export class WeightStore implements Weights {
   readonly origin: string;
   private readonly tensors = new Map<string, DeviceTensor>();
 
@@ -50,6 +63,10 @@ export class WeightStore {
     let total = 0;
     for (const { dtype, shape } of this.tensors.values()) total += sizeOf(shape) * bytesPerElement(dtype);
     return total;
+  }
+
+  has(name: string): boolean {
+    return this.tensors.has(name);
   }
 
   info(name: string): { dtype: DType; shape: Shape } | undefined {

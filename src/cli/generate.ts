@@ -1,0 +1,126 @@
+/** `deja-dit generate`: text to image files, with a progress bar, previews and machine-readable timings. */
+import path from 'node:path';
+import { DejaDitError } from '../errors/errors.ts';
+import { Image, imageGrid } from '../images/image.ts';
+import { renderToTerminal } from '../images/terminal.ts';
+import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
+import type { FluxOptions } from '../pipelines/flux/flux-settings.ts';
+import type { StepEvent } from '../pipelines/options.ts';
+import type { BackendName } from '../runtime/create-backend.ts';
+import { milliseconds } from './format.ts';
+import { modelPath } from './model-path.ts';
+import { ProgressBar } from './progress.ts';
+
+export interface GenerateFlags {
+  model?: string;
+  out: string;
+  seed?: number;
+  steps?: number;
+  size?: { width: number; height: number };
+  guidance?: number;
+  negative?: string;
+  numImages?: number;
+  grid?: boolean;
+  image?: string;
+  strength?: number;
+  preview?: boolean;
+  json?: boolean;
+  quiet?: boolean;
+  backend: BackendName;
+  threads?: number;
+}
+
+export async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
+  const begin = performance.now();
+  const format = path.extname(flags.out);
+  if (!['.png', '.jpg', '.jpeg', '.webp'].includes(format.toLowerCase())) {
+    throw new DejaDitError('INVALID_ARGUMENT', `--out must end in .png, .jpg or .webp, got '${flags.out}'`);
+  }
+  const signal = abortOnInterrupt();
+  const { backend, threads } = flags;
+  const pipe = await DiffusionPipeline.fromPretrained(modelPath(flags.model), { backend, threads, signal });
+  const loaded = performance.now();
+  const guided = pipe.transformers['transformer']?.config['guidance_embeds'] === true;
+  const options: FluxOptions = {
+    prompt,
+    negativePrompt: flags.negative,
+    numInferenceSteps: flags.steps,
+    ...flags.size,
+    ...(guided ? { guidanceScale: flags.guidance } : { trueCfgScale: flags.guidance }),
+    numImages: flags.numImages,
+    seed: flags.seed,
+    image: flags.image === undefined ? undefined : await Image.load(flags.image),
+    strength: flags.strength,
+    signal,
+  };
+  const result = await pipe.generate({ ...options, onStep: display(flags) });
+
+  const metadata = {
+    prompt,
+    negativePrompt: flags.negative,
+    seed: result.seed,
+    steps: result.timings.steps.length,
+    model: path.basename(pipe.path),
+    guidance: flags.guidance,
+  };
+  const pictures = flags.grid ? [imageGrid(result.images)] : result.images;
+  const files = pictures.map((_, i) => (pictures.length === 1 ? flags.out : numbered(flags.out, i)));
+  for (const [i, picture] of pictures.entries()) await picture.save(files[i]!, { metadata });
+  const total = performance.now() - begin;
+
+  const { timings } = result;
+  if (flags.json) {
+    const { steps, ...rest } = timings;
+    console.log(
+      JSON.stringify(
+        {
+          files,
+          ...metadata,
+          backend: pipe.programs.backend.name,
+          timings: { load: loaded - begin, ...rest, total, steps },
+        },
+        null,
+        2,
+      ),
+    );
+  } else if (!flags.quiet) {
+    const perStep = timings.denoise / timings.steps.length;
+    console.log(
+      `${files.join(', ')}  seed ${result.seed}  ${milliseconds(total)} ` +
+        `(load ${milliseconds(loaded - begin)}, ${timings.steps.length} steps × ${milliseconds(perStep)}, decode ${milliseconds(timings.decode)})`,
+    );
+  }
+  await pipe.dispose();
+  await pipe.programs.backend.dispose();
+}
+
+/** Ctrl-C ends the request between two steps; a second one ends the process. */
+function abortOnInterrupt(): AbortSignal {
+  const controller = new AbortController();
+  process.once('SIGINT', () => controller.abort());
+  return controller.signal;
+}
+
+function display({ quiet, preview }: GenerateFlags): (event: StepEvent) => Promise<void> {
+  let bar: ProgressBar | undefined;
+  return async (event) => {
+    if (quiet) return;
+    bar ??= new ProgressBar('generating', event.steps);
+    if (preview && process.stderr.isTTY) {
+      const [image] = await event.preview();
+      const picture = await renderToTerminal(image!, { columns: 32 });
+      const lines = picture.split('\n').length;
+      bar.clear();
+      process.stderr.write(`${event.step === 1 ? '' : `\x1b[${lines}A`}${picture}\n`);
+    }
+    bar.update(event.step, event.action === 'reuse' ? 'cached' : '');
+    if (event.step === event.steps) bar.clear();
+    // Progress is only seen, and Ctrl-C only heard, when the event loop turns between two steps.
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+}
+
+function numbered(file: string, index: number): string {
+  const { dir, name, ext } = path.parse(file);
+  return path.join(dir, `${name}-${index}${ext}`);
+}

@@ -1,0 +1,96 @@
+#!/usr/bin/env node
+/** The `deja-dit` command. Commands are imported when run, so that `--help` and short jobs start fast. */
+import { readFileSync } from 'node:fs';
+import { Command, Option } from 'commander';
+import { DejaDitError } from '../errors/errors.ts';
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+const program = new Command('deja-dit')
+  .description('Runs Diffusion Transformers: images and video from text, fast by re-using what earlier steps computed.')
+  .version(version)
+  .showHelpAfterError('(see deja-dit --help)');
+
+const backendOption = () => new Option('--backend <name>', 'what computes').choices(['cpu', 'wasm']).default('cpu');
+const modelOption = () =>
+  new Option(
+    '-m, --model <path or id>',
+    'folder in Diffusers layout, or a Hugging Face repository (default: the bundled emoji model)',
+  );
+
+program
+  .command('generate')
+  .description('generate images from a text')
+  .argument('<prompt...>', 'what to draw; several words need no quotes')
+  .addOption(modelOption())
+  .option('-o, --out <file>', 'PNG, JPEG or WebP by its ending; several images are numbered', 'out.png')
+  .option('-s, --seed <n>', 'seed of the initial noise (default: random)', integer)
+  .option('--steps <n>', 'denoising steps', integer)
+  .option('--size <WxH>', 'image size, as 512 or 768x512', size)
+  .option(
+    '-g, --guidance <x>',
+    'guidance scale: the distilled one where the model has it, else classifier-free',
+    number,
+  )
+  .option('--negative <text>', 'negative prompt, for classifier-free guidance')
+  .option('-n, --num-images <n>', 'images to draw', integer)
+  .option('--grid', 'one file with all images side by side')
+  .option('--image <file>', 'start from this image')
+  .option('--strength <x>', 'how far to move from the starting image, 0 to 1', number)
+  .option('--preview', 'show the image in the terminal while it forms')
+  .option('--json', 'print settings and timings as JSON')
+  .option('--quiet', 'print nothing but errors')
+  .addOption(backendOption())
+  .option('--threads <n>', 'threads within an operator', integer)
+  .action(async (prompt: string[], options) => (await import('./generate.ts')).generate(prompt.join(' '), options));
+
+program
+  .command('inspect')
+  .description('components, parameters, dtypes and bytes of a model')
+  .argument('[model]', 'folder in Diffusers layout, or a Hugging Face repository')
+  .option('--json', 'print as JSON')
+  .action(async (model: string | undefined, options) => (await import('./inspect.ts')).inspect(model, options));
+
+program
+  .command('doctor')
+  .description('which backends work on this machine, and why the others do not')
+  .option('--json', 'print as JSON')
+  .action(async (options) => (await import('./doctor.ts')).doctor(options));
+
+program
+  .command('bench')
+  .description('measure this machine: step time, overhead, GEMM efficiency, memory, cold start')
+  .addOption(modelOption())
+  .option('--against <python>', 'a Python with torch and diffusers: runs the same model there, side by side')
+  .option('--json', 'print as JSON')
+  .action(async (options) => (await import('./bench/bench.ts')).bench(options));
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof DejaDitError)) throw error;
+  console.error(`deja-dit: ${error.message}`);
+  process.exitCode = error.code === 'ABORTED' ? 130 : 1;
+}
+
+function integer(text: string): number {
+  return parsed(text, Number.isSafeInteger, 'an integer');
+}
+
+function number(text: string): number {
+  return parsed(text, Number.isFinite, 'a number');
+}
+
+function parsed(text: string, is: (value: number) => boolean, expected: string): number {
+  const value = text.trim() === '' ? Number.NaN : Number(text);
+  if (is(value)) return value;
+  throw new DejaDitError('INVALID_ARGUMENT', `'${text}' is not ${expected}`);
+}
+
+function size(text: string): { width: number; height: number } {
+  const [, width, height] = /^(\d+)(?:x(\d+))?$/i.exec(text) ?? [];
+  if (width === undefined) throw new DejaDitError('INVALID_ARGUMENT', `--size '${text}' is neither 512 nor 768x512`);
+  return { width: Number(width), height: Number(height ?? width) };
+}

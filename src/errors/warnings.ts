@@ -1,0 +1,17 @@
+/** Where warnings go: one function for the whole process, so that servers can log them and tests can see them. */
+
+export type WarningHandler = (message: string) => void;
+
+let handler: WarningHandler = (message) => console.warn(`deja-dit: ${message}`);
+
+/** Replaces what happens with warnings (default: `console.warn`) and returns the previous handler. */
+export function setWarningHandler(next: WarningHandler): WarningHandler {
+  const previous = handler;
+  handler = next;
+  return previous;
+}
+
+/** Says something that did not go as the caller may expect: names the option, the reason and what to do. */
+export function warn(message: string): void {
+  handler(message);
+}

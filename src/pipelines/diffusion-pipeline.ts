@@ -1,0 +1,74 @@
+/** `DiffusionPipeline.fromPretrained`: any supported pipeline from a folder or a repository id. */
+import path from 'node:path';
+import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { defaultPrograms } from '../models/auto-model.ts';
+import { type CreateBackendOptions, createBackend } from '../runtime/create-backend.ts';
+import { ProgramCache } from '../runtime/program-cache.ts';
+import { type ResolveOptions, resolveModel } from '../weights/hub.ts';
+import { readJsonFile } from '../weights/json.ts';
+import { openModelFolder } from '../weights/model-folder.ts';
+import { fluxPipelineClass } from './flux/flux-pipeline.ts';
+import type { GenerationDefaults, Pipeline, PipelineClass, PipelineLoadOptions } from './pipeline.ts';
+
+const pipelineClasses: readonly PipelineClass[] = [fluxPipelineClass];
+
+export function supportedPipelineClasses(): string[] {
+  return pipelineClasses.flatMap(({ classNames }) => classNames);
+}
+
+export interface FromPretrainedOptions
+  extends Partial<Omit<PipelineLoadOptions, 'programs'>>,
+    CreateBackendOptions,
+    HubOptions {
+  /** Programs, and with them the backend, shared with other pipelines; excludes the backend options. */
+  programs?: ProgramCache;
+}
+
+export const DiffusionPipeline = {
+  /**
+   * Loads a pipeline from a folder in Diffusers layout, from the Hugging Face cache, or from the hub.
+   * @param source a folder, or a repository id such as `black-forest-labs/FLUX.1-schnell`
+   * @throws DejaDitError naming the file, field or tensor that is wrong, or the class that is not supported
+   */
+  async fromPretrained(source: string, options: FromPretrainedOptions = {}): Promise<Pipeline> {
+    const root = await resolveModel(source, options);
+    const folder = await openModelFolder(root);
+    const found = pipelineClasses.find(({ classNames }) => classNames.includes(folder.className));
+    if (!found) throw unsupportedPipeline(folder.className, root);
+    const { programs = await programsFor(options), variant, weightDtype, signal } = options;
+    return found.load(folder, await readDefaults(root), { programs, variant, weightDtype, signal });
+  },
+};
+
+async function programsFor({ backend, worker, threads }: CreateBackendOptions): Promise<ProgramCache> {
+  if (backend === undefined && worker === undefined && threads === undefined) return defaultPrograms();
+  return new ProgramCache(await createBackend({ backend, worker, threads }));
+}
+
+/** `generation_config.json` beside `model_index.json`: a checkpoint's own defaults, in Python's spelling. */
+async function readDefaults(root: string): Promise<GenerationDefaults> {
+  const file = path.join(root, 'generation_config.json');
+  const json = await readJsonFile(file).catch((error) => {
+    if (error instanceof DejaDitError && error.code === 'NOT_FOUND') return {};
+    throw error;
+  });
+  const camel = (name: string) => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
+  return Object.fromEntries(Object.entries(json).map(([name, value]) => [camel(name), value]));
+}
+
+function unsupportedPipeline(className: string, origin: string): DejaDitError {
+  const known = supportedPipelineClasses();
+  if (/^StableDiffusion(XL)?(Img2Img|Inpaint)?Pipeline$/.test(className)) {
+    return new DejaDitError(
+      'UNSUPPORTED',
+      `'${className}' is built around a convolutional UNet, not a Diffusion Transformer; supported: ${known.join(', ')}`,
+      { path: origin },
+    );
+  }
+  const nearest = nearestName(className, known);
+  return new DejaDitError(
+    'UNSUPPORTED',
+    `pipeline class '${className}' is not supported; ${nearest ? `did you mean ${nearest}?` : `supported: ${known.join(', ')}`}`,
+    { path: origin },
+  );
+}

@@ -1,0 +1,41 @@
+/** Small host-side tensor helpers of the pipelines. */
+import { DejaDitError } from '../errors/errors.ts';
+import { floatTensor, intTensor, type Shape, type Tensor } from '../tensor/tensor.ts';
+
+/** Every row of the first axis `times` times in a row: [a, b] → [a, a, b, b]. */
+export function repeatRows(tensor: Tensor, times: number): Tensor {
+  if (times === 1) return tensor;
+  const [rows, ...rest] = tensor.shape as [number, ...number[]];
+  const size = tensor.size / rows;
+  const data = new Float32Array(tensor.size * times);
+  for (let row = 0; row < rows * times; row++) {
+    const source = Math.floor(row / times);
+    data.set((tensor.data as Float32Array).subarray(source * size, (source + 1) * size), row * size);
+  }
+  return floatTensor(data, [rows * times, ...rest]);
+}
+
+/** value·scale + shift for every element, rounded to float32 after each operation. */
+export function affine(tensor: Tensor, { scale = 1, shift = 0 }: { scale?: number; shift?: number }): Tensor {
+  return floatTensor(
+    (tensor.data as Float32Array).map((value) => Math.fround(value * scale) + shift),
+    tensor.shape,
+  );
+}
+
+/** Token ids [B, tokens]. */
+export function idTensor(rows: readonly (readonly number[])[]): Tensor {
+  return intTensor(rows.flat(), [rows.length, rows[0]!.length]);
+}
+
+/** `count` numbers from `first` to `last`, as numpy.linspace. */
+export function linspace(first: number, last: number, count: number): number[] {
+  if (count === 1) return [first];
+  return Array.from({ length: count }, (_, i) => (i === count - 1 ? last : first + (i * (last - first)) / (count - 1)));
+}
+
+/** A caller's tensor in float32, if it has the shape that is needed. */
+export function requireShape(tensor: Tensor, shape: Shape, name: string): Tensor {
+  if (String(tensor.shape) === String(shape)) return tensor.float();
+  throw new DejaDitError('SHAPE_MISMATCH', `shape [${tensor.shape}], expected [${shape}]`, { path: name });
+}
