@@ -2,6 +2,7 @@
 import type { TransformerFamily } from '../definition.ts';
 import { ditTransformer } from './dit/dit.ts';
 import { fluxTransformer } from './flux/flux.ts';
+import { lumina2Transformer } from './lumina2/lumina2.ts';
 import { pixartTransformer } from './pixart/pixart.ts';
 import { sanaTransformer } from './sana/sana.ts';
 import { sd3Transformer } from './sd3/sd3.ts';
@@ -9,6 +10,7 @@ import { sd3Transformer } from './sd3/sd3.ts';
 export const transformerFamilies: readonly TransformerFamily[] = [
   ditTransformer,
   fluxTransformer,
+  lumina2Transformer,
   pixartTransformer,
   sanaTransformer,
   sd3Transformer,
