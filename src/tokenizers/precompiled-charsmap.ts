@@ -35,17 +35,32 @@ export function precompiledCharsmap(base64: string): (text: string) => string {
   return (text) => {
     // Without combining marks, joiners and carriage returns every cluster is one character.
     if (/^[\x20-\x7e]*$/.test(text)) return byCharacter(text);
-    clusters ??= new Intl.Segmenter('und', { granularity: 'grapheme' });
     let out = '';
-    for (const { segment } of clusters.segment(text)) {
-      const whole = Buffer.byteLength(segment) < longCluster ? lookUp(segment) : undefined;
-      out += whole ?? byCharacter(segment);
+    for (const cluster of graphemeClusters(text)) {
+      const whole = Buffer.byteLength(cluster) < longCluster ? lookUp(cluster) : undefined;
+      out += whole ?? byCharacter(cluster);
     }
     return out;
   };
 }
 
-let clusters: Intl.Segmenter | undefined;
+let segmenter: Intl.Segmenter | undefined;
+
+/** `Intl.Segmenter` takes quadratic time, so it gets windows; a window's last cluster opens the next one. */
+function* graphemeClusters(text: string): Generator<string> {
+  segmenter ??= new Intl.Segmenter('und', { granularity: 'grapheme' });
+  let start = 0;
+  let size = 256;
+  while (start < text.length) {
+    const window = text.slice(start, start + size);
+    const isLast = start + size >= text.length;
+    const clusters = Array.from(segmenter.segment(window), ({ segment }) => segment);
+    if (!isLast) clusters.pop();
+    yield* clusters;
+    for (const cluster of clusters) start += cluster.length;
+    size = clusters.length === 0 ? 2 * size : 256;
+  }
+}
 
 /** Walks the trie along `key`; the value of the first leaf met, or undefined if there is none. */
 function shortestPrefix(trie: Uint32Array, key: Uint8Array): number | undefined {
