@@ -4,8 +4,8 @@ import { ConfigReader } from '../config-reader.ts';
 import { type HiddenActivation, hiddenActivations } from './activation.ts';
 import { type RopeDefaults, ropeFrequencies } from './rope.ts';
 
-/** Which layers have a sliding window where the config names no `layer_types`. */
-export type SlidingLayers = 'none' | 'all' | 'even' | 'from max_window_layers';
+/** Which layers have a sliding window; `layer_types` in a config overrides all but 'all'. */
+export type SlidingLayers = 'all' | 'even' | 'from max_window_layers';
 
 /** A family: how it differs from Llama, and the values that Transformers assumes for absent config fields. */
 export interface DecoderFamily {
@@ -26,6 +26,7 @@ export interface DecoderFamily {
   readonly rope?: Partial<RopeDefaults>;
   /** Pairs (2i, 2i+1) are rotated instead of (i, i + d/2). */
   readonly interleavedRope?: boolean;
+  /** Default: no layer. */
   readonly slidingLayers?: SlidingLayers;
   /** Queries and keys are normalised per head. */
   readonly queryKeyNorm?: boolean;
@@ -101,13 +102,11 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
 }
 
 /** A `null` switches a default off, so it is not the same as an absent field. */
-function slidingWindow(
-  config: ConfigReader,
-  { slidingLayers: rule = 'none', defaults }: DecoderFamily,
-): number | undefined {
-  if (rule === 'none' || config.json.sliding_window === null) return undefined;
+function slidingWindow(config: ConfigReader, { slidingLayers: rule, defaults }: DecoderFamily): number | undefined {
   if (rule === 'from max_window_layers' && !config.boolean('use_sliding_window', false)) return undefined;
-  return config.integer('sliding_window', defaults.slidingWindow);
+  if (rule === undefined) return undefined;
+  if (config.json.sliding_window === undefined) return defaults.slidingWindow;
+  return config.nullable('sliding_window', (name) => config.integer(name));
 }
 
 function softcapOf(config: ConfigReader): number | undefined {

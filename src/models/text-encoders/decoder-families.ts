@@ -36,6 +36,7 @@ const mistral3: DecoderFamily = {
     epsilon: 1e-5,
   },
   rope: { theta: 1e9 },
+  slidingLayers: 'all',
 };
 
 /** Biases on queries, keys and values (arXiv 2407.10671). */
