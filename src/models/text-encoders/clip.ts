@@ -11,7 +11,7 @@ import { gather, multiHeadAttention } from '../../graph/ops.ts';
 import type { SymbolicTensor } from '../../graph/symbolic.ts';
 import { embedding } from '../../nn/embeddings.ts';
 import { linear } from '../../nn/linear.ts';
-import { layer, type Module } from '../../nn/module.ts';
+import { layer } from '../../nn/module.ts';
 import { layerNorm } from '../../nn/norms.ts';
 import { intTensor, rows, type Tensor } from '../../tensor/tensor.ts';
 import { defineModel, type GraphModelFamily } from '../graph-model.ts';
@@ -64,9 +64,7 @@ function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): Graph
             throw new DejaDitError(
               'INVALID_ARGUMENT',
               `${tokens} tokens, but the model has ${config.positions} positions`,
-              {
-                path: 'input_ids',
-              },
+              { path: 'input_ids' },
             );
           }
           return {
@@ -137,7 +135,7 @@ const encoderLayer = layer((m, x: SymbolicTensor, { bias, config }: EncoderLayer
   return attended.add(linear(m.at('mlp.fc2'), hiddenActivation(hidden, activation), width));
 });
 
-const attention = layer((m: Module, x: SymbolicTensor, { bias, config }: EncoderLayer): SymbolicTensor => {
+const attention = layer((m, x: SymbolicTensor, { bias, config }: EncoderLayer): SymbolicTensor => {
   const { width, heads } = config;
   const project = (name: string) => linear(m.at(name), x, width);
   return linear(

@@ -66,6 +66,7 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
   const config = isNested ? new ConfigReader(nested as Record<string, unknown>, outer.origin) : outer;
   const { defaults, rope, gemma = false } = family;
 
+  // Also null in configs, which means false.
   if (config.boolean('use_bidirectional_attention', false)) config.requires('use_bidirectional_attention', false);
   config.rejectUnsupported();
 
@@ -122,9 +123,7 @@ function slidingLayers(config: ConfigReader, { slidingLayers: rule }: DecoderFam
     throw new DejaDitError(
       'INVALID_CONFIG',
       `'layer_types' ${problem}, expected full_attention or sliding_attention per layer`,
-      {
-        path: config.origin,
-      },
+      { path: config.origin },
     );
   }
   const first = rule === 'from max_window_layers' ? config.integer('max_window_layers', 28) : 0;

@@ -28,7 +28,7 @@ export function hiddenStateRequest({ output_hidden_states: asked }: ForwardInput
   if (asked === true) {
     return { hidden_states: Array.from({ length: layers + 1 }, (_, i) => i), last_hidden_state: true };
   }
-  const isState = (i: unknown): i is number => Number.isInteger(i) && Math.abs(Number(i) + 0.5) < layers + 1;
+  const isState = (i: unknown): i is number => Number.isInteger(i) && Number(i) >= -layers - 1 && Number(i) <= layers;
   if (!Array.isArray(asked) || asked.length === 0 || !asked.every(isState)) {
     throw new DejaDitError(
       'INVALID_ARGUMENT',

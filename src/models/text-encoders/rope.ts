@@ -45,9 +45,7 @@ export function ropeFrequencies(config: ConfigReader, headDim: number, defaults:
       throw new DejaDitError(
         'UNSUPPORTED',
         `rope_type '${kind}' is not supported, only default, mrope, linear, llama3`,
-        {
-          path: origin,
-        },
+        { path: origin },
       );
   }
 }
