@@ -10,7 +10,7 @@ import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { attention } from '../../../nn/attention.ts';
 import { keyBias, trimText } from '../../../nn/attention-mask.ts';
-import { sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../../nn/embeddings.ts';
+import { conditionEmbedding, sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../../nn/embeddings.ts';
 import { type Activation, feedForward, linear } from '../../../nn/linear.ts';
 import { adaLayerNormSingle, modulatedResidual, scaleShiftTable, sublayerModulations } from '../../../nn/modulation.ts';
 import { layer } from '../../../nn/module.ts';
@@ -110,13 +110,13 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
   prologue(m, { hidden_states, timestep, text, text_bias, resolution, aspect_ratio, positions }, config) {
     const { patch, width, captionWidth } = config;
     const conditioning = m.at('adaln_single');
-    const sinusoids = (values: SymbolicTensor) => sinusoidalEmbedding(values, { dim: 256 });
-    let temb = timestepEmbedding(conditioning.at('emb.timestep_embedder'), sinusoids(timestep!), width);
+    let temb = conditionEmbedding(conditioning.at('emb'), { timestep: timestep! }, { width });
     if (resolution && aspect_ratio) {
       // Height, width and their ratio share the width of temb in equal thirds.
       const third = (name: string, values: SymbolicTensor) => {
         const [batch, count] = values.shape as [number, number];
-        const embedded = timestepEmbedding(conditioning.at(`emb.${name}`), sinusoids(values.reshape([-1])), width / 3);
+        const features = sinusoidalEmbedding(values.reshape([-1]), { dim: 256 });
+        const embedded = timestepEmbedding(conditioning.at(`emb.${name}`), features, width / 3);
         return embedded.reshape([batch, (count * width) / 3]);
       };
       const size = [third('resolution_embedder', resolution), third('aspect_ratio_embedder', aspect_ratio)];

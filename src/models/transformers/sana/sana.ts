@@ -10,10 +10,10 @@ import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { attention, linearAttention, projectQkv, type QkNorm } from '../../../nn/attention.ts';
 import { keyBias, trimText } from '../../../nn/attention-mask.ts';
 import { convolution } from '../../../nn/conv.ts';
-import { sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../../nn/embeddings.ts';
+import { conditionEmbedding, textProjection } from '../../../nn/embeddings.ts';
 import { linear } from '../../../nn/linear.ts';
 import { adaLayerNormSingle, modulatedResidual, scaleShiftTable, sublayerModulations } from '../../../nn/modulation.ts';
-import { layer, type Module } from '../../../nn/module.ts';
+import { layer } from '../../../nn/module.ts';
 import { modulatedLayerNorm, rmsNorm } from '../../../nn/norms.ts';
 import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
 import { sincosPositions } from '../../../nn/sincos-positions.ts';
@@ -116,13 +116,8 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
 
   prologue(m, { hidden_states, timestep, text, text_bias, guidance, positions }, { patch, width }) {
     const conditioning = m.at('time_embed');
-    const embed = (at: Module, value: SymbolicTensor) =>
-      timestepEmbedding(at, sinusoidalEmbedding(value, { dim: 256 }), width);
-    const temb = guidance
-      ? embed(conditioning.at('timestep_embedder'), timestep!).add(
-          embed(conditioning.at('guidance_embedder'), guidance),
-        )
-      : embed(conditioning.at('emb.timestep_embedder'), timestep!);
+    const embedder = guidance ? conditioning : conditioning.at('emb');
+    const temb = conditionEmbedding(embedder, { timestep: timestep!, guidance }, { width });
     const patches = patchEmbedding(m.at('patch_embed'), hidden_states!, { patch, width });
     return {
       hidden_states: positions ? patches.add(positions) : patches,

@@ -9,7 +9,7 @@
 import { DejaDitError } from '../../../errors/errors.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { attention, jointAttention, type QkNorm } from '../../../nn/attention.ts';
-import { sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../../nn/embeddings.ts';
+import { conditionEmbedding } from '../../../nn/embeddings.ts';
 import { feedForward, linear } from '../../../nn/linear.ts';
 import { adaLayerNormZero, modulatedResidual } from '../../../nn/modulation.ts';
 import { layer, type Module } from '../../../nn/module.ts';
@@ -88,13 +88,15 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
 
   prologue(m, { hidden_states, encoder_hidden_states, pooled_projections, timestep }, config, { grid }) {
     const { patch, width } = config;
-    const embed = m.at('time_text_embed');
-    const time = timestepEmbedding(embed.at('timestep_embedder'), sinusoidalEmbedding(timestep!, { dim: 256 }), width);
     const positions = croppedPositions(m.at('pos_embed'), grid as [number, number], config);
     return {
       hidden_states: patchEmbedding(m.at('pos_embed'), hidden_states!, { patch, width }).add(positions),
       encoder_hidden_states: linear(m.at('context_embedder'), encoder_hidden_states!, width),
-      temb: time.add(textProjection(embed.at('text_embedder'), pooled_projections!, 'silu')),
+      temb: conditionEmbedding(
+        m.at('time_text_embed'),
+        { timestep: timestep!, pooled: pooled_projections! },
+        { width },
+      ),
     };
   },
 
