@@ -1,0 +1,236 @@
+/**
+ * From `path or repository` to a folder with a model in it: a folder that exists, a snapshot in the Hugging Face cache,
+ * or a download into that cache. How the cache is laid out, what is fetched and how is in the files `hub-*.ts`.
+ */
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
+import { type Environment, hubCacheFolder, isCommit, isOn, RepositoryCache } from './hub-cache.ts';
+import { HubClient, type RemoteFile } from './hub-client.ts';
+import { downloadBlob } from './hub-download.ts';
+import { matchPatterns, requireSafePath, selectRepositoryFiles } from './hub-files.ts';
+import { readJsonFile } from './json.ts';
+import { modelIndexName, parseModelIndex } from './model-folder.ts';
+
+/** Enough to hide the latency of many small files; more connections do not make a large one faster. */
+const parallelDownloads = 4;
+
+export interface DownloadProgress {
+  /** Path in the repository. */
+  file: string;
+  /** Bytes of the file that are here. */
+  received: number;
+  total: number;
+  /** The same over all files of this download. */
+  overall: { received: number; total: number };
+}
+
+export interface ResolveOptions {
+  /** Branch, tag or commit. Default `main`. */
+  revision?: string | undefined;
+  /** Weights to fetch, as in `fp16`. A component without them brings its plain ones, and a warning. */
+  variant?: string | undefined;
+  /** Fetch only these components of a pipeline, `['transformer']`. Default: all. */
+  components?: readonly string[] | undefined;
+  /** Fetch the files that match instead of those a pipeline needs: `['transformer/*', '*.json']`. */
+  allowPatterns?: readonly string[] | undefined;
+  /** Default: `HF_HUB_CACHE`, or `hub` in `HF_HOME`, or `~/.cache/huggingface/hub`. */
+  cacheFolder?: string | undefined;
+  /** Default: `HF_ENDPOINT`, or https://huggingface.co. */
+  hubUrl?: string | undefined;
+  /** Called with a pipeline's class before its weights are fetched; throws to refuse it. */
+  checkClass?: ((className: string) => void) | undefined;
+  /** Access token. Default: `HF_TOKEN`. */
+  token?: string | undefined;
+  /** Use what is in the cache and no network. Default: whether `HF_HUB_OFFLINE` is set. */
+  offline?: boolean | undefined;
+  /** How often a request is tried again after a cut connection or an error of the server. Default 5. */
+  retries?: number | undefined;
+  /** Milliseconds without a byte after which a connection counts as cut. Default 30000. */
+  timeout?: number | undefined;
+  /** Another `fetch`, for instance one that goes through a proxy. */
+  fetch?: typeof fetch | undefined;
+  onProgress?: ((progress: DownloadProgress) => void) | undefined;
+  /** Gets one line for everything that is not as asked for but no error. Default: `process.emitWarning`. */
+  onWarning?: ((message: string) => void) | undefined;
+  signal?: AbortSignal | undefined;
+  /** Default `process.env`. */
+  env?: Environment | undefined;
+}
+
+/**
+ * The folder of a model, downloaded if need be.
+ * @param pathOrRepository a folder, or `organisation/name` on the hub; a folder that exists goes first
+ * @throws DejaDitError `NOT_FOUND`, `NETWORK` (try again: what has arrived is kept), `ABORTED`, `INVALID_FILE` if the
+ *   repository's listing is hostile, `RUNTIME` if the cache cannot be written
+ */
+export async function resolveModel(pathOrRepository: string, options: ResolveOptions = {}): Promise<string> {
+  const found = await stat(pathOrRepository).catch(() => undefined);
+  if (found?.isDirectory()) return pathOrRepository;
+  if (found) {
+    throw new DejaDitError('INVALID_ARGUMENT', 'is a file; give the folder of the model', { path: pathOrRepository });
+  }
+  requireRepositoryName(pathOrRepository);
+
+  const { env = process.env, revision = 'main' } = options;
+  requireSafePath(revision);
+  const cache = new RepositoryCache(options.cacheFolder ?? hubCacheFolder(env), pathOrRepository);
+  const cached = await cache.find(revision);
+  if (options.offline ?? isOn(env['HF_HUB_OFFLINE'])) {
+    if (cached !== undefined) return cached;
+    const message = `no such folder, and '${revision}' is not in the cache ${cache.folder}; offline mode (HF_HUB_OFFLINE) keeps it from being downloaded`;
+    throw new DejaDitError('NOT_FOUND', message, { path: pathOrRepository });
+  }
+  const client = new HubClient(pathOrRepository, {
+    hubUrl: (options.hubUrl ?? (env['HF_ENDPOINT'] || 'https://huggingface.co')).replace(/\/+$/, ''),
+    token: options.token ?? (env['HF_TOKEN'] || undefined),
+    fetch: options.fetch ?? fetch,
+    retries: options.retries ?? 5,
+    timeout: options.timeout ?? 30_000,
+    signal: options.signal,
+  });
+  const warn = options.onWarning ?? ((message) => process.emitWarning(message));
+
+  let listing: { commit: string; files: RemoteFile[] };
+  try {
+    // With something to fall back on there is no point in trying again and again.
+    listing = await listRevision(cached === undefined ? client : client.with({ retries: 0 }), revision);
+  } catch (error) {
+    if (cached === undefined || !isOutage(error)) throw error;
+    warn(`${(error as DejaDitError).message}; going on with the snapshot in the cache`);
+    return cached;
+  }
+  const snapshot = new SnapshotDownload(client, cache, { ...options, onWarning: warn, env }, listing.commit);
+  await snapshot.fetch(await snapshot.select(listing.files), options.onProgress);
+  await cache.setReference(revision, listing.commit);
+  return cache.snapshot(listing.commit);
+}
+
+/** `organisation/name`, or the bare name that some of the oldest repositories have. */
+function requireRepositoryName(name: string): void {
+  if (/^\w[\w.-]*(\/\w[\w.-]*)?$/.test(name) && !/--|\.\./.test(name)) return;
+  const message = 'no such folder, and not a name that a repository can have (organisation/name)';
+  throw new DejaDitError('NOT_FOUND', message, { path: name });
+}
+
+async function listRevision(client: HubClient, revision: string): Promise<{ commit: string; files: RemoteFile[] }> {
+  const commit = isCommit(revision) ? revision : await client.commitOf(revision);
+  return { commit, files: await client.list(commit) };
+}
+
+/** Whether the hub is away or unwell, as opposed to refusing. */
+function isOutage(error: unknown): boolean {
+  if (!(error instanceof DejaDitError) || error.code !== 'NETWORK') return false;
+  const status = (error.cause as { statusCode?: number } | undefined)?.statusCode;
+  return status !== 401 && status !== 403;
+}
+
+/** Files of one commit on their way into the cache. */
+class SnapshotDownload {
+  readonly #client: HubClient;
+  readonly #cache: RepositoryCache;
+  readonly #options: ResolveOptions;
+  readonly #commit: string;
+
+  constructor(client: HubClient, cache: RepositoryCache, options: ResolveOptions, commit: string) {
+    this.#client = client;
+    this.#cache = cache;
+    this.#options = options;
+    this.#commit = commit;
+  }
+
+  /** The files that are needed; for a pipeline its index tells, which is therefore fetched here. */
+  async select(files: readonly RemoteFile[]): Promise<RemoteFile[]> {
+    const { allowPatterns, variant, onWarning } = this.#options;
+    const { repository } = this.#client;
+    const paths = files.map(({ path }) => path);
+    const wanted = new Set(
+      allowPatterns
+        ? matchPatterns(paths, allowPatterns)
+        : selectRepositoryFiles(paths, {
+            repository,
+            variant,
+            onWarning,
+            components: await this.#components(files),
+          }),
+    );
+    for (const path of wanted) requireSafePath(path);
+    return files.filter(({ path }) => wanted.has(path));
+  }
+
+  async #components(files: readonly RemoteFile[]): Promise<readonly string[] | undefined> {
+    const { components: asked } = this.#options;
+    const index = files.find(({ path }) => path === modelIndexName);
+    if (!index) return asked;
+    await this.fetch([index]);
+    const folder = this.#cache.snapshot(this.#commit);
+    const file = join(folder, modelIndexName);
+    const { className, components } = parseModelIndex(await readJsonFile(file), { file, folder });
+    this.#options.checkClass?.(className);
+    const present = [...components].filter(([, component]) => component !== null).map(([name]) => name);
+    const unknown = asked?.find((name) => !present.includes(name));
+    if (unknown === undefined) return asked ?? present;
+    const message = `has no component '${unknown}'; it has ${present.join(', ')}`;
+    throw new DejaDitError('NOT_FOUND', message, { path: this.#client.repository });
+  }
+
+  /** Puts files into the snapshot, several at a time; the first failure stops the others. */
+  async fetch(files: readonly RemoteFile[], onProgress?: ResolveOptions['onProgress']): Promise<void> {
+    const commit = this.#commit;
+    const missing: RemoteFile[] = [];
+    for (const file of files) if (!(await this.#cache.has({ commit, ...file }))) missing.push(file);
+
+    const { signal } = this.#options;
+    const stop = new AbortController();
+    const client = this.#client.with({ signal: signal ? AbortSignal.any([signal, stop.signal]) : stop.signal });
+    let failure: unknown;
+    const fail = (error: unknown) => {
+      failure ??= error;
+      stop.abort();
+    };
+    const report = progressReporter(missing, onProgress);
+    const queue = missing.values();
+    const work = async () => {
+      for (const file of queue) {
+        const onReceived = (received: number) => {
+          try {
+            report(file, received);
+          } catch (error) {
+            fail(error); // the caller's error, which must not pass for one of the network
+          }
+        };
+        await this.#fetchOne(client, file, onReceived).catch(fail);
+        if (stop.signal.aborted) return;
+      }
+    };
+    await Promise.all(Array.from({ length: parallelDownloads }, work));
+    throwIfAborted(signal);
+    if (failure !== undefined) throw failure;
+  }
+
+  async #fetchOne(client: HubClient, file: RemoteFile, onReceived: (bytes: number) => void): Promise<void> {
+    const { path, hash } = file;
+    const commit = this.#commit;
+    if (await this.#cache.hasBlob(file)) {
+      onReceived(file.size);
+    } else {
+      await downloadBlob({ client, commit, file, blob: this.#cache.blob(hash), onReceived });
+    }
+    const copy = isOn(this.#options.env?.['HF_HUB_DISABLE_SYMLINKS']);
+    const refused = await this.#cache.link({ commit, path, hash, copy });
+    if (refused === undefined) return;
+    this.#options.onWarning?.(
+      `${client.repository}/${path}: copied, since ${this.#cache.folder} cannot hold links (${refused}): it takes twice the space`,
+    );
+  }
+}
+
+function progressReporter(files: readonly RemoteFile[], onProgress: ResolveOptions['onProgress']) {
+  const overall = { received: 0, total: files.reduce((sum, { size }) => sum + size, 0) };
+  const byPath = new Map<string, number>();
+  return ({ path, size }: RemoteFile, received: number): void => {
+    overall.received += received - (byPath.get(path) ?? 0);
+    byPath.set(path, received);
+    onProgress?.({ file: path, received, total: size, overall: { ...overall } });
+  };
+}
