@@ -35,17 +35,26 @@ export interface ModulationOptions<Count extends number> {
   rows?: SymbolicTensor | undefined;
 }
 
-/** Diffusers' AdaLayerNormZero without its norm: SiLU and `linear` of temb, as one modulation per sublayer. */
-export const adaLayerNormZero = layer(
+/** SiLU and this linear of temb, as one modulation per sublayer. */
+export const projectModulations = layer(
   <Count extends number>(m: Module, temb: SymbolicTensor, options: ModulationOptions<Count>) => {
     const { sublayers, width, rows } = options;
-    const vectors = linear(m.at('linear'), temb.silu(), 3 * sublayers * width).chunk<number>(3 * sublayers);
+    const vectors = linear(m, temb.silu(), 3 * sublayers * width).chunk<number>(3 * sublayers);
     return sublayerModulations(
       vectors.map((vector) => perToken(vector, rows)),
       sublayers,
     );
   },
 );
+
+/** Diffusers' AdaLayerNormZero without its norm: the linear is called `linear`. */
+export function adaLayerNormZero<Count extends number>(
+  m: Module,
+  temb: SymbolicTensor,
+  options: ModulationOptions<Count>,
+) {
+  return projectModulations(m.at('linear'), temb, options);
+}
 
 /** Diffusers' AdaLayerNormSingle behind its embeddings: SiLU and `linear` of the embedding [B, D], as [B, parts, D]. */
 export const adaLayerNormSingle = layer((m, embedding: SymbolicTensor, parts: number): SymbolicTensor => {

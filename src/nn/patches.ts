@@ -35,14 +35,21 @@ export interface PatchEmbeddingOptions {
   width: number;
 }
 
-/** Diffusers' PatchEmbed without positions: a convolution `proj` with the patch as kernel and stride. [B, C, …] → [B, tokens, width]. */
-export const patchEmbedding = layer((m, x: SymbolicTensor, { patch, width }: PatchEmbeddingOptions): SymbolicTensor => {
-  const embedded = conv(x, {
-    weight: m.at('proj').weight('weight', [width, x.dim(1), ...patch]),
-    bias: m.at('proj').optionalWeight('bias', [width]),
-    stride: patch,
-  });
-  return embedded.reshape([x.dim(0), width, -1]).transpose([0, 2, 1]);
+/** A convolution with the patch as kernel and stride: [B, C, …] → [B, tokens, width]. */
+export const patchConvolution = layer(
+  (m, x: SymbolicTensor, { patch, width }: PatchEmbeddingOptions): SymbolicTensor => {
+    const embedded = conv(x, {
+      weight: m.weight('weight', [width, x.dim(1), ...patch]),
+      bias: m.optionalWeight('bias', [width]),
+      stride: patch,
+    });
+    return embedded.reshape([x.dim(0), width, -1]).transpose([0, 2, 1]);
+  },
+);
+
+/** Diffusers' PatchEmbed without positions: the convolution is called `proj`. */
+export const patchEmbedding = layer((m, x: SymbolicTensor, options: PatchEmbeddingOptions): SymbolicTensor => {
+  return patchConvolution(m.at('proj'), x, options);
 });
 
 /** Cuts x [B, C, …] into tokens of raw values: [B, tokens, patch · C], channels last within a token. */

@@ -4,6 +4,7 @@ import { ditTransformer } from './dit/dit.ts';
 import { fluxTransformer } from './flux/flux.ts';
 import { lumina2Transformer } from './lumina2/lumina2.ts';
 import { pixartTransformer } from './pixart/pixart.ts';
+import { qwenImageTransformer } from './qwenimage/qwenimage.ts';
 import { sanaTransformer } from './sana/sana.ts';
 import { sd3Transformer } from './sd3/sd3.ts';
 
@@ -12,6 +13,7 @@ export const transformerFamilies: readonly TransformerFamily[] = [
   fluxTransformer,
   lumina2Transformer,
   pixartTransformer,
+  qwenImageTransformer,
   sanaTransformer,
   sd3Transformer,
 ];

@@ -9,12 +9,18 @@
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { jointAttention, type QkNorm } from '../../../nn/attention.ts';
+import {
+  type AttentionInputs,
+  attentionInputs,
+  attentionOptions,
+  attentionTensors,
+} from '../../../nn/attention-inputs.ts';
 import { conditionEmbedding } from '../../../nn/embeddings.ts';
 import { feedForward, linear } from '../../../nn/linear.ts';
 import { adaLayerNormZero } from '../../../nn/modulation.ts';
 import { layer } from '../../../nn/module.ts';
 import { adaLayerNormContinuous } from '../../../nn/norms.ts';
-import { type Rotary, rotaryTables } from '../../../nn/rotary.ts';
+import { rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock, singleStreamBlock } from '../../../nn/stream-blocks.ts';
 import { rows } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
@@ -33,15 +39,12 @@ interface FluxConfig {
   axesDim: readonly number[];
 }
 
-type FluxState = {
+type FluxState = AttentionInputs & {
   hidden_states: SymbolicTensor;
   encoder_hidden_states: SymbolicTensor;
   temb: SymbolicTensor;
-  rotary_cos: SymbolicTensor;
-  rotary_sin: SymbolicTensor;
 };
 
-const rotaryOf = (state: FluxState): Rotary => ({ cos: state.rotary_cos, sin: state.rotary_sin });
 const qkNorm: QkNorm = { kind: 'rms_norm', epsilon: 1e-6 };
 
 export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
@@ -81,12 +84,9 @@ export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
 
   /** Rotary angles depend on the positions alone: text sits at position 0, image tokens at (0, row, column). */
   prepare({ img_ids, txt_ids, guidance, ...tensors }, config) {
-    const { cos, sin } = rotaryTables([...rows(txt_ids!), ...rows(img_ids!)], {
-      axesDim: config.axesDim,
-      theta: 10000,
-    });
+    const rotary = rotaryTables([...rows(txt_ids!), ...rows(img_ids!)], { axesDim: config.axesDim, theta: 10000 });
     return {
-      tensors: { ...tensors, ...(config.guidance ? { guidance: guidance! } : {}), rotary_cos: cos, rotary_sin: sin },
+      tensors: { ...tensors, ...(config.guidance ? { guidance: guidance! } : {}), ...attentionTensors(rotary) },
     };
   },
 
@@ -104,8 +104,7 @@ export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
       hidden_states: linear(m.at('x_embedder'), inputs.hidden_states!, width),
       encoder_hidden_states: linear(m.at('context_embedder'), inputs.encoder_hidden_states!, width),
       temb,
-      rotary_cos: inputs.rotary_cos!,
-      rotary_sin: inputs.rotary_sin!,
+      ...attentionInputs(inputs),
     };
   },
 
@@ -142,7 +141,7 @@ const doubleBlock = layer((m, state: FluxState, { heads, width }: FluxConfig): P
     image: stream(hidden_states, { norm: 'norm1', feedForward: 'ff' }),
     text: stream(encoder_hidden_states, { norm: 'norm1_context', feedForward: 'ff_context' }),
     attend: (normed) =>
-      jointAttention(m.at('attn'), { ...normed, heads, qkNorm, first: 'text', rotary: rotaryOf(state) }),
+      jointAttention(m.at('attn'), { ...normed, heads, qkNorm, first: 'text', ...attentionOptions(state) }),
   });
 });
 
@@ -155,7 +154,7 @@ const singleBlock = layer((m, state: FluxState, { heads, width }: FluxConfig): P
     inner: 4 * width,
     heads,
     qkNorm,
-    rotary: rotaryOf(state),
+    ...attentionOptions(state),
   });
   const [text, image] = joined.split(1, [encoder_hidden_states.dim(1), hidden_states.dim(1)]);
   return { hidden_states: image, encoder_hidden_states: text };

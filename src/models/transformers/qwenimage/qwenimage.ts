@@ -1,0 +1,200 @@
+/**
+ * Qwen-Image (Alibaba, 2025, arXiv 2508.02324), Diffusers' `QwenImageTransformer2DModel`: an MM-DiT of two-stream blocks only, for
+ * text to image, editing and layered images.
+ *
+ * Notation: D = heads · head dim is the width; tokens are [text, image]. Latents arrive packed, 2×2 pixels a token. Positions
+ * are (frame, row, column) with rows and columns counted from the image's centre, so that the same picture at another size keeps
+ * its middle; text follows on the diagonal beyond the image ("MSRoPE"). When editing, the images to edit follow the one to
+ * make, each as a further frame.
+ */
+import { DejaDitError } from '../../../errors/errors.ts';
+import { concat } from '../../../graph/ops.ts';
+import type { SymbolicTensor } from '../../../graph/symbolic.ts';
+import { jointAttention } from '../../../nn/attention.ts';
+import {
+  type AttentionInputs,
+  attentionInputs,
+  attentionOptions,
+  attentionTensors,
+} from '../../../nn/attention-inputs.ts';
+import { keyMask, maskRows } from '../../../nn/attention-mask.ts';
+import { embedding, sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
+import { feedForward, linear } from '../../../nn/linear.ts';
+import { projectModulations } from '../../../nn/modulation.ts';
+import { layer } from '../../../nn/module.ts';
+import { adaLayerNormContinuous, rmsNorm } from '../../../nn/norms.ts';
+import { rotaryTables } from '../../../nn/rotary.ts';
+import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
+import { intTensor, type Tensor } from '../../../tensor/tensor.ts';
+import { defineTransformer } from '../../definition.ts';
+import { type ImageShape, imageShapes, positions, tokensOf } from './image-shapes.ts';
+
+interface QwenImageConfig {
+  inChannels: number;
+  outChannels: number;
+  blocks: number;
+  heads: number;
+  width: number;
+  textWidth: number;
+  axesDim: readonly number[];
+  /** Images to edit are modulated as at time 0. */
+  cleanReferences: boolean;
+  /** The time embedding has a second condition of two classes. */
+  additionalCondition: boolean;
+  /** The last image is what the layers come from, and sits at frame −1. */
+  layered: boolean;
+}
+
+type QwenImageState = AttentionInputs & {
+  hidden_states: SymbolicTensor;
+  encoder_hidden_states: SymbolicTensor;
+  /** [B, D]; with clean references [2·B, D], the second half at time 0. */
+  temb: SymbolicTensor;
+  /** [B, image tokens]: which row of temb each token takes. */
+  temb_rows?: SymbolicTensor;
+};
+
+export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImageState>({
+  className: 'QwenImageTransformer2DModel',
+  separateCfg: true,
+
+  parseConfig(config) {
+    config.requires('guidance_embeds', false);
+    const heads = config.integer('num_attention_heads', 24);
+    const inChannels = config.integer('in_channels', 64);
+    return {
+      inChannels,
+      outChannels:
+        config.integer('patch_size', 2) ** 2 *
+        (config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels),
+      blocks: config.integer('num_layers', 60),
+      heads,
+      width: heads * config.integer('attention_head_dim', 128),
+      textWidth: config.integer('joint_attention_dim', 3584),
+      axesDim: config.integers('axes_dims_rope', [16, 56, 56]),
+      cleanReferences: config.boolean('zero_cond_t', false),
+      additionalCondition: config.boolean('use_additional_t_cond', false),
+      layered: config.boolean('use_layer3d_rope', false),
+    };
+  },
+
+  inputs: ({ inChannels, textWidth, additionalCondition }) => [
+    { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
+    { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
+    { name: 'encoder_hidden_states_mask', kind: 'bool', shape: ['batch', 'text_tokens'], optional: true },
+    { name: 'timestep', kind: 'float', shape: ['batch'] },
+    { name: 'img_shapes', kind: 'other' },
+    { name: 'additional_t_cond', kind: 'int', shape: ['batch'], optional: !additionalCondition },
+  ],
+
+  prepare(
+    { hidden_states, encoder_hidden_states, encoder_hidden_states_mask, timestep, additional_t_cond },
+    config,
+    inputs,
+  ) {
+    const [batch, imageTokens] = hidden_states!.shape as [number, number];
+    const textTokens = encoder_hidden_states!.shape[1]!;
+    const images = imageShapes(inputs.img_shapes, { batch, tokens: imageTokens });
+    const rotary = rotaryTables(positions(images, { textTokens, layered: config.layered }), {
+      axesDim: config.axesDim,
+      theta: 10000,
+      precision: 'single',
+    });
+    const visible =
+      encoder_hidden_states_mask &&
+      maskRows(encoder_hidden_states_mask).map((text) => [...text, ...Array<boolean>(imageTokens).fill(true)]);
+    return {
+      tensors: {
+        hidden_states: hidden_states!,
+        encoder_hidden_states: encoder_hidden_states!,
+        timestep: timestep!,
+        ...(config.additionalCondition ? { additional_t_cond: binary(additional_t_cond!) } : {}),
+        ...(config.cleanReferences ? { temb_rows: tembRows(images, batch) } : {}),
+        ...attentionTensors(rotary, visible && keyMask(visible)),
+      },
+    };
+  },
+
+  prologue(m, inputs, { width, cleanReferences }) {
+    const { timestep, additional_t_cond, temb_rows } = inputs;
+    const text = rmsNorm(m.at('txt_norm'), inputs.encoder_hidden_states!, 1e-6);
+    const embed = m.at('time_text_embed');
+    const times = cleanReferences ? concat([timestep!, timestep!.mul(0)], 0) : timestep!;
+    let temb = timestepEmbedding(
+      embed.at('timestep_embedder'),
+      sinusoidalEmbedding(times, { dim: 256, scale: 1000 }),
+      width,
+    );
+    if (additional_t_cond) {
+      const classes = cleanReferences ? concat([additional_t_cond, additional_t_cond], 0) : additional_t_cond;
+      temb = temb.add(embedding(embed.at('addition_t_embedding'), classes, { count: 2, width }));
+    }
+    return {
+      hidden_states: linear(m.at('img_in'), inputs.hidden_states!, width),
+      encoder_hidden_states: linear(m.at('txt_in'), text, width),
+      temb,
+      ...(temb_rows ? { temb_rows } : {}),
+      ...attentionInputs(inputs),
+    };
+  },
+
+  blockLists: (config) => [
+    {
+      name: 'transformer_blocks',
+      pattern: 1,
+      count: config.blocks,
+      block: (m, state) => qwenImageBlock(m, state, config),
+    },
+  ],
+
+  epilogue(m, { hidden_states, temb }, { outChannels }) {
+    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, atNow(temb, hidden_states), 1e-6);
+    return linear(m.at('proj_out'), normed, outChannels);
+  },
+});
+
+/** Text and image keep their own weights and meet in attention. */
+const qwenImageBlock = layer((m, state: QwenImageState, { heads, width }: QwenImageConfig): Partial<QwenImageState> => {
+  const { hidden_states, encoder_hidden_states, temb, temb_rows } = state;
+  const mlp = (name: string) => (normed: SymbolicTensor) =>
+    feedForward(m.at(name), normed, { activation: 'gelu-approximate', inner: 4 * width });
+  return dualStreamBlock({
+    image: {
+      x: hidden_states,
+      modulations: projectModulations(m.at('img_mod.1'), temb, { sublayers: 2, width, rows: temb_rows }),
+      feedForward: mlp('img_mlp'),
+    },
+    text: {
+      x: encoder_hidden_states,
+      modulations: projectModulations(m.at('txt_mod.1'), atNow(temb, hidden_states), { sublayers: 2, width }),
+      feedForward: mlp('txt_mlp'),
+    },
+    attend: (normed) =>
+      jointAttention(m.at('attn'), {
+        ...normed,
+        heads,
+        qkNorm: { kind: 'rms_norm', epsilon: 1e-6 },
+        first: 'text',
+        ...attentionOptions(state),
+      }),
+  });
+});
+
+/** The rows of temb that belong to the call's timestep: one per sample of `hidden`. */
+function atNow(temb: SymbolicTensor, hidden: SymbolicTensor): SymbolicTensor {
+  return temb.slice(0, 0, hidden.dim(0));
+}
+
+/** Tokens of the first image take their sample's own row of temb, those of further images its row at time 0. */
+function tembRows(images: readonly ImageShape[], batch: number): Tensor {
+  const rows = Array.from({ length: batch }, (_, sample) =>
+    images.flatMap((image, i) => Array<number>(tokensOf(image)).fill(i === 0 ? sample : batch + sample)),
+  );
+  return intTensor(rows.flat(), [batch, rows[0]!.length]);
+}
+
+function binary(condition: Tensor): Tensor {
+  const wrong = Array.from(condition.data as BigInt64Array).find((value) => value !== 0n && value !== 1n);
+  if (wrong === undefined) return condition;
+  throw new DejaDitError('INVALID_ARGUMENT', `value ${wrong}, expected 0 or 1`, { path: 'additional_t_cond' });
+}
