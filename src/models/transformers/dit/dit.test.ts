@@ -4,3 +4,7 @@ import { itMatchesDiffusers } from '../../testing/parity.ts';
 describe('DiTTransformer2DModel', () => {
   itMatchesDiffusers({ folder: 'models/dit' });
 });
+
+describe('DiTTransformer2DModel: a larger latent, GEGLU and the null class', () => {
+  itMatchesDiffusers({ folder: 'models/dit_stretched', cases: ['io'] });
+});
