@@ -41,20 +41,21 @@ export function parseConfig<Fields extends z.ZodRawShape>(
     const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown>)?.[key], given);
     throw new DejaDitError('INVALID_CONFIG', `${issue.message}, got ${JSON.stringify(value)}`, { path });
   }
+  const spacings = sigmaSpacings(given).map((name) => `use_${name}_sigmas`);
+  if (spacings.length > 1) {
+    throw new DejaDitError('INVALID_CONFIG', `${spacings.join(' and ')} exclude each other`, { path: className });
+  }
   return result.data;
 }
 
 export type SigmaSpacing = 'karras' | 'exponential' | 'beta';
 
-/** The one spacing that is switched on, if any. */
-export function sigmaSpacing(
-  className: string,
-  config: { use_karras_sigmas: boolean; use_exponential_sigmas: boolean; use_beta_sigmas: boolean },
-): SigmaSpacing | undefined {
-  const chosen = (['karras', 'exponential', 'beta'] as const).filter((name) => config[`use_${name}_sigmas`]);
-  if (chosen.length > 1) {
-    const names = chosen.map((name) => `use_${name}_sigmas`).join(' and ');
-    throw new DejaDitError('INVALID_CONFIG', `${names} exclude each other`, { path: className });
-  }
-  return chosen[0];
+/** The spacings that are switched on; `parseConfig` allows at most one. */
+function sigmaSpacings(config: Readonly<Record<string, unknown>>): SigmaSpacing[] {
+  return (['karras', 'exponential', 'beta'] as const).filter((name) => config[`use_${name}_sigmas`] === true);
+}
+
+/** The spacing that replaces the scheduler's own, if any. */
+export function sigmaSpacing(config: Readonly<Record<string, unknown>>): SigmaSpacing | undefined {
+  return sigmaSpacings(config)[0];
 }

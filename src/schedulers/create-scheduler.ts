@@ -1,10 +1,37 @@
 /** Schedulers by the class name that a checkpoint's `scheduler_config.json` gives. */
 import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { CogVideoXDDIMScheduler, CogVideoXDPMScheduler } from './cogvideox.ts';
+import { DDIMScheduler } from './ddim.ts';
+import { DDPMScheduler } from './ddpm.ts';
+import { DPMSolverMultistepScheduler } from './dpm-solver-multistep.ts';
+import { DPMSolverSinglestepScheduler } from './dpm-solver-singlestep.ts';
+import { EulerDiscreteScheduler } from './euler.ts';
+import { EulerAncestralDiscreteScheduler } from './euler-ancestral.ts';
 import { FlowMatchEulerDiscreteScheduler } from './flow-match-euler.ts';
+import { FlowMatchHeunDiscreteScheduler } from './flow-match-heun.ts';
+import { FlowMatchLCMScheduler } from './flow-match-lcm.ts';
+import { HeunDiscreteScheduler } from './heun.ts';
+import { LCMScheduler } from './lcm.ts';
 import type { Scheduler } from './scheduler.ts';
+import { SCMScheduler } from './scm.ts';
+import { UniPCMultistepScheduler } from './unipc.ts';
 
 const classes = {
+  CogVideoXDDIMScheduler,
+  CogVideoXDPMScheduler,
+  DDIMScheduler,
+  DDPMScheduler,
+  DPMSolverMultistepScheduler,
+  DPMSolverSinglestepScheduler,
+  EulerAncestralDiscreteScheduler,
+  EulerDiscreteScheduler,
   FlowMatchEulerDiscreteScheduler,
+  FlowMatchHeunDiscreteScheduler,
+  FlowMatchLCMScheduler,
+  HeunDiscreteScheduler,
+  LCMScheduler,
+  SCMScheduler,
+  UniPCMultistepScheduler,
 } satisfies Record<string, new (config?: Readonly<Record<string, unknown>>) => Scheduler>;
 
 export const schedulerClassNames = Object.keys(classes) as (keyof typeof classes)[];

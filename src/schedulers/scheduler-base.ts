@@ -39,6 +39,8 @@ export abstract class SchedulerBase implements Scheduler {
   readonly order: number = 1;
   /** Options of `setTimesteps` beside the number of steps. */
   protected readonly takes: readonly CustomOption[] = [];
+  /** Whether `numInferenceSteps` may be given together with `sigmas` and `timesteps`. */
+  protected readonly takesCountBesideCustom: boolean = false;
   protected readonly takesEta: boolean = false;
 
   #timesteps: readonly number[] = [];
@@ -72,6 +74,9 @@ export abstract class SchedulerBase implements Scheduler {
     this.#requirePlan();
     if (!Number.isInteger(index) || index < 0 || index >= this.#timesteps.length) {
       throw this.invalid(`begin index must be from 0 to ${this.#timesteps.length - 1}, got ${index}`);
+    }
+    if (index % this.order !== 0) {
+      throw this.invalid(`begin index must be a multiple of ${this.order}, where a step begins, got ${index}`);
     }
     this.#beginIndex = index;
   }
@@ -109,6 +114,12 @@ export abstract class SchedulerBase implements Scheduler {
       eta: eta ?? 0,
       noise: (dtype = modelOutput.dtype as RandomDType) => this.#noise(generator, sample, dtype),
     });
+    if (!allFinite(prevSample)) {
+      throw new DejaDitError(
+        'RUNTIME',
+        `${this.className}: the step at timestep ${timestep} left the range of numbers`,
+      );
+    }
     this.#index = index + 1;
     return {
       prevSample: asTensor(prevSample, modelOutput),
@@ -189,6 +200,10 @@ export abstract class SchedulerBase implements Scheduler {
       const ways = ['numInferenceSteps', ...this.takes.filter((name) => name !== 'mu')];
       throw this.invalid(`${ways.join(' or ')} is required`);
     }
+    const sources = [numInferenceSteps, sigmas, timesteps].filter((source) => source !== undefined);
+    if (sources.length > 1 && !this.takesCountBesideCustom) {
+      throw this.invalid('numInferenceSteps, sigmas and timesteps exclude each other');
+    }
     if (numInferenceSteps !== undefined && !(Number.isSafeInteger(numInferenceSteps) && numInferenceSteps >= 1)) {
       throw this.invalid(`numInferenceSteps must be a positive integer, got ${numInferenceSteps}`);
     }
@@ -212,7 +227,7 @@ function asTensor(values: Float32Array, like: Tensor): Tensor {
   return new Tensor(like.dtype, fromFloat32(like.dtype as DType, values), like.shape);
 }
 
-/** Sum of float32 values times factors, rounded once. */
+/** Sum of float32 values times factors, computed in double precision and rounded once. */
 export function weightedSum(...terms: readonly (readonly [factor: number, values: Float32Array])[]): Float32Array {
   const sum = new Float64Array(terms[0]![1].length);
   for (const [factor, values] of terms) {
