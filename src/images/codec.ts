@@ -1,0 +1,152 @@
+/**
+ * Pixels to file bytes and back, and resampling. Files come from strangers, so the format is told from the first bytes
+ * and sizes are limited before decoding. Reading and writing files as such is in `files.ts`.
+ */
+import type { Sharp } from 'sharp';
+import { DejaDitError } from '../errors/errors.ts';
+import { exifBlock } from './exif.ts';
+import { type ImageFormat, oneLine, readImageFile } from './files.ts';
+import { type ImageMetadata, metadataJson, parametersText } from './metadata.ts';
+import type { Pixels } from './pixels.ts';
+import { insertPngChunks, pngChunk, pngText } from './png-chunks.ts';
+import { loadSharp } from './sharp.ts';
+
+export interface EncodeOptions {
+  /** 1 to 100, for the lossy formats. Default 92 (AVIF: 70). */
+  quality?: number;
+  /** What made the image; written into the file so that `readMetadata` and other programs can read it back. */
+  metadata?: ImageMetadata;
+}
+
+export interface LoadOptions {
+  /** Largest image that is decoded, in pixels. Default 2^26 (8192 x 8192). */
+  maxPixels?: number;
+}
+
+export interface ResizeOptions {
+  /** `'fill'` (default) stretches, `'cover'` fills and crops the middle, `'contain'` fits and pads. */
+  fit?: 'fill' | 'cover' | 'contain';
+  /** Default `'lanczos3'`. */
+  kernel?: 'nearest' | 'linear' | 'cubic' | 'lanczos3';
+  /** Colour of the padding, any CSS colour. Default black. */
+  background?: string;
+}
+
+const defaultQuality = { jpeg: 92, webp: 92, avif: 70 };
+const defaultMaxPixels = 2 ** 26;
+/** A JPEG segment holds 64 KiB, and sharp adds a few entries of its own. */
+const largestJpegExif = 65_000;
+
+export async function decodeImage(source: string | Uint8Array, options: LoadOptions): Promise<Pixels> {
+  const path = typeof source === 'string' ? source : 'image';
+  const bytes = typeof source === 'string' ? await readImageFile(source) : source;
+  if (sniff(bytes) === undefined) {
+    throw new DejaDitError('UNSUPPORTED', 'is not a PNG, JPEG, WebP, AVIF or GIF image', { path });
+  }
+  const sharp = await loadSharp();
+  try {
+    const { data, info } = await sharp(bytes, {
+      limitInputPixels: options.maxPixels ?? defaultMaxPixels,
+      failOn: 'error',
+    })
+      .rotate()
+      .toColourspace('srgb')
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true });
+    return {
+      width: info.width,
+      height: info.height,
+      channels: info.channels === 4 ? 4 : 3,
+      data: new Uint8Array(data),
+    };
+  } catch (cause) {
+    throw new DejaDitError('INVALID_FILE', `cannot be decoded: ${oneLine(cause)}`, { path, cause });
+  }
+}
+
+export async function encodeImage(image: Pixels, format: ImageFormat, options: EncodeOptions): Promise<Uint8Array> {
+  const { metadata } = options;
+  const quality = qualityFor(format, options.quality);
+  const about = metadata && { ...metadata, width: image.width, height: image.height };
+  const pixels = await fromPixels(image);
+  if (format === 'png') {
+    const png = await pixels.png().toBuffer();
+    return about === undefined
+      ? png
+      : insertPngChunks(png, [pngText('parameters', parametersText(about)), pngText('deja-dit', metadataJson(about))]);
+  }
+  const target = about === undefined ? pixels : await withExif(pixels, { format, about });
+  switch (format) {
+    case 'jpeg':
+      return target.flatten({ background: 'white' }).jpeg({ quality, chromaSubsampling: '4:4:4' }).toBuffer();
+    case 'webp':
+      return target.webp({ quality }).toBuffer();
+    case 'avif':
+      return target.avif({ quality }).toBuffer();
+    default:
+      format satisfies never;
+      throw new DejaDitError('UNSUPPORTED', `unknown image format '${format}', use png, jpeg, webp or avif`);
+  }
+}
+
+export async function resizePixels(
+  image: Pixels,
+  {
+    width,
+    height,
+    fit = 'fill',
+    kernel = 'lanczos3',
+    background = 'black',
+  }: ResizeOptions & { width: number; height: number },
+): Promise<Pixels> {
+  const isSize = (n: number) => Number.isInteger(n) && n > 0 && n < 2 ** 15;
+  if (!isSize(width) || !isSize(height)) {
+    throw new DejaDitError('INVALID_ARGUMENT', `cannot resize an image to ${width} x ${height} pixels`);
+  }
+  const pixels = await fromPixels(image);
+  const { data } = await pixels
+    .resize({ width, height, fit, kernel, background })
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  return { width, height, channels: image.channels, data: new Uint8Array(data) };
+}
+
+async function fromPixels({ width, height, channels, data }: Pixels): Promise<Sharp> {
+  const sharp = await loadSharp();
+  return sharp(data, { raw: { width, height, channels }, limitInputPixels: false });
+}
+
+/** sharp takes an EXIF block only from an input file, so the pixels pass through an uncompressed PNG that has one. */
+async function withExif(
+  pixels: Sharp,
+  { format, about }: { format: ImageFormat; about: ImageMetadata },
+): Promise<Sharp> {
+  const exif = exifBlock({ userComment: parametersText(about), makerNote: metadataJson(about) });
+  if (format === 'jpeg' && exif.length > largestJpegExif) {
+    const message = `${exif.length} bytes of metadata do not fit into a JPEG: save as PNG or WebP, or without metadata`;
+    throw new DejaDitError('INVALID_ARGUMENT', message, { path: 'metadata' });
+  }
+  const png = insertPngChunks(await pixels.png({ compressionLevel: 0 }).toBuffer(), [pngChunk('eXIf', exif)]);
+  const sharp = await loadSharp();
+  return sharp(png, { limitInputPixels: false }).keepExif();
+}
+
+function qualityFor(format: ImageFormat, quality: number | undefined): number {
+  if (quality === undefined) return format === 'png' ? 100 : defaultQuality[format];
+  if (format === 'png') {
+    throw new DejaDitError('INVALID_ARGUMENT', 'PNG is lossless and has no quality: leave it out, or use JPEG or WebP');
+  }
+  if (Number.isInteger(quality) && quality >= 1 && quality <= 100) return quality;
+  throw new DejaDitError('INVALID_ARGUMENT', `quality must be an integer from 1 to 100, got ${quality}`);
+}
+
+/** Tells the formats we read from their first bytes; everything else (SVG, PDF, ...) never reaches a decoder. */
+function sniff(bytes: Uint8Array): string | undefined {
+  const head = Buffer.from(bytes.subarray(0, 16)).toString('latin1');
+  if (head.startsWith('\x89PNG\r\n\x1a\n')) return 'png';
+  if (head.startsWith('\xff\xd8\xff')) return 'jpeg';
+  if (head.startsWith('RIFF') && head.slice(8, 12) === 'WEBP') return 'webp';
+  if (/^ftyp(avif|avis|mif1|msf1)/.test(head.slice(4))) return 'avif';
+  if (/^GIF8[79]a/.test(head)) return 'gif';
+  return undefined;
+}

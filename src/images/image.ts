@@ -1,0 +1,136 @@
+/**
+ * An image in memory: 8-bit RGB or RGBA pixels, what pipelines return and image-to-image takes.
+ * File formats are in `codec.ts`, the text inside files in `metadata.ts`, grids and terminals in files of their own.
+ */
+import { DejaDitError } from '../errors/errors.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import {
+  decodeImage,
+  type EncodeOptions,
+  encodeImage,
+  type LoadOptions,
+  type ResizeOptions,
+  resizePixels,
+} from './codec.ts';
+import { formatOf, type ImageFormat, writeImageFile } from './files.ts';
+import type { Pixels } from './pixels.ts';
+
+export interface TensorRange {
+  /** What the floats span: `'-1..1'` (default; what a VAE gives and takes) or `'0..1'`. */
+  range?: '-1..1' | '0..1';
+}
+
+export class Image implements Pixels {
+  /** Pixels across. */
+  readonly width: number;
+  /** Pixels down. */
+  readonly height: number;
+  /** 3 for RGB, 4 for RGBA (alpha not premultiplied). */
+  readonly channels: 3 | 4;
+  /** Rows from the top, pixels from the left, channels interleaved: `height * width * channels` bytes. */
+  readonly data: Uint8Array;
+
+  /** @throws DejaDitError `SHAPE_MISMATCH` if `data` does not have `height * width * channels` bytes */
+  constructor({ width, height, channels, data }: Pixels) {
+    if (!(Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0)) {
+      throw new DejaDitError('INVALID_ARGUMENT', `an image cannot be ${width} x ${height} pixels`);
+    }
+    if ((channels !== 3 && channels !== 4) || data.length !== width * height * channels) {
+      throw new DejaDitError(
+        'SHAPE_MISMATCH',
+        `an image of ${width} x ${height} pixels and ${channels} channels cannot have ${data.length} bytes`,
+      );
+    }
+    this.width = width;
+    this.height = height;
+    this.channels = channels;
+    this.data = data;
+  }
+
+  /**
+   * The image of a [C, H, W] or [1, C, H, W] float tensor with 1 (grey), 3 or 4 channels. Values outside the range are
+   * clamped and levels rounded half to even in float32, so that the bytes are those of Diffusers' VaeImageProcessor.
+   *
+   * @throws DejaDitError `SHAPE_MISMATCH` for other shapes, `RUNTIME` if a value is not a number
+   */
+  static fromTensor(tensor: Tensor, options: TensorRange = {}): Image {
+    const shape = tensor.shape.length === 3 ? [1, ...tensor.shape] : tensor.shape;
+    if (shape.length !== 4 || shape[0] !== 1) {
+      throw new DejaDitError('SHAPE_MISMATCH', `an image needs shape [C, H, W] or [1, C, H, W], got [${tensor.shape}]`);
+    }
+    return imagesFromTensor(tensor.reshape(shape), options)[0]!;
+  }
+
+  /**
+   * Reads a PNG, JPEG, WebP, AVIF or GIF (its first frame), turned upright and converted to 8-bit sRGB.
+   *
+   * @param source a path, or the bytes of a file
+   * @throws DejaDitError `NOT_FOUND`, `UNSUPPORTED` for other formats, `INVALID_FILE` for damaged or oversized images
+   */
+  static async load(source: string | Uint8Array, options: LoadOptions = {}): Promise<Image> {
+    return new Image(await decodeImage(source, options));
+  }
+
+  /** Float32 tensor [1, 3, H, W]; alpha is dropped. */
+  toTensor({ range = '-1..1' }: TensorRange = {}): Tensor {
+    const { width, height, channels, data } = this;
+    const plane = width * height;
+    const out = new Float32Array(3 * plane);
+    const unit = Float32Array.from({ length: 256 }, (_, level) => level / 255);
+    const levels = range === '0..1' ? unit : unit.map((value) => 2 * value - 1);
+    for (let i = 0; i < plane; i++) {
+      for (let c = 0; c < 3; c++) out[c * plane + i] = levels[data[i * channels + c]!]!;
+    }
+    return new Tensor('float32', out, [1, 3, height, width]);
+  }
+
+  /** A resampled copy (Lanczos unless told otherwise). */
+  async resize(width: number, height: number, options: ResizeOptions = {}): Promise<Image> {
+    return new Image(await resizePixels(this, { ...options, width, height }));
+  }
+
+  /** The bytes of an image file. See `EncodeOptions` for quality and metadata. */
+  async encode(format: ImageFormat, options: EncodeOptions = {}): Promise<Uint8Array> {
+    return encodeImage(this, format, options);
+  }
+
+  /**
+   * Writes the image in the format that the file's extension names. Folders are created; the file appears complete or
+   * not at all.
+   */
+  async save(path: string, options: EncodeOptions = {}): Promise<void> {
+    await writeImageFile(path, await this.encode(formatOf(path), options));
+  }
+}
+
+/** One image per entry of a [N, C, H, W] float tensor. Rounding and errors as in `Image.fromTensor`. */
+export function imagesFromTensor(tensor: Tensor, { range = '-1..1' }: TensorRange = {}): Image[] {
+  const [count = 0, planes = 0, height = 0, width = 0] = tensor.shape;
+  if (tensor.shape.length !== 4 || ![1, 3, 4].includes(planes)) {
+    throw new DejaDitError('SHAPE_MISMATCH', `images need shape [N, 1 | 3 | 4, H, W], got [${tensor.shape}]`);
+  }
+  const values = tensor.float().data;
+  const channels = planes === 4 ? 4 : 3;
+  const plane = width * height;
+  return Array.from({ length: count }, (_, n) => {
+    const data = new Uint8Array(plane * channels);
+    for (let c = 0; c < channels; c++) {
+      const from = (n * planes + Math.min(c, planes - 1)) * plane;
+      for (let i = 0; i < plane; i++) data[i * channels + c] = toLevel(Number(values[from + i]), range);
+    }
+    return new Image({ width, height, channels, data });
+  });
+}
+
+function toLevel(value: number, range: TensorRange['range']): number {
+  const unit = range === '0..1' ? value : Math.fround(Math.fround(value * 0.5) + 0.5);
+  if (Number.isNaN(unit)) {
+    throw new DejaDitError('RUNTIME', 'the image tensor holds values that are not numbers (NaN)');
+  }
+  return roundHalfEven(Math.fround(Math.min(1, Math.max(0, unit)) * 255));
+}
+
+function roundHalfEven(x: number): number {
+  const rounded = Math.round(x);
+  return rounded - x === 0.5 && rounded % 2 === 1 ? rounded - 1 : rounded;
+}
