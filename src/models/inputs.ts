@@ -22,6 +22,8 @@ export interface TensorInput {
   readonly kind: 'float' | 'int' | 'bool';
   /** Sizes; a name stands for any size, but the same name means the same size in all inputs of one call. */
   readonly shape: readonly (number | string)[];
+  /** A shape of another rank that is taken as well. */
+  readonly orShape?: readonly (number | string)[];
   readonly optional?: boolean;
 }
 
@@ -54,7 +56,7 @@ export function checkInputs(specs: readonly InputSpec[], inputs: ForwardInputs):
     const value = inputs[spec.name];
     if (value === undefined || value === null) {
       if (spec.optional) continue;
-      const expected = spec.kind === 'other' ? '' : `, expected [${spec.shape.join(', ')}]`;
+      const expected = spec.kind === 'other' ? '' : `, expected ${shapesOf(spec, new Map())}`;
       throw new DejaDitError('INVALID_ARGUMENT', `missing input${expected}`, { path: spec.name });
     }
     if (spec.kind === 'other') continue;
@@ -94,17 +96,24 @@ function toTensor(value: InputValue, spec: TensorInput): Tensor {
 
 function checkShape(tensor: Tensor, spec: TensorInput, sizes: Map<string, number>): void {
   const { shape } = tensor;
+  const expected = spec.orShape?.length === shape.length ? spec.orShape : spec.shape;
   const fits =
-    shape.length === spec.shape.length &&
-    spec.shape.every((dim, i) => {
+    shape.length === expected.length &&
+    expected.every((dim, i) => {
       if (typeof dim === 'number') return shape[i] === dim;
       const known = sizes.get(dim);
       if (known === undefined) sizes.set(dim, shape[i]!);
       return known === undefined ? shape[i]! > 0 : known === shape[i];
     });
   if (fits) return;
-  const bound = spec.shape.map((dim) => (typeof dim === 'string' && sizes.has(dim) ? `${dim}=${sizes.get(dim)}` : dim));
-  throw new DejaDitError('SHAPE_MISMATCH', `shape [${shape}], expected [${bound.join(', ')}]`, { path: spec.name });
+  throw new DejaDitError('SHAPE_MISMATCH', `shape [${shape}], expected ${shapesOf(spec, sizes)}`, { path: spec.name });
+}
+
+/** The shapes an input may have, with the sizes that other inputs have fixed. */
+function shapesOf({ shape, orShape }: TensorInput, sizes: ReadonlyMap<string, number>): string {
+  const bound = (dims: readonly (number | string)[]) =>
+    dims.map((dim) => (typeof dim === 'string' && sizes.has(dim) ? `${dim}=${sizes.get(dim)}` : dim));
+  return [shape, ...(orShape ? [orShape] : [])].map((dims) => `[${bound(dims).join(', ')}]`).join(' or ');
 }
 
 /** A float tensor repeated along a first axis of size 1 up to `batch`. */

@@ -7,6 +7,7 @@ import { pixartTransformer } from './pixart/pixart.ts';
 import { qwenImageTransformer } from './qwenimage/qwenimage.ts';
 import { sanaTransformer } from './sana/sana.ts';
 import { sd3Transformer } from './sd3/sd3.ts';
+import { wanTransformer } from './wan/wan.ts';
 
 export const transformerFamilies: readonly TransformerFamily[] = [
   ditTransformer,
@@ -16,4 +17,5 @@ export const transformerFamilies: readonly TransformerFamily[] = [
   qwenImageTransformer,
   sanaTransformer,
   sd3Transformer,
+  wanTransformer,
 ];

@@ -1,0 +1,220 @@
+/**
+ * Wan 2.1 and 2.2 (Alibaba, 2025, arXiv 2503.20314), Diffusers' `WanTransformer3DModel`: a video transformer that reads text by
+ * cross-attention.
+ *
+ * Notation: D = heads · head dim is the width; video latents [B, C, frames, height, width] are cut into patches, each a token at
+ * a position (frame, row, column). All blocks share six vectors made from the time and add a learned table each ("adaLN-single").
+ * Image-to-video models attend to image tokens too, with keys and values of their own. The two experts of Wan 2.2 are two
+ * checkpoints of this class; its small model gives every token a time of its own, so that given frames stay clean.
+ */
+import { DejaDitError } from '../../../errors/errors.ts';
+import { concat } from '../../../graph/ops.ts';
+import type { SymbolicTensor } from '../../../graph/symbolic.ts';
+import { attend, attention, projectQkv, type QkNorm } from '../../../nn/attention.ts';
+import {
+  type AttentionInputs,
+  attentionInputs,
+  attentionOptions,
+  attentionTensors,
+} from '../../../nn/attention-inputs.ts';
+import { sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../../nn/embeddings.ts';
+import { feedForward, linear } from '../../../nn/linear.ts';
+import { modulatedResidual, scaleShiftTable, sublayerModulations } from '../../../nn/modulation.ts';
+import { layer } from '../../../nn/module.ts';
+import { layerNorm, modulatedLayerNorm, rmsNorm } from '../../../nn/norms.ts';
+import { patchConvolution, patchGrid, unpatchify } from '../../../nn/patches.ts';
+import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
+import { tokenTimes } from '../../../nn/token-times.ts';
+import { defineTransformer } from '../../definition.ts';
+
+interface WanConfig {
+  inChannels: number;
+  outChannels: number;
+  blocks: number;
+  heads: number;
+  headDim: number;
+  width: number;
+  feedForwardWidth: number;
+  patch: readonly [number, number, number];
+  textWidth: number;
+  timeFeatures: number;
+  /** Width of the image encoder's states; undefined if the model takes none. */
+  imageWidth: number | undefined;
+  /** Learned positions of image tokens: models between a first and a last frame have them, and take both in one batch. */
+  imagePositions: number | undefined;
+  imageKeys: boolean;
+  crossNorm: boolean;
+  epsilon: number;
+}
+
+type WanState = AttentionInputs & {
+  hidden_states: SymbolicTensor;
+  /** [image, text], the same for all blocks. */
+  encoder_hidden_states: SymbolicTensor;
+  /** [B, D], or a row per distinct time. */
+  temb: SymbolicTensor;
+  /** What all blocks share of their modulation, [B, 6, D]. */
+  shared_modulation: SymbolicTensor;
+  /** [B, tokens]: which row each token takes. */
+  temb_rows?: SymbolicTensor;
+};
+
+export const wanTransformer = defineTransformer<WanConfig, WanState>({
+  className: 'WanTransformer3DModel',
+  separateCfg: true,
+
+  parseConfig(config) {
+    config.requires('qk_norm', 'rms_norm_across_heads');
+    const optional = (name: string) => config.nullable(name, (field) => config.integer(field));
+    const heads = config.integer('num_attention_heads', 40);
+    const headDim = config.integer('attention_head_dim', 128);
+    const inChannels = config.integer('in_channels', 16);
+    return {
+      inChannels,
+      outChannels: optional('out_channels') ?? inChannels,
+      blocks: config.integer('num_layers', 40),
+      heads,
+      headDim,
+      width: heads * headDim,
+      feedForwardWidth: config.integer('ffn_dim', 13824),
+      patch: config.integers('patch_size', [1, 2, 2]) as [number, number, number],
+      textWidth: config.integer('text_dim', 4096),
+      timeFeatures: config.integer('freq_dim', 256),
+      imageWidth: optional('image_dim'),
+      imagePositions: optional('pos_embed_seq_len'),
+      imageKeys: optional('added_kv_proj_dim') !== undefined,
+      crossNorm: config.boolean('cross_attn_norm', true),
+      epsilon: config.number('eps', 1e-6),
+    };
+  },
+
+  inputs: ({ inChannels, textWidth, imageWidth, imagePositions }) => [
+    { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'frames', 'height', 'width'] },
+    { name: 'timestep', kind: 'float', shape: ['batch'], orShape: ['batch', 'tokens'] },
+    { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
+    ...(imageWidth === undefined
+      ? []
+      : [
+          {
+            name: 'encoder_hidden_states_image',
+            kind: 'float',
+            shape: [imagePositions === undefined ? 'batch' : '2·batch', 'image_tokens', imageWidth],
+            optional: true,
+          } as const,
+        ]),
+  ],
+
+  prepare({ timestep, ...tensors }, { headDim, patch }) {
+    const grid = patchGrid('hidden_states', tensors.hidden_states!, patch);
+    const tokens = grid[0] * grid[1] * grid[2];
+    if (timestep!.shape.length === 2 && timestep!.shape[1] !== tokens) {
+      throw new DejaDitError('SHAPE_MISMATCH', `shape [${timestep!.shape}], expected [batch] or [batch, ${tokens}]`, {
+        path: 'timestep',
+      });
+    }
+    const perSpaceAxis = 2 * Math.floor(headDim / 6);
+    const axesDim = [headDim - 2 * perSpaceAxis, perSpaceAxis, perSpaceAxis];
+    const rotary = rotaryTables(gridPositions(grid), { axesDim, theta: 10000 });
+    return { tensors: { ...tensors, ...tokenTimes(timestep!), ...attentionTensors(rotary) }, statics: { grid } };
+  },
+
+  prologue(m, inputs, config) {
+    const { patch, width, timeFeatures } = config;
+    const { hidden_states, timestep, encoder_hidden_states, encoder_hidden_states_image, temb_rows } = inputs;
+    const embed = m.at('condition_embedder');
+    const temb = timestepEmbedding(
+      embed.at('time_embedder'),
+      sinusoidalEmbedding(timestep!, { dim: timeFeatures }),
+      width,
+    );
+    const text = textProjection(embed.at('text_embedder'), encoder_hidden_states!);
+    return {
+      hidden_states: patchConvolution(m.at('patch_embedding'), hidden_states!, { patch, width }),
+      encoder_hidden_states: encoder_hidden_states_image
+        ? concat([imageEmbedding(embed.at('image_embedder'), encoder_hidden_states_image, config), text], 1)
+        : text,
+      temb,
+      shared_modulation: linear(embed.at('time_proj'), temb.silu(), 6 * width).reshape([-1, 6, width]),
+      ...(temb_rows ? { temb_rows } : {}),
+      ...attentionInputs(inputs),
+    };
+  },
+
+  blockLists: (config) => [
+    {
+      name: 'blocks',
+      pattern: 2,
+      count: config.blocks,
+      block: (m, state) => wanBlock(m, state, config),
+    },
+  ],
+
+  epilogue(m, { hidden_states, temb, temb_rows }, { patch, outChannels, epsilon }, { grid }) {
+    const [shift, scale] = scaleShiftTable(m, temb, 2, temb_rows);
+    const normed = modulatedLayerNorm(hidden_states, { shift, scale }, epsilon);
+    const patches = linear(m.at('proj_out'), normed, outChannels * patch[0] * patch[1] * patch[2]);
+    return unpatchify(patches, { grid: grid as number[], patch });
+  },
+});
+
+/** Self-attention, attention to the text, feed-forward; the first and the last are modulated. */
+const wanBlock = layer((m, state: WanState, config: WanConfig): Partial<WanState> => {
+  const { heads, epsilon, feedForwardWidth, crossNorm } = config;
+  const vectors = scaleShiftTable(m, state.shared_modulation, 6, state.temb_rows);
+  const [ofAttention, ofMlp] = sublayerModulations(vectors, 2);
+
+  const attended = modulatedResidual(state.hidden_states, {
+    modulation: ofAttention,
+    epsilon,
+    sublayer: (x) => attention(m.at('attn1'), x, { heads, qkNorm: qkNorm(config), ...attentionOptions(state) }),
+  });
+  const query = crossNorm ? layerNorm(m.at('norm2'), attended, epsilon) : attended;
+  const informed = attended.add(conditionAttention(m.at('attn2'), query, state.encoder_hidden_states, config));
+  const hidden_states = modulatedResidual(informed, {
+    modulation: ofMlp,
+    epsilon,
+    sublayer: (x) => feedForward(m.at('ffn'), x, { activation: 'gelu-approximate', inner: feedForwardWidth }),
+  });
+  return { hidden_states };
+});
+
+const qkNorm = ({ epsilon }: WanConfig): QkNorm => ({ kind: 'rms_norm_across_heads', epsilon });
+
+/** In a condition of image and text, as Diffusers tells them apart, text is the last 512 tokens. */
+const TEXT_TOKENS = 512;
+
+/** Attention to the text, plus attention of the same queries to the image where the model has keys for it. */
+const conditionAttention = layer(
+  (m, x: SymbolicTensor, condition: SymbolicTensor, config: WanConfig): SymbolicTensor => {
+    const { heads, width, imageKeys, epsilon } = config;
+    const imageTokens = imageKeys ? Math.max(condition.dim(1) - TEXT_TOKENS, 0) : 0;
+    const text = projectQkv(m, x, { heads, qkNorm: qkNorm(config), context: condition.slice(1, imageTokens) });
+    let out = attend({ ...text, heads });
+    if (imageTokens > 0) {
+      const image = condition.slice(1, 0, imageTokens);
+      const key = rmsNorm(m.at('norm_added_k'), linear(m.at('add_k_proj'), image, width), epsilon);
+      out = out.add(attend({ query: text.query, key, value: linear(m.at('add_v_proj'), image, width), heads }));
+    }
+    return linear(m.at('to_out.0'), out, width);
+  },
+);
+
+/** States of the image encoder [B, tokens, imageWidth] → [B, tokens, D]. */
+const imageEmbedding = layer(
+  (m, image: SymbolicTensor, { width, imageWidth, imagePositions }: WanConfig): SymbolicTensor => {
+    let tokens = image;
+    if (imagePositions !== undefined) {
+      // First and last frame lie one after the other in the batch, and become one sequence.
+      const [images, length, channels] = image.shape as [number, number, number];
+      tokens = image
+        .reshape([images / 2, 2 * length, channels])
+        .add(m.weight('pos_embed', [1, imagePositions, channels]));
+    }
+    const hidden = feedForward(m.at('ff'), layerNorm(m.at('norm1'), tokens, 1e-5), {
+      activation: 'gelu',
+      inner: imageWidth!,
+      out: width,
+    });
+    return layerNorm(m.at('norm2'), hidden, 1e-5);
+  },
+);
