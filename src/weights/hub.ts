@@ -83,7 +83,7 @@ export async function resolveModel(pathOrRepository: string, options: ResolveOpt
   }
   const client = new HubClient(pathOrRepository, {
     hubUrl: (options.hubUrl ?? (env['HF_ENDPOINT'] || 'https://huggingface.co')).replace(/\/+$/, ''),
-    token: options.token ?? (env['HF_TOKEN'] || undefined),
+    token: (options.token ?? env['HF_TOKEN'])?.trim() || undefined,
     fetch: options.fetch ?? fetch,
     retries: options.retries ?? 5,
     timeout: options.timeout ?? 30_000,

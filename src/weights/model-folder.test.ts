@@ -2,7 +2,8 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { openModelFolder, readConfig, requireComponent } from './model-folder.ts';
+import { type ModelFolder, openModelFolder, readConfig, requireComponent } from './model-folder.ts';
+import { damageJson, seeded } from './testing/fuzz.ts';
 
 let folder: string;
 let file: string;
@@ -58,6 +59,27 @@ it.each([
 ])('refuses an index that is wrong (%#)', async (contents, message) => {
   await expect(open(contents)).rejects.toThrow(message);
   await expect(open(contents)).rejects.toMatchObject({ name: 'DejaDitError', path: file });
+});
+
+it('opens a damaged index or says why', async () => {
+  const intact = Buffer.from(JSON.stringify(index));
+  const random = seeded(11);
+  let opened = 0;
+  for (let i = 0; i < 400; i++) {
+    await writeFile(file, damageJson(intact, random));
+    const result = await openModelFolder(folder).catch((error: unknown) => error);
+    if (result instanceof Error) {
+      expect(result).toMatchObject({ name: 'DejaDitError', path: file });
+      expect(result.message).toMatch(/^[^\n]{1,600}$/);
+    } else {
+      opened++;
+      for (const component of (result as ModelFolder).components.values()) {
+        if (component) expect(component.folder).toBe(join(folder, component.name));
+      }
+    }
+  }
+  expect(opened).toBeGreaterThan(20);
+  expect(opened).toBeLessThan(300);
 });
 
 it('says what a folder without an index is', async () => {

@@ -1,11 +1,13 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { floatTensor } from '../tensor/tensor.ts';
 import { openWeights } from './open-weights.ts';
 import { writeSafetensors } from './safetensors.ts';
+import { damageJson, seeded } from './testing/fuzz.ts';
 import { variantsAmong } from './weight-files.ts';
+import type { WeightSource } from './weight-source.ts';
 
 let root: string;
 beforeAll(async () => {
@@ -184,5 +186,26 @@ describe('an index that does not fit', () => {
     await expect(openWeights(folder)).rejects.toThrow(/is not valid JSON/);
     await writeFile(path, '[]');
     await expect(openWeights(folder)).rejects.toThrow(/must hold a JSON object/);
+  });
+
+  it('is damaged at random: opens or says why', async () => {
+    const folder = await withIndex(good);
+    const path = join(folder, 'model.safetensors.index.json');
+    const intact = await readFile(path);
+    const random = seeded(7);
+    let opened = 0;
+    for (let i = 0; i < 400; i++) {
+      await writeFile(path, damageJson(intact, random));
+      const source = await openWeights(folder).catch((error: unknown) => error);
+      if (source instanceof Error) {
+        expect(source).toMatchObject({ name: 'DejaDitError', code: 'INVALID_FILE' });
+        expect(source.message).toMatch(/^[^\n]{1,600}$/);
+      } else {
+        opened++;
+        await (source as WeightSource).close();
+      }
+    }
+    expect(opened).toBeGreaterThan(5);
+    expect(opened).toBeLessThan(200);
   });
 });

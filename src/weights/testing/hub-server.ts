@@ -17,8 +17,7 @@ export interface Fault {
   status?: number;
   /** Another server to send the client to, as the real hub does for large files. */
   redirect?: string;
-  /** Bytes after which the connection breaks, or nothing more comes. */
-  cutAfter?: number;
+  /** Bytes after which nothing more comes, until `cut` breaks the connection or the client gives up. */
   hangAfter?: number;
   ignoreRange?: boolean;
   /** Sent instead of the file, or of the answer. */
@@ -56,8 +55,13 @@ export class HubServer {
     return new HubServer(server, repository, Object.fromEntries(files));
   }
 
-  async stop(): Promise<void> {
+  /** Breaks all connections. */
+  cut(): void {
     this.#server.closeAllConnections();
+  }
+
+  async stop(): Promise<void> {
+    this.cut();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
@@ -136,7 +140,6 @@ export class HubServer {
       ...(asked ? { 'Content-Range': `bytes ${from}-${end - 1}/${bytes.length}` } : {}),
     });
     if (request.method === 'HEAD') response.end();
-    else if (fault.cutAfter) response.write(body.subarray(0, fault.cutAfter), () => response.destroy());
     else if (fault.hangAfter) response.write(body.subarray(0, fault.hangAfter));
     else response.end(body);
   }
