@@ -5,7 +5,7 @@
 import { gather, pad } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import { intTensor, type Tensor } from '../tensor/tensor.ts';
-import { keyMask } from './attention-mask.ts';
+import { type KeyMask, keyMask } from './attention-mask.ts';
 
 export interface PackingSizes {
   /** Tokens each sample keeps of its first part. */
@@ -24,15 +24,15 @@ export interface Packing {
     packed_rows?: Tensor;
     /** [B, second], where the second part lies among the rows of all packed samples. */
     second_rows?: Tensor;
-    /** [B, length], hides the padding from attention. */
-    packed_bias?: Tensor;
   };
+  /** Hides the padding from attention. */
+  mask: KeyMask<Tensor>;
 }
 
 /** Plans the packing on the host. */
 export function packingOf({ kept, first, second }: PackingSizes): Packing {
   const length = Math.max(...kept) + second;
-  if (kept.every((count) => count === first)) return { length, tensors: {} };
+  if (kept.every((count) => count === first)) return { length, tensors: {}, mask: {} };
   const tokens = Array.from({ length }, (_, token) => token);
   const zeroRow = first + second;
   const rows = kept.flatMap((count, sample) => {
@@ -45,14 +45,13 @@ export function packingOf({ kept, first, second }: PackingSizes): Packing {
   const secondRows = kept.flatMap((count, sample) =>
     tokens.slice(0, second).map((token) => sample * length + count + token),
   );
-  const { bias } = keyMask(kept.map((count) => tokens.map((token) => token < count + second)));
   return {
     length,
     tensors: {
       packed_rows: intTensor(rows, [kept.length, length]),
       second_rows: intTensor(secondRows, [kept.length, second]),
-      ...(bias ? { packed_bias: bias } : {}),
     },
+    mask: keyMask(kept.map((count) => tokens.map((token) => token < count + second))),
   };
 }
 

@@ -1,6 +1,7 @@
 /** Test support: what a family refuses before any weight is read or graph is built. */
 import path from 'node:path';
 import { expect, it } from 'vitest';
+import { floatTensor, sizeOf, type Tensor } from '../../tensor/tensor.ts';
 import { readJsonFile } from '../../weights/json.ts';
 import { ConfigReader } from '../config-reader.ts';
 import { checkInputs, type ForwardInputs } from '../inputs.ts';
@@ -14,6 +15,11 @@ export interface Refusals {
   inputs?: readonly (readonly [change: ForwardInputs, message: string])[];
   /** Changes to the config, and what the error says. */
   configs?: readonly (readonly [change: Record<string, unknown>, message: string])[];
+}
+
+/** A tensor of which only the shape matters. */
+export function zeros(shape: number[]): Tensor {
+  return floatTensor(new Float32Array(sizeOf(shape)), shape);
 }
 
 /** Tests: each change is an error with this message, where the unchanged call is none. */

@@ -2,20 +2,24 @@
 import type { TransformerFamily } from '../definition.ts';
 import { ditTransformer } from './dit/dit.ts';
 import { fluxTransformer } from './flux/flux.ts';
+import { legacyTransformer2D } from './legacy-transformer-2d.ts';
 import { lumina2Transformer } from './lumina2/lumina2.ts';
 import { pixartTransformer } from './pixart/pixart.ts';
 import { qwenImageTransformer } from './qwenimage/qwenimage.ts';
 import { sanaTransformer } from './sana/sana.ts';
 import { sd3Transformer } from './sd3/sd3.ts';
 import { wanTransformer } from './wan/wan.ts';
+import { zImageTransformer } from './zimage/zimage.ts';
 
 export const transformerFamilies: readonly TransformerFamily[] = [
   ditTransformer,
   fluxTransformer,
+  legacyTransformer2D,
   lumina2Transformer,
   pixartTransformer,
   qwenImageTransformer,
   sanaTransformer,
   sd3Transformer,
   wanTransformer,
+  zImageTransformer,
 ];

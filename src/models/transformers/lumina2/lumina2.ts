@@ -9,15 +9,21 @@
 import { DejaDitError } from '../../../errors/errors.ts';
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attention } from '../../../nn/attention.ts';
-import { keyBias, maskRows, trimText } from '../../../nn/attention-mask.ts';
-import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
+import { type AttentionLayerOptions, attention } from '../../../nn/attention.ts';
+import {
+  type AttentionInputs,
+  attentionInputs,
+  attentionOptions,
+  attentionTensors,
+} from '../../../nn/attention-inputs.ts';
+import { maskRows, trimText } from '../../../nn/attention-mask.ts';
+import { conditionEmbedding } from '../../../nn/embeddings.ts';
 import { gatedFeedForward, linear } from '../../../nn/linear.ts';
 import { layer } from '../../../nn/module.ts';
 import { modulatedLayerNorm, modulation, rmsNorm } from '../../../nn/norms.ts';
 import { packingOf, packSequences, unpackSecond } from '../../../nn/packing.ts';
 import { patchGrid, patchify, unpatchify } from '../../../nn/patches.ts';
-import { gridPositions, type Rotary, rotaryTables } from '../../../nn/rotary.ts';
+import { gridPositions, type RotaryTables, rotaryTables } from '../../../nn/rotary.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 
@@ -36,14 +42,11 @@ interface Lumina2Config {
   normEpsilon: number;
 }
 
-type Lumina2State = {
+type Lumina2State = AttentionInputs & {
   hidden_states: SymbolicTensor;
   /** Time alone, [B, min(D, 1024)]. */
   temb: SymbolicTensor;
-  rotary_cos: SymbolicTensor;
-  rotary_sin: SymbolicTensor;
-  /** Where captions differ in length (see `nn/packing.ts`). */
-  packed_bias?: SymbolicTensor;
+  /** Where captions differ in length: the rows of image tokens (see `nn/packing.ts`). */
   second_rows?: SymbolicTensor;
 };
 
@@ -88,28 +91,31 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
     const cells = gridPositions(grid);
     const packing = packingOf({ kept: captions, first: caption.shape[1]!, second: cells.length });
 
-    const tables = (name: string, positions: readonly (readonly (readonly number[])[])[]) => {
+    const tables = (positions: readonly (readonly (readonly number[])[])[]): RotaryTables => {
       const { cos, sin } = rotaryTables(positions.flat(), { axesDim, theta: 10000 });
       const shape = [positions.length, positions[0]!.length, -1];
-      return { [`${name}_cos`]: cos.reshape(shape), [`${name}_sin`]: sin.reshape(shape) };
+      return { cos: cos.reshape(shape), sin: sin.reshape(shape) };
     };
     const captionPositions = (length: number) => Array.from({ length }, (_, i) => [i, 0, 0]);
     const imagePositions = (length: number) => cells.map((cell) => [length, ...cell]);
     const padding = (length: number) => Array.from({ length: packing.length - length - cells.length }, () => [0, 0, 0]);
-
+    const ofCaption = tables([captionPositions(caption.shape[1]!)]);
+    const ofImage = tables(captions.map(imagePositions));
+    const ofAll = tables(
+      captions.map((length) => [...captionPositions(length), ...imagePositions(length), ...padding(length)]),
+    );
     return {
       tensors: {
         hidden_states: hidden_states!,
         timestep: timestep!,
         caption,
         ...(captionBias ? { caption_bias: captionBias } : {}),
+        caption_cos: ofCaption.cos,
+        caption_sin: ofCaption.sin,
+        image_cos: ofImage.cos,
+        image_sin: ofImage.sin,
+        ...attentionTensors(ofAll, packing.mask),
         ...packing.tensors,
-        ...tables('caption', [captionPositions(caption.shape[1]!)]),
-        ...tables('image', captions.map(imagePositions)),
-        ...tables(
-          'rotary',
-          captions.map((length) => [...captionPositions(length), ...imagePositions(length), ...padding(length)]),
-        ),
       },
       statics: { grid },
     };
@@ -118,26 +124,25 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
   prologue(m, inputs, config) {
     const { width, patch, refinerBlocks, normEpsilon } = config;
     const embed = m.at('time_caption_embed');
-    const sinusoids = sinusoidalEmbedding(inputs.timestep!, { dim: 256 });
-    const temb = timestepEmbedding(embed.at('timestep_embedder'), sinusoids, Math.min(width, 1024));
+    const temb = conditionEmbedding(embed, { timestep: inputs.timestep! }, { width: Math.min(width, 1024) });
 
     const embedder = embed.at('caption_embedder');
     let caption = linear(embedder.at(1), rmsNorm(embedder.at(0), inputs.caption!, normEpsilon), width);
     let image = linear(m.at('x_embedder'), patchify(inputs.hidden_states!, patch), width);
+    const ofCaption = {
+      rotary: { cos: inputs.caption_cos!, sin: inputs.caption_sin! },
+      mask: { bias: inputs.caption_bias },
+    };
+    const ofImage = { rotary: { cos: inputs.image_cos!, sin: inputs.image_sin! } };
     for (let i = 0; i < refinerBlocks; i++) {
-      const captionRotary = { cos: inputs.caption_cos!, sin: inputs.caption_sin! };
-      const imageRotary = { cos: inputs.image_cos!, sin: inputs.image_sin! };
-      const refine = { rotary: captionRotary, bias: inputs.caption_bias, config };
-      caption = sandwichBlock(m.at(`context_refiner.${i}`), caption, refine);
-      image = sandwichBlock(m.at(`noise_refiner.${i}`), image, { rotary: imageRotary, temb, config });
+      caption = sandwichBlock(m.at(`context_refiner.${i}`), caption, { ...ofCaption, config });
+      image = sandwichBlock(m.at(`noise_refiner.${i}`), image, { ...ofImage, temb, config });
     }
-    const { rotary_cos, rotary_sin, packed_rows, packed_bias, second_rows } = inputs;
+    const { packed_rows, second_rows } = inputs;
     return {
       hidden_states: packSequences(concat([caption, image], 1), packed_rows),
       temb,
-      rotary_cos: rotary_cos!,
-      rotary_sin: rotary_sin!,
-      ...(packed_bias ? { packed_bias } : {}),
+      ...attentionInputs(inputs),
       ...(second_rows ? { second_rows } : {}),
     };
   },
@@ -147,10 +152,9 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
       name: 'layers',
       pattern: 3,
       count: config.blocks,
-      block: (m, { hidden_states, temb, rotary_cos, rotary_sin, packed_bias: bias }) => {
-        const rotary = { cos: rotary_cos, sin: rotary_sin };
-        return { hidden_states: sandwichBlock(m, hidden_states, { rotary, temb, bias, config }) };
-      },
+      block: (m, { hidden_states, temb, ...state }) => ({
+        hidden_states: sandwichBlock(m, hidden_states, { ...attentionOptions(state), temb, config }),
+      }),
     },
   ],
 
@@ -166,16 +170,13 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
   },
 });
 
-interface SandwichBlock {
-  rotary: Rotary;
+interface SandwichBlock extends Pick<AttentionLayerOptions, 'rotary' | 'mask'> {
   /** Absent in the caption's refiner, which is not modulated. */
   temb?: SymbolicTensor;
-  /** Of keys, [B, S]. */
-  bias?: SymbolicTensor | undefined;
   config: Lumina2Config;
 }
 
-const sandwichBlock = layer((m, x: SymbolicTensor, { rotary, temb, bias, config }: SandwichBlock) => {
+const sandwichBlock = layer((m, x: SymbolicTensor, { rotary, mask, temb, config }: SandwichBlock) => {
   const { heads, keyValueHeads, width, mlpWidth, normEpsilon } = config;
   const norm = (name: string, y: SymbolicTensor) => rmsNorm(m.at(name), y, normEpsilon);
   const [attentionScale, attentionGate, mlpScale, mlpGate] = temb
@@ -189,7 +190,7 @@ const sandwichBlock = layer((m, x: SymbolicTensor, { rotary, temb, bias, config 
     keyValueHeads,
     qkNorm: { kind: 'rms_norm', epsilon: 1e-5 },
     rotary,
-    bias: bias && keyBias(bias, x.dim(1)),
+    mask,
   });
   const afterAttention = x.add(gated(norm('norm2', attended), attentionGate));
   const mlp = gatedFeedForward(m.at('feed_forward'), scaled(norm('ffn_norm1', afterAttention), mlpScale), {

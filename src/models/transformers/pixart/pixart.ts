@@ -9,7 +9,7 @@
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { attention } from '../../../nn/attention.ts';
-import { keyBias, trimText } from '../../../nn/attention-mask.ts';
+import { trimText } from '../../../nn/attention-mask.ts';
 import { conditionEmbedding, sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../../nn/embeddings.ts';
 import { type Activation, feedForward, linear } from '../../../nn/linear.ts';
 import { adaLayerNormSingle, modulatedResidual, scaleShiftTable, sublayerModulations } from '../../../nn/modulation.ts';
@@ -158,8 +158,7 @@ const pixartBlock = layer((m, state: PixArtState, config: PixArtConfig): Partial
     epsilon,
     sublayer: (normed) => attention(m.at('attn1'), normed, { heads }),
   });
-  const bias = text_bias && keyBias(text_bias, x.dim(1));
-  x = x.add(attention(m.at('attn2'), x, { heads, context: text, bias }));
+  x = x.add(attention(m.at('attn2'), x, { heads, context: text, mask: { bias: text_bias } }));
   x = modulatedResidual(x, {
     modulation: ofMlp,
     epsilon,

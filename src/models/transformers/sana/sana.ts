@@ -8,7 +8,7 @@
  */
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { attention, linearAttention, projectQkv, type QkNorm } from '../../../nn/attention.ts';
-import { keyBias, trimText } from '../../../nn/attention-mask.ts';
+import { trimText } from '../../../nn/attention-mask.ts';
 import { convolution } from '../../../nn/conv.ts';
 import { conditionEmbedding, textProjection } from '../../../nn/embeddings.ts';
 import { linear } from '../../../nn/linear.ts';
@@ -158,8 +158,15 @@ const sanaBlock = layer((m, state: SanaState, config: SanaConfig & { grid: Grid 
       return linear(m.at('attn1.to_out.0'), attended, width);
     },
   });
-  const bias = text_bias && keyBias(text_bias, x.dim(1));
-  x = x.add(attention(m.at('attn2'), x, { heads: crossHeads, inner: crossInner, context: text, qkNorm, bias }));
+  x = x.add(
+    attention(m.at('attn2'), x, {
+      heads: crossHeads,
+      inner: crossInner,
+      context: text,
+      qkNorm,
+      mask: { bias: text_bias },
+    }),
+  );
   x = modulatedResidual(x, {
     modulation: ofMlp,
     epsilon,
