@@ -9,24 +9,17 @@ import { type LoadOptions, loadModel } from '../auto-model.ts';
 import { ConfigReader } from '../config-reader.ts';
 import { GraphModel } from '../graph-model.ts';
 import { checkInputs } from '../inputs.ts';
-import type { LatentTraits } from './definition.ts';
+import type { LatentTraits, Tiles } from './definition.ts';
 import { autoencoderFamilies } from './families.ts';
 import { sampleGaussian } from './gaussian.ts';
 import { processTiles, tileStarts } from './tiling.ts';
 
-export interface Tiling {
-  /** Edge of a tile in image pixels. */
-  size: number;
-  /** Share of a tile that overlaps the next. Default 0.25. */
-  overlap?: number;
-}
-
 export interface AutoencoderOptions {
   /**
    * Whether images larger than a tile are worked on in overlapping tiles, which bounds memory but changes the result a
-   * little. `true`: Diffusers' tile size. `'auto'`: from `autoTiling.threshold` pixels on. Default `'auto'`.
+   * little. `true`: Diffusers' default tiles. `'auto'`: from more than `autoTileSize`² pixels on. Default `'auto'`.
    */
-  tiling?: boolean | 'auto' | Tiling;
+  tiling?: boolean | 'auto' | Tiles;
   /** Checked between tiles and between images. */
   signal?: AbortSignal | undefined;
   /** Called after every tile (or image) with the number done and the number in all. */
@@ -38,8 +31,11 @@ export interface EncodeOptions extends AutoencoderOptions {
   generator?: Generator | undefined;
 }
 
-/** What `tiling: 'auto'` means. */
-export const autoTiling = { threshold: 1024 * 1024, size: 512 } as const;
+/**
+ * `tiling: 'auto'` cuts images of more than this many pixels squared into tiles of this edge. A decoder of FLUX's size peaks
+ * at about 4 KB of activations per pixel, so 1024² (which FLUX was trained at) needs some 4.5 GB, and nothing needs more.
+ */
+export const autoTileSize = 1024;
 
 export class Autoencoder {
   readonly traits: LatentTraits;
@@ -141,11 +137,11 @@ export class Autoencoder {
   }
 
   /** Tile and stride in image pixels, multiples of the latents' scale; undefined where the image is worked on in one go. */
-  private tileGrid(tiling: boolean | 'auto' | Tiling, { height, width }: { height: number; width: number }) {
-    const { spatialScale, tileSize } = this.traits;
-    if (tiling === false || (tiling === 'auto' && height * width <= autoTiling.threshold)) return undefined;
-    const { size, overlap = 0.25 } =
-      typeof tiling === 'object' ? tiling : { size: tiling === 'auto' ? autoTiling.size : tileSize };
+  private tileGrid(tiling: boolean | 'auto' | Tiles, { height, width }: { height: number; width: number }) {
+    const { spatialScale, tiles } = this.traits;
+    if (tiling === false || (tiling === 'auto' && height * width <= autoTileSize ** 2)) return undefined;
+    const { size, overlap } =
+      typeof tiling === 'object' ? tiling : tiling === 'auto' ? { ...tiles, size: autoTileSize } : tiles;
     const latents = Math.floor(size / spatialScale);
     const stride = Math.floor(latents * (1 - overlap));
     if (!(overlap >= 0 && stride >= 1)) {

@@ -5,6 +5,13 @@
 import type { ConfigReader } from '../config-reader.ts';
 import { defineModel, type GraphModelDefinition, type GraphModelFamily } from '../graph-model.ts';
 
+export interface Tiles {
+  /** Edge of a tile in image pixels. */
+  size: number;
+  /** Share of a tile that overlaps the next. */
+  overlap: number;
+}
+
 /** Facts about the latents. Pipelines normalise with them; `encode` and `decode` work on raw latents. */
 export interface LatentTraits {
   readonly latentChannels: number;
@@ -13,8 +20,8 @@ export interface LatentTraits {
   /** raw latents · scalingFactor is what transformers see, after `shiftFactor` was subtracted. */
   readonly scalingFactor: number;
   readonly shiftFactor: number;
-  /** Edge of a tile in pixels that Diffusers uses by default. */
-  readonly tileSize: number;
+  /** Diffusers' default tiles. */
+  readonly tiles: Tiles;
 }
 
 export interface AutoencoderDefinition<Config> extends GraphModelDefinition<Config> {

@@ -6,6 +6,7 @@ describe.each([
   ['no attention in the middle', 'autoencoder_kl_noattn'],
   ['FLUX: no quant convolutions', 'autoencoder_kl_flux'],
   ['two residual blocks per level', 'autoencoder_kl_l2_tiled'],
-])('AutoencoderKL, %s', (_, folder) => {
+  ['FLUX.2', 'autoencoder_kl_flux2'],
+])('AutoencoderKL: %s', (_, folder) => {
   itMatchesDiffusers(folder);
 });

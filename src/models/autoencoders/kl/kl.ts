@@ -1,9 +1,11 @@
 /**
- * The KL autoencoder of latent diffusion (arXiv 2112.10752), Diffusers' `AutoencoderKL`: the VAE of Stable Diffusion and FLUX.
+ * The KL autoencoder of latent diffusion (arXiv 2112.10752), Diffusers' `AutoencoderKL` and `AutoencoderKLFlux2`: the VAE of
+ * Stable Diffusion, FLUX and FLUX.2.
  *
  * A convolutional pyramid: every level has a few residual blocks at one width and halves (encoder) or doubles (decoder) the
  * image's edge, all but the last; in the middle, residual, attention, residual. The encoder yields mean and log variance.
- * FLUX leaves out the 1×1 "quant" convolutions on both sides of the latents.
+ * FLUX leaves out the 1×1 "quant" convolutions on both sides of the latents. FLUX.2 normalises latents with running statistics
+ * (`bn`) in place of a scaling factor; pipelines do that, on latents in patches.
  */
 import { multiHeadAttention, upsampleNearest } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
@@ -12,15 +14,16 @@ import { linear } from '../../../nn/linear.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 import { groupNorm } from '../../../nn/norms.ts';
 import type { ConfigReader } from '../../config-reader.ts';
-import { defineAutoencoder } from '../definition.ts';
+import { type AutoencoderFamily, defineAutoencoder } from '../definition.ts';
 import { gaussian } from '../gaussian.ts';
 
-export interface KlConfig {
+interface KlConfig {
   inChannels: number;
   outChannels: number;
   latentChannels: number;
   /** Channels of each level, widest image first. */
   widths: readonly number[];
+  decoderWidths: readonly number[];
   layersPerBlock: number;
   groups: number;
   midAttention: boolean;
@@ -33,65 +36,82 @@ export interface KlConfig {
 
 const epsilon = 1e-6;
 
-export const autoencoderKl = defineAutoencoder<KlConfig>({
-  className: 'AutoencoderKL',
-  parseConfig: parseKlConfig,
-  traits: (config) => ({
-    latentChannels: config.latentChannels,
-    spatialScale: 2 ** (config.widths.length - 1),
-    scalingFactor: config.scalingFactor,
-    shiftFactor: config.shiftFactor,
-    tileSize: config.sampleSize,
-  }),
-  functions: {
-    encode: {
-      inputs: ({ inChannels }) => [{ name: 'image', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] }],
-      build: (m, { image }, config) => {
-        const hidden = encoder(m.at('encoder'), image!, config);
-        const moments = 2 * config.latentChannels;
-        return gaussian(
-          config.quantConv ? convolution(m.at('quant_conv'), hidden, { outChannels: moments, kernel: 1 }) : hidden,
-        );
-      },
-    },
-    decode: {
-      inputs: ({ latentChannels }) => [
-        { name: 'latents', kind: 'float', shape: ['batch', latentChannels, 'height', 'width'] },
-      ],
-      build: (m, { latents }, config) => {
-        const { latentChannels, postQuantConv } = config;
-        const hidden = postQuantConv
-          ? convolution(m.at('post_quant_conv'), latents!, { outChannels: latentChannels, kernel: 1 })
-          : latents!;
-        return { image: decoder(m.at('decoder'), hidden, config) };
-      },
-    },
-  },
+export const autoencoderKl = defineKl('AutoencoderKL', {
+  latentChannels: 4,
+  widths: [64],
+  layersPerBlock: 1,
+  sampleSize: 32,
+  scalingFactor: 0.18215,
 });
 
-export function parseKlConfig(config: ConfigReader): KlConfig {
-  const widths = config.integers('block_out_channels', [64]);
+export const autoencoderKlFlux2 = defineKl('AutoencoderKLFlux2', {
+  latentChannels: 32,
+  widths: [128, 256, 512, 512],
+  layersPerBlock: 2,
+  sampleSize: 1024,
+  scalingFactor: 1,
+});
+
+type KlDefaults = Pick<KlConfig, 'latentChannels' | 'widths' | 'layersPerBlock' | 'sampleSize' | 'scalingFactor'>;
+
+function defineKl(className: string, defaults: KlDefaults): AutoencoderFamily {
+  return defineAutoencoder<KlConfig>({
+    className,
+    parseConfig: (config) => parseKlConfig(config, defaults),
+    traits: (config) => ({
+      latentChannels: config.latentChannels,
+      spatialScale: 2 ** (config.widths.length - 1),
+      scalingFactor: config.scalingFactor,
+      shiftFactor: config.shiftFactor,
+      tiles: { size: config.sampleSize, overlap: 0.25 },
+    }),
+    functions: {
+      encode: {
+        inputs: ({ inChannels }) => [{ name: 'image', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] }],
+        build: (m, { image }, config) => {
+          const hidden = encoder(m.at('encoder'), image!, config);
+          const moments = 2 * config.latentChannels;
+          return gaussian(
+            config.quantConv ? convolution(m.at('quant_conv'), hidden, { outChannels: moments, kernel: 1 }) : hidden,
+          );
+        },
+      },
+      decode: {
+        inputs: ({ latentChannels }) => [
+          { name: 'latents', kind: 'float', shape: ['batch', latentChannels, 'height', 'width'] },
+        ],
+        build: (m, { latents }, config) => {
+          const { latentChannels, postQuantConv } = config;
+          const hidden = postQuantConv
+            ? convolution(m.at('post_quant_conv'), latents!, { outChannels: latentChannels, kernel: 1 })
+            : latents!;
+          return { image: decoder(m.at('decoder'), hidden, config) };
+        },
+      },
+    },
+  });
+}
+
+function parseKlConfig(config: ConfigReader, defaults: KlDefaults): KlConfig {
+  const widths = config.integers('block_out_channels', defaults.widths);
   config.requires('act_fn', 'silu');
-  config.requires(
-    'down_block_types',
-    widths.map(() => 'DownEncoderBlock2D'),
-  );
-  config.requires(
-    'up_block_types',
-    widths.map(() => 'UpDecoderBlock2D'),
-  );
+  config.requires('latents_mean', null);
+  config.requires('latents_std', null);
+  config.requires('down_block_types', Array(widths.length).fill('DownEncoderBlock2D'));
+  config.requires('up_block_types', Array(widths.length).fill('UpDecoderBlock2D'));
   return {
     inChannels: config.integer('in_channels', 3),
     outChannels: config.integer('out_channels', 3),
-    latentChannels: config.integer('latent_channels', 4),
+    latentChannels: config.integer('latent_channels', defaults.latentChannels),
     widths,
-    layersPerBlock: config.integer('layers_per_block', 1),
+    decoderWidths: config.nullable('decoder_block_out_channels', (name) => config.integers(name)) ?? widths,
+    layersPerBlock: config.integer('layers_per_block', defaults.layersPerBlock),
     groups: config.integer('norm_num_groups', 32),
     midAttention: config.boolean('mid_block_add_attention', true),
     quantConv: config.boolean('use_quant_conv', true),
     postQuantConv: config.boolean('use_post_quant_conv', true),
-    sampleSize: config.integer('sample_size', 32),
-    scalingFactor: config.number('scaling_factor', 0.18215),
+    sampleSize: config.integer('sample_size', defaults.sampleSize),
+    scalingFactor: config.number('scaling_factor', defaults.scalingFactor),
     shiftFactor: config.nullable('shift_factor', (name) => config.number(name)) ?? 0,
   };
 }
@@ -110,7 +130,7 @@ const encoder = layer((m, image: SymbolicTensor, config: KlConfig): SymbolicTens
 
 /** latents [B, C, h, w] → [B, out channels, h·scale, w·scale]. The decoder has one residual block more per level. */
 const decoder = layer((m, latents: SymbolicTensor, config: KlConfig): SymbolicTensor => {
-  const { widths, layersPerBlock, outChannels } = config;
+  const { decoderWidths: widths, layersPerBlock, outChannels } = config;
   let x = middle(m.at('mid_block'), conv3x3(m.at('conv_in'), latents, widths.at(-1)!), config);
   for (const [level, width] of widths.toReversed().entries()) {
     const block = m.at(`up_blocks.${level}`);

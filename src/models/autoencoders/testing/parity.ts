@@ -22,7 +22,7 @@ export function itMatchesDiffusers(folder: string, tolerance = 1e-4): void {
   beforeAll(async () => {
     [autoencoder, golden] = await Promise.all([openAutoencoder(folder), readRecording(folder)]);
   });
-  afterAll(() => autoencoder.dispose());
+  afterAll(() => autoencoder?.dispose());
 
   const expectEqual = (actual: Tensor | undefined, name: string) => {
     expect(actual?.shape, name).toEqual(golden[name]!.shape);

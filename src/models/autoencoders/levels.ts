@@ -1,0 +1,34 @@
+/** Config fields that hold one value per level of a pyramid. */
+import { DejaDitError } from '../../errors/errors.ts';
+import type { ConfigReader } from '../config-reader.ts';
+
+/** @throws DejaDitError INVALID_CONFIG naming the list that has not one entry per level */
+export function checkLevels(config: ConfigReader, levels: number, lists: Record<string, readonly unknown[]>): void {
+  for (const [name, list] of Object.entries(lists)) {
+    if (list.length === levels) continue;
+    throw new DejaDitError(
+      'INVALID_CONFIG',
+      `'${name}' has ${list.length} entries, expected ${levels}, one per level`,
+      { path: config.origin },
+    );
+  }
+}
+
+/** A field that is one string for all levels, or a list of one per level. */
+export function choicePerLevel<T extends string>(
+  config: ConfigReader,
+  name: string,
+  { levels, options, fallback }: { levels: number; options: readonly T[]; fallback: T },
+): T[] {
+  const value = config.json[name];
+  const list = Array.isArray(value) ? value : Array<unknown>(levels).fill(value ?? fallback);
+  checkLevels(config, levels, { [name]: list });
+  return list.map((entry) => {
+    if (options.includes(entry as T)) return entry as T;
+    throw new DejaDitError(
+      'INVALID_CONFIG',
+      `'${name}' has ${JSON.stringify(entry)}, expected ${options.join(' or ')}`,
+      { path: config.origin },
+    );
+  });
+}
