@@ -28,7 +28,7 @@ export function cacheType(name: string | null | undefined, path = 'cacheType'): 
   const known = SPELLINGS[name.toLowerCase()];
   if (known !== undefined) return known;
   const nearest = nearestName(name, Object.keys(SPELLINGS));
-  const hint = nearest === undefined ? 'use DBCache, DBPrune or NONE' : `did you mean ${nearest}?`;
+  const hint = nearest === undefined ? 'use DBCache, DBPrune or NONE' : `did you mean ${SPELLINGS[nearest]}?`;
   throw new DejaDitError('INVALID_CONFIG', `unknown cache type ${JSON.stringify(name)}; ${hint}`, { path });
 }
 

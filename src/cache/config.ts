@@ -299,6 +299,12 @@ export function applyModifier(
     type: base.cacheConfig.cacheType,
     path: cachePath,
   });
+  const { cacheType: type = base.cacheConfig.cacheType } = cacheOptions;
+  if (type !== base.cacheConfig.cacheType) {
+    throw new DejaDitError('INVALID_CONFIG', `a modifier cannot make a ${base.cacheConfig.cacheType} a ${type}`, {
+      path: `${cachePath}.cacheType`,
+    });
+  }
   const cacheConfig = parseCacheConfig({ ...base.cacheConfig, ...cacheOptions }, cachePath);
   if (given.calibratorConfig === undefined) return { cacheConfig, calibratorConfig: base.calibratorConfig };
   const calibratorPath = `${path}.calibratorConfig`;

@@ -33,7 +33,15 @@ export function assertPrunable(config: DBPruneConfig, pattern: number): void {
 }
 
 /** Blocks that are computed on every step: the first F, the last B and `nonPruneBlockIds`. */
-export function isProtected({ config, block, blocks }: Pick<PruneArgs, 'config' | 'block' | 'blocks'>): boolean {
+export function isProtected({
+  config,
+  block,
+  blocks,
+}: {
+  config: DBPruneConfig;
+  block: number;
+  blocks: number;
+}): boolean {
   const { fnComputeBlocks, bnComputeBlocks, nonPruneBlockIds } = config;
   return block < fnComputeBlocks || block >= blocks - bnComputeBlocks || nonPruneBlockIds.includes(block);
 }

@@ -8,8 +8,8 @@
  * to re-use, threshold. What each does differently in `compat: 'cache-dit'` is said where it does.
  */
 import { DejaDitError } from '../errors/errors.ts';
-import type { Resolved } from './config.ts';
-import { type BranchState, branchState, type CacheState } from './state.ts';
+import type { CacheConfig, Resolved } from './config.ts';
+import { type BranchState, branchState, type CacheState, COND } from './state.ts';
 
 export type Action = 'compute' | 'reuse';
 
@@ -86,7 +86,8 @@ export function decideByDiff({ state, config, diff }: DecideArgs & { diff: numbe
   return settle({ branch, step, config, decision: compare(diff, thresholdOf(config)) });
 }
 
-export const thresholdOf = (config: Resolved): number =>
+/** The threshold of a DBCache step. */
+export const thresholdOf = (config: CacheConfig): number =>
   config.l1HiddenStatesDiffThreshold ?? config.residualDiffThreshold;
 
 /** NaN (nothing remembered but zeros) computes. */
@@ -189,7 +190,7 @@ function assertReusable(input: GateInput, mask: readonly number[] | null): void 
  */
 function sharedDiff({ state, config }: DecideArgs): { branch: string; diff: number } | undefined {
   const { branch, step } = state.current;
-  if (config.cfgDiffComputeSeparate || (config.compat && branch === 'cond')) return undefined;
+  if (config.cfgDiffComputeSeparate || (config.compat && branch === COND)) return undefined;
   for (const [name, other] of Object.entries(state.branches)) {
     const diff = other.residualDiffs[step];
     if (name !== branch && diff !== undefined) return { branch: name, diff };

@@ -57,6 +57,10 @@ export function readFields<T>(args: { fields: Fields<T>; options: unknown; path:
 export const knownNames = <T>(fields: Fields<T>): string[] =>
   (Object.entries(fields) as [string, Field<unknown>][]).flatMap(([name, field]) => [name, ...(field.aliases ?? [])]);
 
+/** Whether `key` is a spelling of one of the names. */
+export const isOneOf = (key: string, names: readonly string[]): boolean =>
+  names.some((name) => spellingKey(name) === spellingKey(key));
+
 /** The error for a key that no field answers to; it names the nearest known one, or lists them all. */
 export function unknownKey(args: { key: string; known: readonly string[]; path: string }): DejaDitError {
   const nearest = nearestName(args.key, args.known);

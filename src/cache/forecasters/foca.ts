@@ -5,20 +5,21 @@
  */
 import { type Forecaster, newest } from './forecaster.ts';
 
-/**
- * The recursion reaches back through all own forecasts, its influence halving with every computed step. Six tensors
- * make it exact for the first six computed steps of a request and leave a 2⁻⁵ of a forecast's error after that.
- */
-const HISTORY = 6;
 /** Steps over which the Heun-like step is trusted; beyond them the forecast falls back towards A. */
 const HORIZON = 3;
 
-export const foca: Forecaster = {
-  name: 'foca',
-  historySize: HISTORY,
-  needs: {},
-  forecast: ({ positions, target }) => ({ weights: focaWeights(positions, target) }),
-};
+/**
+ * The recursion reaches back through all own forecasts. It is exact while a request has computed no more than `history`
+ * steps; what is dropped then fades by about half with every computed step.
+ */
+export function foca({ history }: { history: number }): Forecaster {
+  return {
+    name: 'foca',
+    historySize: history,
+    needs: {},
+    forecast: ({ positions, target }) => ({ weights: focaWeights(positions, target) }),
+  };
+}
 
 /** Every step between two computed ones counts as forecast: that is what a step is that was not computed. */
 function focaWeights(positions: readonly number[], target: number): Float64Array {

@@ -3,13 +3,7 @@
  * products) to one weight per remembered tensor. The forecast is the weighted sum; who keeps the tensors and adds them
  * up is not its business, so it costs microseconds and runs the same for every backend.
  */
-import type { CalibratorConfig } from '../calibrator-config.ts';
-import { dmd } from './dmd.ts';
-import { foca } from './foca.ts';
 import type { Gram } from './gram.ts';
-import { learned } from './learned.ts';
-import { probe } from './probe.ts';
-import { taylorSeer } from './taylorseer.ts';
 
 export interface ForecastInput {
   /** Steps at which the remembered tensors were computed, newest first; at least one. */
@@ -53,22 +47,4 @@ export function newest(count: number): Float64Array {
   const weights = new Float64Array(count);
   weights[0] = 1;
   return weights;
-}
-
-/** The forecaster a config asks for; null is plain re-use. `compat` keeps cache-dit's lag of one step in Taylor. */
-export function createForecaster(config: CalibratorConfig | null, compat: 'cache-dit' | null = null): Forecaster {
-  switch (config?.type) {
-    case undefined:
-      return reuse;
-    case 'taylorseer':
-      return taylorSeer({ order: config.order, compat });
-    case 'foca':
-      return foca;
-    case 'dmd':
-      return dmd({ ...config, compat });
-    case 'probe':
-      return probe({ ...config, compat });
-    case 'learned':
-      return learned(config.coefficients);
-  }
 }
