@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { copyFile, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
+import { DejaDitError } from '../errors/errors.ts';
 
 /** Environment variables, passed in so that a test need not change the process's own. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -55,11 +56,11 @@ export class RepositoryCache {
     return isCommit(text.trim()) ? text.trim() : undefined;
   }
 
-  /** Remembers where a branch or tag stands. Done last: a reference leads to complete snapshots only. */
+  /** Remembers where a branch or tag stands. Done last: a reference leads to snapshots that have all that was asked for. */
   async setReference(revision: string, commit: string): Promise<void> {
-    if (revision === commit) return;
+    if (revision === commit || (await this.#commitOf(revision)) === commit) return;
     const path = join(this.folder, 'refs', revision);
-    await replace(path, (temporary) => writeFile(temporary, commit));
+    await writing(path, () => replace(path, (temporary) => writeFile(temporary, commit)));
   }
 
   /** Whether a file is in the snapshot, or a blob in the cache, whole: a crash may have left less of it. */
@@ -79,7 +80,7 @@ export class RepositoryCache {
   async link(file: { commit: string; path: string; hash: string; copy: boolean }): Promise<string | undefined> {
     const pointer = join(this.snapshot(file.commit), file.path);
     const blob = this.blob(file.hash);
-    const copy = () => replace(pointer, (temporary) => copyFile(blob, temporary));
+    const copy = () => writing(pointer, () => replace(pointer, (temporary) => copyFile(blob, temporary)));
     if (file.copy) return void (await copy());
     try {
       await replace(pointer, (temporary) => symlink(relative(dirname(pointer), blob), temporary));
@@ -109,4 +110,17 @@ async function sizeOnDisk(path: string): Promise<number | undefined> {
     ({ size }) => size,
     () => undefined,
   );
+}
+
+/** Runs an action on the disk; what goes wrong there becomes a `RUNTIME` error about `path`. */
+export async function writing<T>(path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code ?? (cause as Error).message;
+    throw new DejaDitError('RUNTIME', `cannot be written (${reason}): check the disk's space and permissions`, {
+      path,
+      cause,
+    });
+  }
 }

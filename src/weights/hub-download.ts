@@ -7,6 +7,7 @@ import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
+import { writing } from './hub-cache.ts';
 import type { HubClient, RemoteFile } from './hub-client.ts';
 
 /** An answer other than success; `HubClient.retrying` knows what each status means. */
@@ -175,17 +176,5 @@ function isRunning(pid: number): boolean {
     return true;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code !== 'ESRCH';
-  }
-}
-
-async function writing<T>(path: string, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code ?? (cause as Error).message;
-    throw new DejaDitError('RUNTIME', `cannot be written (${reason}): check the disk's space and permissions`, {
-      path,
-      cause,
-    });
   }
 }

@@ -85,14 +85,7 @@ export function matchPatterns(paths: readonly string[], patterns: readonly strin
   return paths.filter((path) => expressions.some((expression) => expression.test(path)));
 }
 
-/**
- * Paths come from the network and become paths on this disk, so nothing may lead out of the folder they are put in, under
- * the rules of any system.
- * @throws DejaDitError `INVALID_FILE`
- */
-export function requireSafePath(path: string): void {
-  const parts = path.split('/');
-  if (/[\\:\0]/.test(path) || parts.some((part) => part === '' || part === '.' || part === '..')) {
-    throw new DejaDitError('INVALID_FILE', `${quote(path)} is not a path inside the repository`);
-  }
+/** Whether a path stays inside the folder it is put in, under the rules of any system. */
+export function isInsidePath(path: string): boolean {
+  return !/[\\:\0]/.test(path) && path.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
 }

@@ -188,7 +188,7 @@ describe('a download', () => {
     }
     expect(await filesBelow(join(folder, 'refs'))).toEqual(['refs/pr/2', 'v1.0']);
     await expect(resolve({ revision: 'v9' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
-    await expect(resolve({ revision: '../../x' })).rejects.toThrow('not a path inside the repository');
+    await expect(resolve({ revision: '../../x' })).rejects.toThrow('revision "../../x" is not the name of a branch');
   });
 
   it('sends the token to the hub, and only there', async () => {
@@ -352,6 +352,13 @@ describe('failures are one line that says what to do', () => {
     expect(warnings).toEqual([expect.stringMatching(/failed .*; going on with the snapshot in the cache$/)]);
     server.fault = () => ({ status: 401 });
     await expect(resolve()).rejects.toThrow('refuses access (401)');
+  });
+
+  it('a cache that cannot be written', async () => {
+    const file = join(cacheFolder, 'file');
+    await writeFile(file, '');
+    await expect(resolve({ cacheFolder: file })).rejects.toMatchObject({ code: 'RUNTIME' });
+    await expect(resolve({ cacheFolder: file })).rejects.toThrow(/cannot be written \(ENOTDIR\): check the disk/);
   });
 
   it('a listing that leads out of the cache', async () => {

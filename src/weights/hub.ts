@@ -8,8 +8,8 @@ import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
 import { type Environment, hubCacheFolder, isCommit, isOn, RepositoryCache } from './hub-cache.ts';
 import { HubClient, type RemoteFile } from './hub-client.ts';
 import { downloadBlob } from './hub-download.ts';
-import { matchPatterns, requireSafePath, selectRepositoryFiles } from './hub-files.ts';
-import { readJsonFile } from './json.ts';
+import { isInsidePath, matchPatterns, selectRepositoryFiles } from './hub-files.ts';
+import { quote, readJsonFile } from './json.ts';
 import { modelIndexName, parseModelIndex } from './model-folder.ts';
 
 /** Enough to hide the latency of many small files; more connections do not make a large one faster. */
@@ -73,7 +73,10 @@ export async function resolveModel(pathOrRepository: string, options: ResolveOpt
   requireRepositoryName(pathOrRepository);
 
   const { env = process.env, revision = 'main' } = options;
-  requireSafePath(revision);
+  if (!isInsidePath(revision)) {
+    const message = `revision ${quote(revision)} is not the name of a branch, tag or commit`;
+    throw new DejaDitError('INVALID_ARGUMENT', message, { path: pathOrRepository });
+  }
   const cache = new RepositoryCache(options.cacheFolder ?? hubCacheFolder(env), pathOrRepository);
   const cached = await cache.find(revision);
   if (options.offline ?? isOn(env['HF_HUB_OFFLINE'])) {
@@ -154,7 +157,11 @@ class SnapshotDownload {
             components: await this.#components(files),
           }),
     );
-    for (const path of wanted) requireSafePath(path);
+    // Paths from the network become paths on this disk.
+    const outside = [...wanted].find((path) => !isInsidePath(path));
+    if (outside !== undefined) {
+      throw new DejaDitError('INVALID_FILE', `lists ${quote(outside)}, which is not inside it`, { path: repository });
+    }
     return files.filter(({ path }) => wanted.has(path));
   }
 

@@ -50,7 +50,12 @@ export class WeightStore implements Weights {
     const { backend, origin, weightDtype = 'float32', signal } = options;
     const store = new WeightStore(backend, origin);
     const widen = weightDtype === 'float32' ? 'float32' : undefined;
-    await source.readMany(source.names, (name, tensor) => store.set(name, tensor), { widen, signal });
+    try {
+      await source.readMany(source.names, (name, tensor) => store.set(name, tensor), { widen, signal });
+    } catch (error) {
+      store.dispose();
+      throw error;
+    }
     return store;
   }
 
