@@ -31,7 +31,7 @@ export function trimText(text: Tensor, mask: Tensor | undefined): TrimmedText {
   }
   const trimmed = keepTokens(text, kept);
   const keptMask = keepTokens(mask.float(), kept);
-  const bias = Float32Array.from(keptMask.data as Float32Array, (value) => (1 - value) * MASKED);
+  const bias = Float32Array.from(keptMask.data as Float32Array, (value) => (value - 1) * -MASKED);
   if (bias.every((value) => value === 0)) return { text: trimmed };
   return { text: trimmed, bias: floatTensor(bias, keptMask.shape) };
 }
