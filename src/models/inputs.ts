@@ -124,3 +124,14 @@ export function repeatBatch(tensor: Tensor, batch: number): Tensor {
   for (let i = 0; i < batch; i++) out.set(data, i * data.length);
   return floatTensor(out, [batch, ...tensor.shape.slice(1)]);
 }
+
+/** A list of float tensors, each checked as an input named `<name>.<index>`; a size's name binds within one tensor only. */
+export function checkTensorList(name: string, value: InputValue, shape: TensorInput['shape']): Tensor[] {
+  if (!Array.isArray(value) || value.length === 0) {
+    throw new DejaDitError('INVALID_ARGUMENT', `expected a list of tensors [${shape.join(', ')}]`, { path: name });
+  }
+  return value.map((item: InputValue, i) => {
+    const spec: TensorInput = { name: `${name}.${i}`, kind: 'float', shape };
+    return checkInputs([spec], { [spec.name]: item })[spec.name]!;
+  });
+}

@@ -90,3 +90,21 @@ export function modulatedResidual(
 ): SymbolicTensor {
   return x.add(modulation.gate.mul(sublayer(modulatedLayerNorm(x, modulation, epsilon))));
 }
+
+export interface SandwichOptions {
+  /** [B, 1, D] each; absent in blocks that time does not modulate. */
+  modulation?: { scale: SymbolicTensor; gate: SymbolicTensor } | undefined;
+  normBefore(x: SymbolicTensor): SymbolicTensor;
+  sublayer(normed: SymbolicTensor): SymbolicTensor;
+  normAfter(y: SymbolicTensor): SymbolicTensor;
+}
+
+/** x + tanh(gate) · normAfter(sublayer(normBefore(x) · (1 + scale))): the half of a block with a norm on either side. */
+export function sandwichResidual(
+  x: SymbolicTensor,
+  { modulation, normBefore, sublayer, normAfter }: SandwichOptions,
+): SymbolicTensor {
+  const normed = normBefore(x);
+  const out = normAfter(sublayer(modulation ? normed.mul(modulation.scale.add(1)) : normed));
+  return x.add(modulation ? modulation.gate.tanh().mul(out) : out);
+}

@@ -1,0 +1,123 @@
+/**
+ * How Z-Image lays out a batch. Each sample's image and caption are padded to multiples of 32 with a learned token that attention
+ * sees. Where samples differ, the shorter are padded with zeros that no key sees but that are still queries, without a position.
+ * Positions are (index, 0, 0) from 1 on for captions, padding included, and (index behind the caption, row, column) for images.
+ */
+import { type KeyMask, keyMask } from '../../../nn/attention-mask.ts';
+import { gridPositions, type RotaryTableOptions, type RotaryTables, rotaryTables } from '../../../nn/rotary.ts';
+import { floatTensor, intTensor, type Tensor } from '../../../tensor/tensor.ts';
+
+const MULTIPLE = 32;
+
+export interface SampleSize {
+  grid: readonly number[];
+  captionTokens: number;
+}
+
+export interface Sequences {
+  /** Rows, tables and masks of image, caption and both, as graph inputs. */
+  tensors: Record<string, Tensor>;
+  rotary: RotaryTables;
+  mask: KeyMask<Tensor>;
+  /** Image tokens of the largest sample, padding included: the first tokens of the joined sequence. */
+  imageTokens: number;
+}
+
+/** A sample's part of a sequence. */
+interface Part {
+  /** Where each token comes from: row of the unplaced tokens. */
+  rows: number[];
+  positions: number[][];
+}
+
+export function arrange(samples: readonly SampleSize[], options: RotaryTableOptions): Sequences {
+  const imageCounts = samples.map(({ grid }) => grid.reduce((size, axis) => size * axis, 1));
+  const captionCounts = samples.map(({ captionTokens }) => captionTokens);
+  const captionParts = partsOf(captionCounts, (sample) =>
+    Array.from({ length: padded(captionCounts[sample]!) }, (_, i) => [i + 1, 0, 0]),
+  );
+  const imageParts = partsOf(imageCounts, (sample) => {
+    const behind = padded(captionCounts[sample]!) + 1;
+    const cells = gridPositions(samples[sample]!.grid).map(([frame, row, column]) => [behind + frame!, row!, column!]);
+    return [...cells, ...Array.from({ length: padded(cells.length) - cells.length }, () => [0, 0, 0])];
+  });
+
+  const image = batchOf(imageParts, { zeroRow: total(imageCounts) + 1, options });
+  const caption = batchOf(captionParts, { zeroRow: total(captionCounts) + 1, options });
+  const [imageTokens, captionTokens] = [image.rows.shape[1]!, caption.rows.shape[1]!];
+  const joined = batchOf(
+    samples.map((_, sample) => ({
+      rows: [
+        ...imageParts[sample]!.rows.map((_, i) => sample * imageTokens + i),
+        ...captionParts[sample]!.rows.map((_, i) => samples.length * imageTokens + sample * captionTokens + i),
+      ],
+      positions: [...imageParts[sample]!.positions, ...captionParts[sample]!.positions],
+    })),
+    { zeroRow: samples.length * (imageTokens + captionTokens), options },
+  );
+  return {
+    tensors: { ...named('image', image), ...named('caption', caption), joined_rows: joined.rows },
+    rotary: joined.rotary,
+    mask: joined.mask,
+    imageTokens,
+  };
+}
+
+const padded = (count: number) => Math.ceil(count / MULTIPLE) * MULTIPLE;
+const total = (counts: readonly number[]) => counts.reduce((sum, count) => sum + count, 0);
+
+/** Samples' tokens lie one after the other, and behind them all the learned padding. */
+function partsOf(counts: readonly number[], positions: (sample: number) => number[][]): Part[] {
+  const padRow = total(counts);
+  let start = 0;
+  return counts.map((count, sample) => {
+    const rows = Array.from({ length: padded(count) }, (_, i) => (i < count ? start + i : padRow));
+    start += count;
+    return { rows, positions: positions(sample) };
+  });
+}
+
+interface Batch {
+  /** [B, S]. */
+  rows: Tensor;
+  rotary: RotaryTables;
+  mask: KeyMask<Tensor>;
+}
+
+function batchOf(
+  parts: readonly Part[],
+  { zeroRow, options }: { zeroRow: number; options: RotaryTableOptions },
+): Batch {
+  const length = Math.max(...parts.map(({ rows }) => rows.length));
+  const fill = <T>(values: readonly T[], filler: T) => [...values, ...Array<T>(length - values.length).fill(filler)];
+  const tables = rotaryTables(
+    parts.flatMap(({ positions }) => fill(positions, [0, 0, 0])),
+    options,
+  );
+  const visible = parts.map(({ rows }) => fill(Array<boolean>(rows.length).fill(true), false));
+  // Zeros in both tables: a token without a position has no direction either, and attends to all keys alike.
+  const erased = (table: Tensor) => {
+    const half = table.shape[2]!;
+    const seen = visible.flat();
+    const values = (table.data as Float32Array).map((value, i) => (seen[Math.floor(i / half)] ? value : 0));
+    return floatTensor(values, [parts.length, length, half]);
+  };
+  return {
+    rows: intTensor(
+      parts.flatMap(({ rows }) => fill(rows, zeroRow)),
+      [parts.length, length],
+    ),
+    rotary: { cos: erased(tables.cos), sin: erased(tables.sin) },
+    mask: keyMask(visible),
+  };
+}
+
+function named(part: string, { rows, rotary, mask }: Batch): Record<string, Tensor> {
+  return {
+    [`${part}_rows`]: rows,
+    [`${part}_cos`]: rotary.cos,
+    [`${part}_sin`]: rotary.sin,
+    ...(mask.keys ? { [`${part}_keys`]: mask.keys } : {}),
+    ...(mask.bias ? { [`${part}_bias`]: mask.bias } : {}),
+  };
+}
