@@ -38,9 +38,9 @@ export function ssim(reference: Pixels, test: Pixels, { window = 'uniform' }: Ss
   const colours = [0, 1, 2].map((colour) => {
     const a = plane(reference, colour);
     const b = plane(test, colour);
-    const local = (value: (i: number) => number) => windowMeans({ value, width, height, weights });
-    const [meanA, meanB] = [local((i) => a[i]!), local((i) => b[i]!)];
-    const [meanAA, meanBB, meanAB] = [local((i) => a[i]! ** 2), local((i) => b[i]! ** 2), local((i) => a[i]! * b[i]!)];
+    const means = (values: Float64Array) => windowMeans(values, { width, height, weights });
+    const [meanA, meanB] = [means(a), means(b)];
+    const [meanAA, meanBB, meanAB] = [means(product(a, a)), means(product(b, b)), means(product(a, b))];
     const sample = weights.length ** 2 / (weights.length ** 2 - 1);
     let sum = 0;
     for (let i = 0; i < meanA.length; i++) {
@@ -57,28 +57,27 @@ export function ssim(reference: Pixels, test: Pixels, { window = 'uniform' }: Ss
 }
 
 function plane({ data, channels, width, height }: Pixels, colour: number): Float64Array {
-  return Float64Array.from({ length: width * height }, (_, i) => data[i * channels + colour]!);
+  const out = new Float64Array(width * height);
+  for (let i = 0; i < out.length; i++) out[i] = data[i * channels + colour]!;
+  return out;
+}
+
+function product(a: Float64Array, b: Float64Array): Float64Array {
+  return a.map((value, i) => value * b[i]!);
 }
 
 /** Weighted means of every window that fits, by rows and then by columns. */
-function windowMeans({
-  value,
-  width,
-  height,
-  weights,
-}: {
-  value: (index: number) => number;
-  width: number;
-  height: number;
-  weights: Float64Array;
-}): Float64Array {
+function windowMeans(
+  values: Float64Array,
+  { width, height, weights }: { width: number; height: number; weights: Float64Array },
+): Float64Array {
   const side = weights.length;
   const [columns, rows] = [width - side + 1, height - side + 1];
   const across = new Float64Array(columns * height);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < columns; x++) {
       let sum = 0;
-      for (let k = 0; k < side; k++) sum += weights[k]! * value(y * width + x + k);
+      for (let k = 0; k < side; k++) sum += weights[k]! * values[y * width + x + k]!;
       across[y * columns + x] = sum;
     }
   }
