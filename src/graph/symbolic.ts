@@ -143,6 +143,11 @@ export class SymbolicTensor {
     return this.reduce('ReduceSum', axis, keepDims);
   }
 
+  /** Euclidean length along one axis, which stays with size 1. */
+  norm(axis: number): SymbolicTensor {
+    return this.reduce('ReduceL2', axis, true);
+  }
+
   /** The same elements under another shape; one dimension may be -1. */
   reshape(shape: Shape): SymbolicTensor {
     const known = shape.reduce((product, dim) => (dim === -1 ? product : product * dim), 1);

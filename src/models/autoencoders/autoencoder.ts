@@ -4,7 +4,7 @@
  */
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import type { Generator } from '../../tensor/generator.ts';
-import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 import { type LoadOptions, loadModel } from '../auto-model.ts';
 import { ConfigReader } from '../config-reader.ts';
 import { GraphModel } from '../graph-model.ts';
@@ -12,6 +12,7 @@ import { checkInputs } from '../inputs.ts';
 import type { LatentTraits, Tiles } from './definition.ts';
 import { autoencoderFamilies } from './families.ts';
 import { sampleGaussian } from './gaussian.ts';
+import { cut, join } from './slices.ts';
 import { processTiles, tileStarts } from './tiling.ts';
 
 export interface AutoencoderOptions {
@@ -31,11 +32,8 @@ export interface EncodeOptions extends AutoencoderOptions {
   generator?: Generator | undefined;
 }
 
-/**
- * `tiling: 'auto'` cuts images of more than this many pixels squared into tiles of this edge. A decoder of FLUX's size peaks
- * at about 4 KB of activations per pixel, so 1024² (which FLUX was trained at) needs some 4.5 GB, and nothing needs more.
- */
-export const autoTileSize = 1024;
+/** `tiling: 'auto'` allows the activations of one image or tile about this much memory: 1024×1024 pixels for FLUX's decoder. */
+export const activationBytes = 4 * 2 ** 30;
 
 export class Autoencoder {
   readonly traits: LatentTraits;
@@ -80,68 +78,96 @@ export class Autoencoder {
     return this.traits.shiftFactor;
   }
 
-  /** Raw latents [B, C, h, w] (scaling and shift undone) → image [B, 3, h·scale, w·scale], about -1 to 1. */
+  /**
+   * Raw latents (scaling and shift undone) → pixels, about -1 to 1. Images: [B, C, h, w] → [B, 3, h·scale, w·scale]. Videos:
+   * [B, C, t, h, w] → [B, 3, 1 + (t − 1)·temporalScale, …], frame by frame.
+   */
   async decode(latents: Tensor, options: AutoencoderOptions = {}): Promise<Tensor> {
     const { spatialScale } = this.traits;
-    return this.eachImage(this.checked('decode', 'latents', latents), options, {
+    return this.work(latents, options, {
+      name: 'decode',
+      input: 'latents',
       scale: spatialScale,
       pixels: spatialScale,
-      run: async (tile) => (await this.model.call('decode', { latents: tile }, options.signal)).image!,
+      framesPerStep: 1,
+      result: ({ image }) => image!,
     });
   }
 
-  /** Image [B, 3, H, W] from -1 to 1 → raw latents [B, C, H / scale, W / scale]: their mean, or a sample. */
+  /** Pixels from -1 to 1, shaped as those of `decode` → raw latents: their mean, or a sample. */
   async encode(image: Tensor, { generator, ...options }: EncodeOptions = {}): Promise<Tensor> {
-    let deterministic = false;
-    const moments = await this.eachImage(this.checked('encode', 'image', image), options, {
-      scale: 1 / this.traits.spatialScale,
+    const { spatialScale, temporalScale, latentChannels } = this.traits;
+    const moments = await this.work(image, options, {
+      name: 'encode',
+      input: 'image',
+      scale: 1 / spatialScale,
       pixels: 1,
-      run: async (tile) => {
-        const { mean, logvar } = await this.model.call('encode', { image: tile }, options.signal);
-        deterministic = logvar === undefined;
-        return logvar ? join([mean!, logvar], 1) : mean!;
-      },
+      framesPerStep: temporalScale ?? 1,
+      result: ({ mean, logvar }) => (logvar ? join([mean!, logvar], 1) : mean!),
     });
-    if (deterministic) return moments;
-    const [mean, logvar] = halves(moments);
-    return generator ? sampleGaussian(mean, logvar, generator) : mean;
+    const channels = moments.shape[1]!;
+    const mean = cut(moments, { axis: 1, from: 0, to: latentChannels });
+    if (!generator || channels === latentChannels) return mean;
+    return sampleGaussian(mean, cut(moments, { axis: 1, from: latentChannels, to: channels }), generator);
   }
 
   dispose(): Promise<void> {
     return this.model.dispose();
   }
 
-  /** The input as float32, refused by name before anything is cut out of it. */
-  private checked(fn: 'decode' | 'encode', name: string, tensor: Tensor): Tensor {
-    return checkInputs(this.model.definition.functions[fn]!.inputs, { [name]: tensor })[name]!;
-  }
-
-  private async eachImage(x: Tensor, options: AutoencoderOptions, { scale, pixels, run }: Direction): Promise<Tensor> {
+  /** One image after the other, tile by tile, and for videos step by step. */
+  private async work(tensor: Tensor, options: AutoencoderOptions, fn: AutoencoderFunction): Promise<Tensor> {
+    const x = this.checked(tensor, fn);
     const { tiling = 'auto', signal, onProgress } = options;
+    const { scale, pixels, framesPerStep } = fn;
     const [height, width] = x.shape.slice(-2) as [number, number];
     const grid = this.tileGrid(tiling, { height: height * pixels, width: width * pixels });
     const tiles = grid && { scale, size: grid.size / pixels, stride: grid.stride / pixels };
-    const count = tiles ? tileStarts(height, tiles).length * tileStarts(width, tiles).length : 1;
-    const total = x.shape[0]! * count;
+    const steps = x.shape.length === 5 ? 1 + (x.shape[2]! - 1) / framesPerStep : 1;
+    const perImage = tiles ? tileStarts(height, tiles).length * tileStarts(width, tiles).length : 1;
+    const total = x.shape[0]! * perImage * steps;
     let done = 0;
+
     const process = async (part: Tensor): Promise<Tensor> => {
-      throwIfAborted(signal);
-      const result = await run(part);
-      onProgress?.(++done, total);
-      return result;
+      const results: Tensor[] = [];
+      let history: Record<string, Tensor> = {};
+      for (let step = 0; step < steps; step++) {
+        throwIfAborted(signal);
+        const from = step === 0 ? 0 : 1 + (step - 1) * framesPerStep;
+        const inputs =
+          steps === 1
+            ? { [fn.input]: part }
+            : { [fn.input]: cut(part, { axis: 2, from, to: 1 + step * framesPerStep }), history };
+        const outputs = await this.model.call(fn.name, inputs, signal);
+        results.push(fn.result(outputs));
+        history = Object.fromEntries(Object.entries(outputs).filter(([name]) => name.startsWith('history.')));
+        onProgress?.(++done, total);
+      }
+      return join(results, 2);
     };
-    const results: Tensor[] = [];
-    for (const image of images(x))
-      results.push(await (tiles ? processTiles(image, { ...tiles, process }) : process(image)));
-    return join(results, 0);
+    const images: Tensor[] = [];
+    for (let i = 0; i < x.shape[0]!; i++) {
+      const image = cut(x, { axis: 0, from: i, to: i + 1 });
+      images.push(await (tiles ? processTiles(image, { ...tiles, process }) : process(image)));
+    }
+    return join(images, 0);
+  }
+
+  /** The input as float32; what the model would refuse is refused before any of it is worked on. */
+  private checked(tensor: Tensor, { name, input }: AutoencoderFunction): Tensor {
+    const fn = this.model.definition.functions[name]!;
+    const tensors = checkInputs(fn.inputs, { [input]: tensor });
+    fn.prepare(tensors, { [input]: tensor });
+    return tensors[input]!;
   }
 
   /** Tile and stride in image pixels, multiples of the latents' scale; undefined where the image is worked on in one go. */
   private tileGrid(tiling: boolean | 'auto' | Tiles, { height, width }: { height: number; width: number }) {
-    const { spatialScale, tiles } = this.traits;
-    if (tiling === false || (tiling === 'auto' && height * width <= autoTileSize ** 2)) return undefined;
+    const { spatialScale, tiles, bytesPerPixel } = this.traits;
+    const pixels = activationBytes / bytesPerPixel;
+    if (tiling === false || (tiling === 'auto' && height * width <= pixels)) return undefined;
     const { size, overlap } =
-      typeof tiling === 'object' ? tiling : tiling === 'auto' ? { ...tiles, size: autoTileSize } : tiles;
+      typeof tiling === 'object' ? tiling : tiling === 'auto' ? { ...tiles, size: Math.sqrt(pixels) } : tiles;
     const latents = Math.floor(size / spatialScale);
     const stride = Math.floor(latents * (1 - overlap));
     if (!(overlap >= 0 && stride >= 1)) {
@@ -156,51 +182,16 @@ export class Autoencoder {
   }
 }
 
-/** How `eachImage` works on one image or tile. */
-interface Direction {
+/** What `decode` and `encode` differ in. */
+interface AutoencoderFunction {
+  name: 'decode' | 'encode';
+  /** Name of its input, and what of its outputs is wanted. */
+  input: 'latents' | 'image';
+  result(outputs: Record<string, Tensor>): Tensor;
   /** Output size / input size. */
   scale: number;
   /** Image pixels per input element. */
   pixels: number;
-  run(part: Tensor): Promise<Tensor>;
-}
-
-/** The entries of a batch, each as a batch of one over the same memory. */
-function images(x: Tensor): Tensor[] {
-  const [batch, ...shape] = x.shape as [number, ...number[]];
-  const size = x.size / batch;
-  const data = x.data as Float32Array;
-  return Array.from({ length: batch }, (_, i) => floatTensor(data.subarray(i * size, (i + 1) * size), [1, ...shape]));
-}
-
-/** Joins tensors whose axes before `axis` have size 1, so that their memory is simply concatenated. */
-function join(tensors: readonly Tensor[], axis: number): Tensor {
-  const [first] = tensors as [Tensor];
-  if (tensors.length === 1) return first;
-  const data = new Float32Array(first.size * tensors.length);
-  for (const [i, tensor] of tensors.entries()) data.set(tensor.data as Float32Array, i * first.size);
-  return floatTensor(
-    data,
-    first.shape.map((dim, i) => (i === axis ? dim * tensors.length : dim)),
-  );
-}
-
-/** Splits axis 1 of [B, 2·C, …] in two. */
-function halves(x: Tensor): [Tensor, Tensor] {
-  const parts = images(x).map(({ data, shape }) => {
-    const half = data.length / 2;
-    const halfShape = [1, shape[1]! / 2, ...shape.slice(2)];
-    const values = data as Float32Array;
-    return [floatTensor(values.subarray(0, half), halfShape), floatTensor(values.subarray(half), halfShape)] as const;
-  });
-  return [
-    join(
-      parts.map(([mean]) => mean),
-      0,
-    ),
-    join(
-      parts.map(([, logvar]) => logvar),
-      0,
-    ),
-  ];
+  /** Input frames worked on at a time, after the first. */
+  framesPerStep: number;
 }

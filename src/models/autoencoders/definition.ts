@@ -17,11 +17,18 @@ export interface LatentTraits {
   readonly latentChannels: number;
   /** Pixels per latent along height and width. */
   readonly spatialScale: number;
+  /** Frames per latent frame after the first; left out by autoencoders of images. */
+  readonly temporalScale?: number;
   /** raw latents · scalingFactor is what transformers see, after `shiftFactor` was subtracted. */
   readonly scalingFactor: number;
   readonly shiftFactor: number;
+  /** Per channel, where latents are normalised so instead. */
+  readonly latentsMean?: readonly number[];
+  readonly latentsStd?: readonly number[];
   /** Diffusers' default tiles. */
   readonly tiles: Tiles;
+  /** Activations that decoding one image pixel takes at its peak; for videos, one pixel of the frames worked on together. */
+  readonly bytesPerPixel: number;
 }
 
 export interface AutoencoderDefinition<Config> extends GraphModelDefinition<Config> {

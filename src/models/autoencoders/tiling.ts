@@ -4,6 +4,7 @@
  */
 import { DejaDitError } from '../../errors/errors.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import { cut } from './slices.ts';
 
 export interface TileOptions {
   /** Edge of a tile in pixels of the input. */
@@ -69,18 +70,10 @@ interface Square {
 
 /** The part of x inside the square; smaller where the image ends. */
 function crop(x: Tensor, { top, left, size }: Square): Tensor {
+  const rank = x.shape.length;
   const [height, width] = x.shape.slice(-2) as [number, number];
-  const [rows, columns] = [Math.min(size, height - top), Math.min(size, width - left)];
-  const source = x.data as Float32Array;
-  const planes = source.length / (height * width);
-  const data = new Float32Array(planes * rows * columns);
-  for (let plane = 0; plane < planes; plane++) {
-    for (let row = 0; row < rows; row++) {
-      const from = (plane * height + top + row) * width + left;
-      data.set(source.subarray(from, from + columns), (plane * rows + row) * columns);
-    }
-  }
-  return floatTensor(data, [...x.shape.slice(0, -2), rows, columns]);
+  const rows = cut(x, { axis: rank - 2, from: top, to: Math.min(height, top + size) });
+  return cut(rows, { axis: rank - 1, from: left, to: Math.min(width, left + size) });
 }
 
 /** Copies the first `size` rows and columns of a tile, or what there is, to (top, left) of the target. */

@@ -21,12 +21,13 @@ const epsilon = 1e-5;
 export const autoencoderDc = defineAutoencoder<DcConfig>({
   className: 'AutoencoderDC',
   parseConfig: parseDcConfig,
-  traits: ({ latentChannels, encoder, scalingFactor }) => ({
+  traits: ({ latentChannels, encoder, decoder, scalingFactor }) => ({
     latentChannels,
     spatialScale: 2 ** (encoder.levels.length - 1),
     scalingFactor,
     shiftFactor: 0,
     tiles: { size: 512, overlap: 0.125 },
+    bytesPerPixel: 4 * 4 * decoder.levels[1]!.width,
   }),
   functions: {
     encode: {

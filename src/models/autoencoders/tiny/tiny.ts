@@ -50,12 +50,13 @@ export const autoencoderTiny = defineAutoencoder<TinyConfig>({
     };
   },
 
-  traits: ({ latentChannels, scalingFactor, shiftFactor, encoderLevels }) => ({
+  traits: ({ latentChannels, scalingFactor, shiftFactor, encoderLevels, decoderLevels }) => ({
     latentChannels,
     spatialScale: 2 ** (encoderLevels.length - 1),
     scalingFactor,
     shiftFactor,
     tiles: { size: 512, overlap: 0.125 },
+    bytesPerPixel: 4 * 4 * decoderLevels.at(-1)!.width,
   }),
 
   functions: {

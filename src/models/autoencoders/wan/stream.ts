@@ -1,0 +1,90 @@
+/** Makes a function over whole videos, or over a stream of chunks, of one that handles a chunk with its history. */
+import { DejaDitError } from '../../../errors/errors.ts';
+import { concat } from '../../../graph/ops.ts';
+import type { SymbolicTensor } from '../../../graph/symbolic.ts';
+import type { Module } from '../../../nn/module.ts';
+import { Tensor } from '../../../tensor/tensor.ts';
+import type { FunctionDefinition } from '../../graph-model.ts';
+import type { InputValue } from '../../inputs.ts';
+import { History } from './causal.ts';
+
+export interface StreamedFunction<Config> {
+  /** Name of the video input [B, C, T, H, W]. */
+  input: string;
+  inputChannels(config: Config): number;
+  /** Frames that later chunks are multiples of; the first frame comes before them. */
+  framesPerStep(config: Config): number;
+  build(m: Module, chunk: SymbolicTensor, config: Config, history: History): Record<string, SymbolicTensor>;
+}
+
+const prefix = 'history.';
+
+/**
+ * Inputs: the video, and `history`: left out, the video is whole; `{}`, it is the beginning of a stream; the `history.*` outputs
+ * of the chunk before, it goes on from there. Streams have the outputs `history.*`.
+ */
+export function streamed<Config>(fn: StreamedFunction<Config>): FunctionDefinition<Config> {
+  const { input } = fn;
+  return {
+    inputs: (config) => [
+      { name: input, kind: 'float', shape: ['batch', fn.inputChannels(config), 'frames', 'height', 'width'] },
+      { name: 'history', kind: 'other', optional: true },
+    ],
+    prepare(tensors, config, { history }) {
+      const remembered = readHistory(history);
+      const goesOn = Object.keys(remembered).length > 0;
+      const [step, frames] = [fn.framesPerStep(config), tensors[input]!.shape[2]!];
+      if ((goesOn ? frames : frames - 1) % step !== 0) {
+        throw new DejaDitError(
+          'SHAPE_MISMATCH',
+          `${frames} frames, expected ${goesOn ? `a multiple of ${step}` : `1 plus a multiple of ${step}`}`,
+          { path: input },
+        );
+      }
+      return { tensors: { ...tensors, ...remembered }, statics: { stream: history !== undefined } };
+    },
+    build(m, inputs, config, { stream }) {
+      const video = inputs[input]!;
+      const entries = Object.entries(inputs).filter(([name]) => name.startsWith(prefix));
+      const previous = new Map(entries.map(([name, frames]) => [name.slice(prefix.length), frames]));
+      let history = new History(previous.size > 0 ? previous : undefined);
+      // The first frame is a chunk of its own.
+      const frames = video.dim(2);
+      const sizes = history.first && frames > 1 ? [1, frames - 1] : [frames];
+      const results: Record<string, SymbolicTensor>[] = [];
+      for (const chunk of video.split(2, sizes)) {
+        if (results.length > 0) history = history.next();
+        results.push(fn.build(m, chunk, config, history));
+      }
+      const outputs = Object.keys(results[0]!).map(
+        (name) =>
+          [
+            name,
+            concat(
+              results.map((r) => r[name]!),
+              2,
+            ),
+          ] as const,
+      );
+      const remembered = stream ? [...history.entries].map(([path, tensor]) => [prefix + path, tensor] as const) : [];
+      return Object.fromEntries([...outputs, ...remembered]);
+    },
+  };
+}
+
+function readHistory(history: InputValue): Record<string, Tensor> {
+  const remembered: Record<string, Tensor> = {};
+  for (const [name, tensor] of Object.entries(history ?? {})) {
+    if (!name.startsWith(prefix) || !(tensor instanceof Tensor)) {
+      throw new DejaDitError(
+        'INVALID_ARGUMENT',
+        `has '${name}', expected the 'history.*' outputs of the chunk before`,
+        {
+          path: 'history',
+        },
+      );
+    }
+    remembered[name] = tensor;
+  }
+  return remembered;
+}
