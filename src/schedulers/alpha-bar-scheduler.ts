@@ -22,7 +22,9 @@ export abstract class AlphaBarScheduler extends SchedulerBase {
 
   protected checkedSchedule(timesteps: ArrayLike<number>): Schedule {
     const last = this.alphasCumprod.length - 1;
-    const bad = Array.from(timesteps).find((timestep) => !Number.isInteger(timestep) || timestep > last);
+    const bad = Array.from(timesteps).find(
+      (timestep) => !(Number.isInteger(timestep) && timestep >= 0 && timestep <= last),
+    );
     if (bad !== undefined) throw this.invalid(`timesteps must be integers from 0 to ${last}, got ${bad}`);
     return { timesteps, sigmas: [] };
   }

@@ -11,6 +11,17 @@ export const sigmaSpacingFields = {
 
 export const trainTimesteps = z.int().positive().max(1_000_000).default(1000);
 
+/** Fields that other schedulers of Diffusers have and that resemble fields of ours. */
+const lookalikes = new Set([
+  'max_shift',
+  's_min',
+  'sigma_data',
+  'sigma_max',
+  'solver_p',
+  'threshold',
+  'timestep_scaling',
+]);
+
 /**
  * A configuration with defaults filled in. Names may be in camel case; null stands for the default, as None does in
  * Diffusers. Fields of other schedulers are ignored, since configurations are commonly handed from class to class;
@@ -26,7 +37,7 @@ export function parseConfig<Fields extends z.ZodRawShape>(
   for (const [name, value] of Object.entries(raw)) {
     if (name.startsWith('_') || value === null || value === undefined) continue;
     const field = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-    const similar = field in fields ? undefined : nearestName(field, Object.keys(fields));
+    const similar = field in fields || lookalikes.has(field) ? undefined : nearestName(field, Object.keys(fields));
     if (similar !== undefined) {
       throw new DejaDitError('INVALID_CONFIG', `unknown field, did you mean ${similar}?`, {
         path: `${className}.${name}`,

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { parseConfig } from './config.ts';
 import type { SetTimestepsOptions } from './scheduler.ts';
-import { type AdvanceInput, type AdvanceResult, type Schedule, weightedSum } from './scheduler-base.ts';
+import { type AdvanceInput, type AdvanceResult, moveAlong, type Schedule } from './scheduler-base.ts';
 import { derivativeAt, SigmaScheduler, sigmaFields, singlePrecision } from './sigma-scheduler.ts';
 
 const fields = {
@@ -36,7 +36,7 @@ export class EulerAncestralDiscreteScheduler extends SigmaScheduler {
     const down = Math.sqrt(to ** 2 - up ** 2);
     const original = this.predictOriginal(input);
     const derivative = derivativeAt(from, sample, original);
-    const prevSample = weightedSum([1, sample], [down - from, derivative], [up, noise()]);
+    const prevSample = moveAlong(moveAlong(sample, derivative, down - from), noise(), up);
     return { prevSample, predOriginalSample: original };
   }
 }

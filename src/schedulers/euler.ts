@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { parseConfig, sigmaSpacingFields } from './config.ts';
 import type { SetTimestepsOptions } from './scheduler.ts';
-import { type AdvanceInput, type AdvanceResult, type Schedule, weightedSum } from './scheduler-base.ts';
+import { type AdvanceInput, type AdvanceResult, moveAlong, type Schedule } from './scheduler-base.ts';
 import { derivativeAt, SigmaScheduler, sigmaFields, singlePrecision } from './sigma-scheduler.ts';
 
 const fields = {
@@ -56,7 +56,7 @@ export class EulerDiscreteScheduler extends SigmaScheduler {
     const sigma = this.sigmas[input.index]!;
     const original = this.predictOriginal(input);
     const dt = this.sigmas[input.index + 1]! - sigma;
-    const prevSample = weightedSum([1, input.sample], [dt, derivativeAt(sigma, input.sample, original)]);
+    const prevSample = moveAlong(input.sample, derivativeAt(sigma, input.sample, original), dt);
     return { prevSample, predOriginalSample: original };
   }
 }

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { parseConfig } from './config.ts';
 import { FlowMatchScheduler, flowMatchFields, renoise } from './flow-match-scheduler.ts';
-import type { AdvanceInput, AdvanceResult } from './scheduler-base.ts';
+import { type AdvanceInput, type AdvanceResult, moveAlong } from './scheduler-base.ts';
 
 const fields = { ...flowMatchFields, stochastic_sampling: z.boolean().default(false) };
 
@@ -29,8 +29,6 @@ export class FlowMatchEulerDiscreteScheduler extends FlowMatchScheduler {
     if (this.config.stochastic_sampling) {
       return { prevSample: renoise({ modelOutput, sample, noise: noise('float32') }, { sigma, next }) };
     }
-    // Rounded after each operation, so that every bit agrees with Diffusers.
-    const dt = Math.fround(next - sigma);
-    return { prevSample: sample.map((value, i) => value + Math.fround(dt * modelOutput[i]!)) };
+    return { prevSample: moveAlong(sample, modelOutput, next - sigma) };
   }
 }

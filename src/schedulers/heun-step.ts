@@ -1,4 +1,5 @@
 /** Heun's method in two model calls, shared by its flow-matching and its sigma form. */
+import { moveAlong } from './scheduler-base.ts';
 
 export interface HeunInput {
   /** Slope dx/dsigma at the current model call. */
@@ -15,11 +16,6 @@ export interface HeunInput {
 export class HeunStep {
   #first: HeunInput | undefined;
 
-  /** Whether the next model call is the first of its pair. */
-  get isFirst(): boolean {
-    return this.#first === undefined;
-  }
-
   reset(): void {
     this.#first = undefined;
   }
@@ -28,14 +24,10 @@ export class HeunStep {
     const first = this.#first;
     if (!first) {
       this.#first = input;
-      return move(input.sample, input.derivative, input.dt);
+      return moveAlong(input.sample, input.derivative, input.dt);
     }
     this.#first = undefined;
     const mean = input.derivative.map((slope, i) => 0.5 * Math.fround(first.derivative[i]! + slope));
-    return move(first.sample, mean, first.dt);
+    return moveAlong(first.sample, mean, first.dt);
   }
-}
-
-function move(sample: Float32Array, derivative: Float32Array, dt: number): Float32Array {
-  return sample.map((value, i) => value + Math.fround(derivative[i]! * dt));
 }

@@ -1,11 +1,11 @@
 /** The noise that training added, as a function of the timestep: beta schedules and what follows from them. */
 import { z } from 'zod';
-import { trainTimesteps } from './config.ts';
+import { DejaDitError } from '../errors/errors.ts';
 import type { Rounding } from './flow-shift.ts';
 import { linspace } from './sigma-spacing.ts';
 
 export const noiseScheduleFields = {
-  num_train_timesteps: trainTimesteps,
+  num_train_timesteps: z.int().min(2).max(1_000_000).default(1000),
   beta_start: z.number().positive().lt(1).default(0.0001),
   beta_end: z.number().positive().lt(1).default(0.02),
   beta_schedule: z.enum(['linear', 'scaled_linear', 'squaredcos_cap_v2']).default('linear'),
@@ -59,7 +59,13 @@ export function finiteTrainingSigmas(config: NoiseScheduleConfig): Float32Array 
 
 function betas(config: NoiseScheduleConfig, round: Rounding): Float64Array {
   const { beta_start: start, beta_end: end, num_train_timesteps: count } = config;
-  if (config.trained_betas) return Float64Array.from(config.trained_betas, round);
+  if (config.trained_betas) {
+    if (config.trained_betas.length === count) return Float64Array.from(config.trained_betas, round);
+    const length = config.trained_betas.length;
+    throw new DejaDitError('INVALID_CONFIG', `has ${length} entries for num_train_timesteps ${count}`, {
+      path: 'trained_betas',
+    });
+  }
   switch (config.beta_schedule) {
     case 'linear':
       return rampBothWays(start, end, count, round);

@@ -57,7 +57,7 @@ describe('step', () => {
     const scheduler = flow();
     scheduler.setTimesteps({ sigmas: [1, 0.5] });
     const step = (timestep: number) => scheduler.step({ modelOutput: v, timestep, sample: x });
-    expect(() => step(123)).toThrow('timestep 123 is not the next of the schedule (one of 1000, 500)');
+    expect(() => step(123)).toThrow('timestep 123 is not in the schedule (1000, 500)');
     step(1000);
     expect(() => step(1000)).toThrow('timestep 1000 is not the next of the schedule (500)');
     step(500);
@@ -75,6 +75,7 @@ describe('step', () => {
     const expected = [1 - 0.25 * 0.5, -2 - 0.25 * 0.25, 3 + 0.25];
     expect([...byIndex.step(options).prevSample.data]).toEqual(expected);
     expect([...byTimestep.step(options).prevSample.data]).toEqual(expected);
+    expect(() => byIndex.setBeginIndex(0)).toThrow('before the first step');
   });
 
   it('refuses shapes that differ, output that is not finite, eta and missing noise', () => {
@@ -119,6 +120,69 @@ it('mixes noise in by the level of a timestep', () => {
   scheduler.setTimesteps({ sigmas: [1, 0.75, 0.5] });
   expect([...scheduler.addNoise({ sample: x, noise: v, timestep: 750 }).data]).toEqual([0.625, -0.3125, 0]);
   expect(() => scheduler.addNoise({ sample: x, noise: floatTensor([1]), timestep: 750 })).toThrow('one shape');
+});
+
+describe('what single schedulers refuse', () => {
+  const flowModel = { prediction_type: 'flow_prediction', use_flow_sigmas: true };
+
+  it.each([
+    ['DDIMScheduler', {}, { numInferenceSteps: 1001 }, 'numInferenceSteps must not exceed the 1000 of training'],
+    ['DDIMScheduler', {}, { timesteps: [1] }, 'takes no timesteps'],
+    ['DDIMScheduler', { steps_offset: 1 }, { numInferenceSteps: 1000 }, 'integers from 0 to 999, got 1000'],
+    ['DDPMScheduler', {}, { timesteps: [900, 10.5] }, 'integers from 0 to 999, got 10.5'],
+    ['DDPMScheduler', {}, { timesteps: [900, 10], numInferenceSteps: 2 }, 'exclude each other'],
+    ['LCMScheduler', {}, { numInferenceSteps: 51 }, 'must not exceed original_inference_steps, 50, got 51'],
+    ['LCMScheduler', { original_inference_steps: 2000 }, { numInferenceSteps: 4 }, 'from 0 to 999, got -1'],
+    ['EulerDiscreteScheduler', {}, { timesteps: [1000, 1] }, 'timesteps must lie below 1000, got 1000'],
+    ['EulerDiscreteScheduler', {}, { sigmas: [1] }, 'sigmas need at least two entries'],
+    ['EulerDiscreteScheduler', { use_karras_sigmas: true }, { timesteps: [9] }, 'no timesteps with use_karras_sigmas'],
+    ['DPMSolverMultistepScheduler', {}, { numInferenceSteps: 4, mu: 1 }, 'takes mu only with use_dynamic_shifting'],
+    ['DPMSolverMultistepScheduler', {}, { numInferenceSteps: 1001 }, '1001 steps are too many, noise levels repeat'],
+    ['UniPCMultistepScheduler', {}, { sigmas: [1, 0.5] }, 'takes sigmas only with use_flow_sigmas'],
+    ['UniPCMultistepScheduler', flowModel, { sigmas: [1.5, 0.5] }, 'sigmas must lie above 0 and up to 1'],
+    ['SCMScheduler', {}, { timesteps: [2, 1] }, 'timesteps are angles up to 1.5708, got 2'],
+  ])('%s %j: setTimesteps(%j)', (className, config, options, message) => {
+    const scheduler = createScheduler(className, config);
+    expect(() => scheduler.setTimesteps(options)).toThrow(message);
+    expect(scheduler.timesteps).toEqual([]);
+  });
+
+  it.each([
+    ['DPMSolverMultistepScheduler', { algorithm_type: 'dpmsolver' }, "needs final_sigmas_type 'sigma_min'"],
+    ['DPMSolverMultistepScheduler', { algorithm_type: 'sde-dpmsolver++', solver_order: 3 }, 'solver_order 1 and 2'],
+    ['DPMSolverMultistepScheduler', { variance_type: 'learned' }, 'DPMSolverMultistepScheduler.variance_type'],
+    ['DPMSolverSinglestepScheduler', { algorithm_type: 'deis' }, 'DPMSolverSinglestepScheduler.algorithm_type'],
+    ['DDPMScheduler', { variance_type: 'learned_range' }, 'DDPMScheduler.variance_type'],
+    ['DDIMScheduler', { beta_schedule: 'sigmoid' }, 'DDIMScheduler.beta_schedule'],
+    ['DDIMScheduler', { trained_betas: [0.1, 0.2] }, 'trained_betas: has 2 entries for num_train_timesteps 1000'],
+    ['UniPCMultistepScheduler', { solver_p: {} }, 'UniPCMultistepScheduler.solver_p'],
+    ['UniPCMultistepScheduler', { predict_x0: false, ...flowModel }, 'predict_x0 false cannot be used with'],
+    ['FlowMatchLCMScheduler', { scale_factors: [0.5] }, 'FlowMatchLCMScheduler.scale_factors'],
+  ])('%s of %j', (className, config, message) => {
+    expect(() => createScheduler(className, config)).toThrow(message);
+  });
+
+  it('Heun is not entered between the two calls of a step', () => {
+    const scheduler = createScheduler('FlowMatchHeunDiscreteScheduler');
+    scheduler.setTimesteps({ numInferenceSteps: 3 });
+    expect(() => scheduler.setBeginIndex(1)).toThrow('begin index must be a multiple of 2');
+    scheduler.setBeginIndex(2);
+  });
+
+  it('DDIM takes eta from 0 to 1', () => {
+    const scheduler = createScheduler('DDIMScheduler');
+    scheduler.setTimesteps({ numInferenceSteps: 2 });
+    const options = { modelOutput: v, timestep: 500, sample: x };
+    expect(() => scheduler.step({ ...options, eta: 1.5 })).toThrow('eta must be from 0 to 1, got 1.5');
+    expect(() => scheduler.step({ ...options, eta: 1 })).toThrow('pass a generator');
+  });
+
+  it('a step that divides by a vanished signal says so', () => {
+    const scheduler = createScheduler('DDIMScheduler', { rescale_betas_zero_snr: true, timestep_spacing: 'trailing' });
+    scheduler.setTimesteps({ numInferenceSteps: 2 });
+    const step = () => scheduler.step({ modelOutput: v, timestep: 999, sample: x });
+    expect(step).toThrow('DDIMScheduler: the step at timestep 999 left the range of numbers');
+  });
 });
 
 describe('configuration', () => {

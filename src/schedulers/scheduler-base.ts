@@ -72,6 +72,7 @@ export abstract class SchedulerBase implements Scheduler {
 
   setBeginIndex(index: number): void {
     this.#requirePlan();
+    if (this.#index !== undefined) throw this.invalid('the begin index has to be set before the first step');
     if (!Number.isInteger(index) || index < 0 || index >= this.#timesteps.length) {
       throw this.invalid(`begin index must be from 0 to ${this.#timesteps.length - 1}, got ${index}`);
     }
@@ -176,12 +177,15 @@ export abstract class SchedulerBase implements Scheduler {
       index = steps.indexOf(timestep);
       if (index > 0 && steps[index + 1] === timestep) index += 1;
     }
-    if (index >= steps.length)
+    if (index >= steps.length) {
       throw this.invalid(`all ${steps.length} steps are taken, call setTimesteps to start over`);
+    }
+    if (index < 0) {
+      const entries = `${steps.slice(0, 8).join(', ')}${steps.length > 8 ? ', ...' : ''}`;
+      throw this.invalid(`timestep ${timestep} is not in the schedule (${entries})`);
+    }
     if (steps[index] !== timestep) {
-      const expected =
-        index < 0 ? `one of ${steps.slice(0, 8).join(', ')}${steps.length > 8 ? ', ...' : ''}` : steps[index];
-      throw this.invalid(`timestep ${timestep} is not the next of the schedule (${expected})`);
+      throw this.invalid(`timestep ${timestep} is not the next of the schedule (${steps[index]})`);
     }
     return index;
   }
@@ -212,8 +216,9 @@ export abstract class SchedulerBase implements Scheduler {
       if (values === undefined) continue;
       if (values.length === 0) throw this.invalid(`${name} must not be empty`);
       values.forEach((value, i) => {
-        if (!Number.isFinite(value) || value < 0)
+        if (!Number.isFinite(value) || value < 0) {
           throw this.invalid(`${name}[${i}] must be a number >= 0, got ${value}`);
+        }
         if (i > 0 && value >= values[i - 1]!) {
           throw this.invalid(`${name} must decrease, but ${name}[${i}] = ${value} follows ${values[i - 1]}`);
         }
@@ -234,6 +239,15 @@ export function weightedSum(...terms: readonly (readonly [factor: number, values
     for (let i = 0; i < sum.length; i++) sum[i]! += factor * values[i]!;
   }
   return new Float32Array(sum);
+}
+
+/**
+ * sample + distance * slope, rounded after each operation. This is less exact than `weightedSum`, but what Diffusers
+ * does: where large values cancel, as at high noise levels, its rounding is part of the result.
+ */
+export function moveAlong(sample: Float32Array, slope: Float32Array, distance: number): Float32Array {
+  const step = Math.fround(distance);
+  return sample.map((value, i) => value + Math.fround(slope[i]! * step));
 }
 
 function allFinite(values: Float32Array): boolean {

@@ -14,6 +14,7 @@ export interface SetTimestepsOptions {
   mu?: number;
 }
 
+/** The tensors given are not written to, but a multistep method may keep them: do not re-use their memory. */
 export interface StepOptions {
   /** What the model predicted for `sample` at `timestep`; same shape as `sample`. */
   modelOutput: Tensor;
@@ -29,7 +30,7 @@ export interface StepOptions {
 export interface StepResult {
   /** The sample one step further, in the element type of `modelOutput`. */
   prevSample: Tensor;
-  /** The clean sample as predicted at this step, where the method computes one. */
+  /** The clean sample as predicted at this step, where the method computes one; may share the model output's memory. */
   predOriginalSample?: Tensor;
 }
 

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { sigmaSpacing } from './config.ts';
 import { finiteTrainingSigmas, type NoiseScheduleConfig, noiseScheduleFields } from './noise-schedule.ts';
 import type { SetTimestepsOptions } from './scheduler.ts';
-import { type AdvanceInput, type Schedule, SchedulerBase, weightedSum } from './scheduler-base.ts';
+import { type AdvanceInput, moveAlong, type Schedule, SchedulerBase, weightedSum } from './scheduler-base.ts';
 import { spaceSigmas } from './sigma-spacing.ts';
 import { sigmasAt, sigmaToTimestep, spaceTimesteps, timestepSpacing } from './timestep-spacing.ts';
 
@@ -82,7 +82,7 @@ export abstract class SigmaScheduler extends SchedulerBase {
       case 'sample':
         return modelOutput;
       case 'epsilon':
-        return weightedSum([1, sample], [-sigma, modelOutput]);
+        return moveAlong(sample, modelOutput, -sigma);
       case 'v_prediction':
         return weightedSum([-sigma / Math.sqrt(sigma ** 2 + 1), modelOutput], [1 / (sigma ** 2 + 1), sample]);
     }
@@ -91,7 +91,7 @@ export abstract class SigmaScheduler extends SchedulerBase {
 
 /** Slope dx/dsigma at a noise level: from the clean sample straight through the noisy one. */
 export function derivativeAt(sigma: number, sample: Float32Array, original: Float32Array): Float32Array {
-  return weightedSum([1 / sigma, sample], [-1 / sigma, original]);
+  return sample.map((value, i) => fround(value - original[i]!) / sigma);
 }
 
 /** A schedule in single precision, as Diffusers keeps it. */

@@ -12,6 +12,8 @@ import { type AdvanceInput, type Schedule, SchedulerBase, weightedSum } from './
 import { spaceSigmas } from './sigma-spacing.ts';
 import { roundHalfEven, sigmaToTimestep } from './timestep-spacing.ts';
 
+const { fround } = Math;
+
 export const solverFields = {
   ...noiseScheduleFields,
   solver_order: z.int().min(1).max(3).default(2),
@@ -44,10 +46,6 @@ export abstract class SolverScheduler extends SchedulerBase {
   abstract override readonly config: Readonly<SolverConfig>;
   /** Whether updates are written in the clean sample; else in the noise. */
   protected abstract readonly predictsOriginal: boolean;
-  /** Whether timesteps of Karras sigmas are rounded; those of other spacings are cut off, see `integerSchedule`. */
-  protected get roundsKarras(): boolean {
-    return true;
-  }
   #trainingSigmas: Float32Array | undefined;
 
   protected get trainingSigmas(): Float32Array {
@@ -55,16 +53,31 @@ export abstract class SolverScheduler extends SchedulerBase {
     return this.#trainingSigmas;
   }
 
+  /** Whether timesteps of Karras sigmas are rounded; those of other spacings are cut off, see `integerSchedule`. */
+  protected get roundsKarras(): boolean {
+    return true;
+  }
+
+  override setTimesteps(options: SetTimestepsOptions): void {
+    const { use_dynamic_shifting: dynamic, use_flow_sigmas: flow } = this.config;
+    if (options.mu !== undefined && !(dynamic && flow)) {
+      throw this.invalid('takes mu only with use_dynamic_shifting and use_flow_sigmas');
+    }
+    super.setTimesteps(options);
+  }
+
   /** Between which sigmas respaced ones lie. */
   protected get sigmaRange(): { max: number; min: number } {
     return { max: this.trainingSigmas.at(-1)!, min: this.trainingSigmas[0]! };
   }
 
+  /** In single precision as in Diffusers: differences of lambdas are small enough for their rounding to show. */
   protected level(index: number): NoiseLevel {
     const ratio = this.sigmas[index]!;
-    const alpha = this.config.use_flow_sigmas ? 1 - ratio : 1 / Math.sqrt(ratio ** 2 + 1);
-    const sigma = this.config.use_flow_sigmas ? ratio : ratio * alpha;
-    return { alpha, sigma, lambda: Math.log(alpha) - Math.log(sigma) };
+    const flow = this.config.use_flow_sigmas;
+    const alpha = flow ? fround(1 - ratio) : fround(1 / fround(Math.sqrt(fround(fround(ratio ** 2) + 1))));
+    const sigma = flow ? ratio : fround(ratio * alpha);
+    return { alpha, sigma, lambda: fround(fround(Math.log(alpha)) - fround(Math.log(sigma))) };
   }
 
   protected noiseMix(index: number): [number, number] {
@@ -86,7 +99,6 @@ export abstract class SolverScheduler extends SchedulerBase {
   /** How strongly flows are shifted, by configuration or by mu. */
   protected flowShift({ mu }: SetTimestepsOptions): number {
     const { use_dynamic_shifting: dynamic, flow_shift: shift } = this.config;
-    if (!dynamic && mu !== undefined) throw this.invalid('takes mu only with use_dynamic_shifting');
     if (!dynamic) return shift;
     if (mu === undefined) throw this.invalid('use_dynamic_shifting requires mu, see calculateShift');
     if (this.config.time_shift_type === 'exponential') return Math.exp(mu);
@@ -113,6 +125,9 @@ export abstract class SolverScheduler extends SchedulerBase {
   protected integerSchedule({ timesteps, sigmas }: Levels, last: number): Schedule {
     const limit = this.config.num_train_timesteps;
     if (timesteps[0]! >= limit) throw this.invalid(`timesteps must lie below ${limit}, got ${timesteps[0]}`);
+    if (sigmas.some((sigma, i) => i > 0 && sigma >= sigmas[i - 1]!)) {
+      throw this.invalid(`${sigmas.length} steps are too many, noise levels repeat`);
+    }
     return { timesteps: timesteps.map(Math.trunc), sigmas: Float32Array.of(...sigmas, last) };
   }
 

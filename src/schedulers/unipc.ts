@@ -71,6 +71,9 @@ export class UniPCMultistepScheduler extends SolverScheduler {
   protected plan(options: SetTimestepsOptions): Schedule {
     const { use_flow_sigmas: flow, final_sigmas_type: final } = this.config;
     if (options.sigmas && !flow) throw this.invalid('takes sigmas only with use_flow_sigmas');
+    if (options.sigmas && (options.sigmas[0]! > 1 || options.sigmas.at(-1)! <= 0)) {
+      throw this.invalid('sigmas must lie above 0 and up to 1');
+    }
     const levels = this.respaced(options) ?? (flow ? this.#flowLevels(options) : undefined);
     const last = levels ? levels.sigmas.at(-1)! : this.trainingSigmas[0]!;
     return this.integerSchedule(levels ?? this.#trainedLevels(options), final === 'zero' ? 0 : last);
