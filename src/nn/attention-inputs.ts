@@ -7,7 +7,8 @@ import type { Tensor } from '../tensor/tensor.ts';
 import type { KeyMask } from './attention-mask.ts';
 import type { Rotary, RotaryTables } from './rotary.ts';
 
-type AttentionInputsOf<T> = { rotary_cos: T; rotary_sin: T; mask_keys?: T; mask_bias?: T };
+type MaskInputsOf<T> = { mask_keys?: T; mask_bias?: T; mask_queries?: T };
+type AttentionInputsOf<T> = MaskInputsOf<T> & { rotary_cos: T; rotary_sin: T };
 
 /** Part of the state of models whose attention is rotary and, in some calls, masked. */
 export type AttentionInputs = AttentionInputsOf<SymbolicTensor>;
@@ -19,7 +20,7 @@ export function attentionTensors({ cos, sin }: RotaryTables, mask: KeyMask<Tenso
 
 /** The state entries, in a prologue. */
 export function attentionInputs(inputs: Readonly<Record<string, SymbolicTensor>>): AttentionInputs {
-  const mask = { keys: inputs.mask_keys, bias: inputs.mask_bias };
+  const mask = { keys: inputs.mask_keys, bias: inputs.mask_bias, queries: inputs.mask_queries };
   return { rotary_cos: inputs.rotary_cos!, rotary_sin: inputs.rotary_sin!, ...named(mask) };
 }
 
@@ -27,11 +28,15 @@ export function attentionInputs(inputs: Readonly<Record<string, SymbolicTensor>>
 export function attentionOptions(state: AttentionInputs): { rotary: Rotary; mask: KeyMask<SymbolicTensor> } {
   return {
     rotary: { cos: state.rotary_cos, sin: state.rotary_sin },
-    mask: { keys: state.mask_keys, bias: state.mask_bias },
+    mask: { keys: state.mask_keys, bias: state.mask_bias, queries: state.mask_queries },
   };
 }
 
 /** Absent parts are no entries: an entry is a tensor. */
-function named<T>({ keys, bias }: KeyMask<T>): { mask_keys?: T; mask_bias?: T } {
-  return { ...(keys ? { mask_keys: keys } : {}), ...(bias ? { mask_bias: bias } : {}) };
+function named<T>({ keys, bias, queries }: KeyMask<T>): MaskInputsOf<T> {
+  return {
+    ...(keys ? { mask_keys: keys } : {}),
+    ...(bias ? { mask_bias: bias } : {}),
+    ...(queries ? { mask_queries: queries } : {}),
+  };
 }

@@ -56,12 +56,14 @@ export function keyBias(bias: SymbolicTensor, queries: number): SymbolicTensor {
   return bias.reshape([batch, 1, 1, keys]).expand([batch, 1, queries, keys]);
 }
 
-/** Which keys queries see. Both parts are absent if all samples see all keys. */
+/** Which keys queries see. All parts are absent if all samples see all keys. */
 export interface KeyMask<T> {
   /** [K]: the keys that some sample sees, in order. */
   keys?: T | undefined;
   /** [B, K] over those keys, where the samples differ. */
   bias?: T | undefined;
+  /** [B, S, 1]: 0 for queries that see no key at all, which makes their attention 0, as in PyTorch. */
+  queries?: T | undefined;
 }
 
 /**
@@ -75,6 +77,13 @@ export function keyMask(visible: readonly (readonly boolean[])[]): KeyMask<Tenso
     ...(keys.length === visible[0]!.length ? {} : { keys: intTensor(keys) }),
     ...(bias.every((value) => value === 0) ? {} : { bias: floatTensor(bias, [visible.length, keys.length]) }),
   };
+}
+
+/** For self-attention in which masked tokens neither are seen nor see. */
+export function tokenMask(visible: readonly (readonly boolean[])[]): KeyMask<Tensor> {
+  const queries = visible.flatMap((row) => row.map(Number));
+  if (!queries.includes(0)) return {};
+  return { ...keyMask(visible), queries: floatTensor(queries, [visible.length, visible[0]!.length, 1]) };
 }
 
 /** The rows of a mask [B, T] as booleans. */

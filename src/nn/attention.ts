@@ -99,7 +99,7 @@ export function attend(options: AttendOptions): SymbolicTensor {
   const turn = (x: SymbolicTensor, count: number) => (rotary ? applyRotary(x, rotary, count) : x);
   const seen = (x: SymbolicTensor) =>
     repeatHeads(mask?.keys ? gather(x, mask.keys, 1) : x, { from: keyValueHeads, to: heads });
-  return multiHeadAttention({
+  const attended = multiHeadAttention({
     query: turn(query, heads),
     key: seen(turn(key, keyValueHeads)),
     value: seen(value),
@@ -107,6 +107,7 @@ export function attend(options: AttendOptions): SymbolicTensor {
     bias: mask?.bias ? keyBias(mask.bias, query.dim(1)) : options.bias,
     ...(scale === undefined ? {} : { scale }),
   });
+  return mask?.queries ? attended.mul(mask.queries) : attended;
 }
 
 export interface AttentionLayerOptions extends Omit<ProjectionOptions, 'names'> {

@@ -1,7 +1,9 @@
 /** The transformer families; a new one is one line here. */
 import type { TransformerFamily } from '../definition.ts';
+import { chromaTransformer } from './chroma/chroma.ts';
 import { ditTransformer } from './dit/dit.ts';
 import { fluxTransformer } from './flux/flux.ts';
+import { flux2Transformer } from './flux2/flux2.ts';
 import { legacyTransformer2D } from './legacy-transformer-2d.ts';
 import { lumina2Transformer } from './lumina2/lumina2.ts';
 import { pixartTransformer } from './pixart/pixart.ts';
@@ -12,8 +14,10 @@ import { wanTransformer } from './wan/wan.ts';
 import { zImageTransformer } from './zimage/zimage.ts';
 
 export const transformerFamilies: readonly TransformerFamily[] = [
+  chromaTransformer,
   ditTransformer,
   fluxTransformer,
+  flux2Transformer,
   legacyTransformer2D,
   lumina2Transformer,
   pixartTransformer,
