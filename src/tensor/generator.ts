@@ -54,9 +54,11 @@ export class Generator {
     if (!Number.isSafeInteger(low) || !Number.isSafeInteger(high) || high <= low) {
       throw new DejaDitError('INVALID_ARGUMENT', `randint needs integers low < high, got low ${low} and high ${high}`);
     }
-    const range = high - low;
-    const draw = range < 2 ** 28 ? () => BigInt(this.#engine.next() % range) : () => this.#word64() % BigInt(range);
-    const values = BigInt64Array.from({ length: countOf(shape) }, () => BigInt(low) + draw());
+    const base = BigInt(low);
+    const range = BigInt(high) - base;
+    // PyTorch draws wider words where the remainder of 32 bits would be too uneven.
+    const word = range < 2n ** 28n ? () => BigInt(this.#engine.next()) : () => this.#word64();
+    const values = BigInt64Array.from({ length: countOf(shape) }, () => base + (word() % range));
     return new Tensor('int64', values, shape);
   }
 
