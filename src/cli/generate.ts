@@ -1,11 +1,11 @@
 /** `deja-dit generate`: text to image files, with a progress bar, previews and machine-readable timings. */
 import path from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
-import { Image, imageGrid } from '../images/image.ts';
+import { imageGrid } from '../images/grid.ts';
+import { Image } from '../images/image.ts';
 import { renderToTerminal } from '../images/terminal.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
-import type { FluxOptions } from '../pipelines/flux/flux-settings.ts';
-import type { StepEvent } from '../pipelines/options.ts';
+import type { GenerateOptions, StepEvent } from '../pipelines/options.ts';
 import type { BackendName } from '../runtime/create-backend.ts';
 import { milliseconds } from './format.ts';
 import { modelPath } from './model-path.ts';
@@ -41,7 +41,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   const pipe = await DiffusionPipeline.fromPretrained(modelPath(flags.model), { backend, threads, signal });
   const loaded = performance.now();
   const guided = pipe.transformers['transformer']?.config['guidance_embeds'] === true;
-  const options: FluxOptions = {
+  const options: GenerateOptions = {
     prompt,
     negativePrompt: flags.negative,
     numInferenceSteps: flags.steps,
@@ -53,15 +53,24 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
     strength: flags.strength,
     signal,
   };
-  const result = await pipe.generate({ ...options, onStep: display(flags) });
+  let firstStep = 0;
+  const show = display(flags);
+  const result = await pipe.generate({
+    ...options,
+    onStep: (event) => {
+      // performance.now() counts from the start of the process.
+      if (event.step === 1) firstStep = performance.now();
+      return show(event);
+    },
+  });
 
   const metadata = {
     prompt,
     negativePrompt: flags.negative,
-    seed: result.seed,
-    steps: result.timings.steps.length,
+    seed: Number(result.seed),
+    numInferenceSteps: result.timings.steps.length,
+    guidanceScale: flags.guidance,
     model: path.basename(pipe.path),
-    guidance: flags.guidance,
   };
   const pictures = flags.grid ? [imageGrid(result.images)] : result.images;
   const files = pictures.map((_, i) => (pictures.length === 1 ? flags.out : numbered(flags.out, i)));
@@ -78,6 +87,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
           ...metadata,
           backend: pipe.programs.backend.name,
           timings: { load: loaded - begin, ...rest, total, steps },
+          process: { firstStep, total: performance.now(), peakMemory: process.resourceUsage().maxRSS * 1024 },
         },
         null,
         2,

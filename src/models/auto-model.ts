@@ -1,5 +1,6 @@
 /** `AutoModel`: loads one component of a Diffusers checkpoint from its folder, whatever its class. */
 import { DejaDitError } from '../errors/errors.ts';
+import { warn } from '../errors/warnings.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { readConfig } from '../weights/model-folder.ts';
@@ -55,7 +56,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   if (!transformer && !graphModel) throw unsupportedModel(className, path);
 
   const programs = options.programs ?? (await defaultPrograms());
-  const source = await openWeights(folder, { variant });
+  const source = await openWeights(folder, { variant, onMissingVariant: warn });
   try {
     const weights = await WeightStore.load(source, { backend: programs.backend, origin: folder, weightDtype, signal });
     return transformer

@@ -44,7 +44,9 @@ export type InputSpec = TensorInput | OtherInput;
 export function checkInputs(specs: readonly InputSpec[], inputs: ForwardInputs): Record<string, Tensor> {
   const known = specs.map((spec) => spec.name);
   for (const name of Object.keys(inputs)) {
-    if (!known.includes(name) && name !== 'return_dict') {
+    // Callers used to Diffusers pass None for what they do not use.
+    const absent = inputs[name] === undefined || inputs[name] === null;
+    if (!known.includes(name) && name !== 'return_dict' && !absent) {
       const nearest = nearestName(name, known);
       const hint = nearest ? `did you mean '${nearest}'?` : `known inputs: ${known.join(', ')}`;
       throw new DejaDitError('INVALID_ARGUMENT', `unknown input; ${hint}`, { path: name });
@@ -81,17 +83,27 @@ function toTensor(value: InputValue, spec: TensorInput): Tensor {
     case 'float':
       return tensor.float();
     case 'int':
-      return tensor.dtype === 'int64' ? tensor : intTensor(Array.from(tensor.data as Int32Array, Number), tensor.shape);
+      return tensor.dtype === 'int64' ? tensor : toIntegers(tensor, spec.name);
     case 'bool':
       if (tensor.dtype === 'bool') return tensor;
       return new Tensor(
         'bool',
-        Uint8Array.from(tensor.data as Int32Array, (v) => (Number(v) === 0 ? 0 : 1)),
+        Uint8Array.from(tensor.float().data as Float32Array, (v) => (v === 0 ? 0 : 1)),
         tensor.shape,
       );
     default:
       return spec.kind satisfies never;
   }
+}
+
+/** Any numeric tensor whose values are whole numbers, as int64. */
+function toIntegers(tensor: Tensor, name: string): Tensor {
+  const values = tensor.dtype.includes('int')
+    ? Array.from(tensor.data as Int32Array, Number)
+    : Array.from(tensor.float().data as Float32Array);
+  const fraction = values.find((value) => !Number.isInteger(value));
+  if (fraction === undefined) return intTensor(values, tensor.shape);
+  throw new DejaDitError('INVALID_ARGUMENT', `expected integers, got ${fraction}`, { path: name });
 }
 
 function checkShape(tensor: Tensor, spec: TensorInput, sizes: Map<string, number>): void {

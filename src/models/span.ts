@@ -58,23 +58,37 @@ export interface BlockRange {
   to: number;
 }
 
-/** Blocks `from` to `to` of a list, with the list's `enter` before its first block and `leave` after its last. */
+/** Blocks `from` to `to` of a list, and nothing around them. */
 export function blocks(model: Transformer, { list, from, to }: BlockRange): Piece {
   const blockList = model.blockLists[list]!;
   return {
     key: `${blockList.name}[${from}:${to}]`,
     emit: (context) => {
       const { root, statics } = context;
-      const update = (changes: Partial<State> | undefined) => {
-        context.state = { ...context.state, ...changes } as State;
-      };
-      if (from === 0 && to > 0) update(blockList.enter?.(root, context.state, statics));
       for (let index = from; index < to; index++) {
-        update(blockList.block(root.at(`${blockList.name}.${index}`), context.state, { index, statics }));
+        const changes = blockList.block(root.at(`${blockList.name}.${index}`), context.state, { index, statics });
+        context.state = { ...context.state, ...changes } as State;
       }
-      if (to === blockList.count && from < to) update(blockList.leave?.(root, context.state, statics));
     },
   };
+}
+
+/** What a list does before its first block (`enter`) or after its last (`leave`); emits nothing where it does nothing. */
+export function listEdge(model: Transformer, list: number, edge: 'enter' | 'leave'): Piece {
+  const blockList = model.blockLists[list]!;
+  return {
+    key: `${blockList.name}.${edge}`,
+    emit: (context) => {
+      const changes = blockList[edge]?.(context.root, context.state, context.statics);
+      context.state = { ...context.state, ...changes } as State;
+    },
+  };
+}
+
+/** A whole list with its edges. */
+export function wholeList(model: Transformer, list: number): Piece[] {
+  const to = model.blockLists[list]!.count;
+  return [listEdge(model, list, 'enter'), blocks(model, { list, from: 0, to }), listEdge(model, list, 'leave')];
 }
 
 export type DeviceState = Readonly<Record<string, DeviceTensor>>;

@@ -9,7 +9,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import type { Statics, Transformer } from './definition.ts';
 import { checkInputs, type ForwardInputs } from './inputs.ts';
-import { blocks, type DeviceState, epilogue, prologue, SpanRunner } from './span.ts';
+import { type DeviceState, epilogue, prologue, SpanRunner, wholeList } from './span.ts';
 
 export interface ModelOutput {
   /** Diffusers' `Transformer2DModelOutput.sample`: a tensor, or a list where Diffusers returns one. */
@@ -126,7 +126,7 @@ class PlainSession implements ForwardSession {
   async forward({ state, statics }: PreparedInputs, { signal }: CallContext): Promise<DeviceTensor> {
     throwIfAborted(signal);
     const { definition, runner } = this.model;
-    const lists = definition.blockLists.map(({ count }, list) => blocks(definition, { list, from: 0, to: count }));
+    const lists = definition.blockLists.flatMap((_, list) => wholeList(definition, list));
     const { outputs } = await runner.run({
       pieces: [prologue(definition), ...lists, epilogue(definition)],
       state,

@@ -12,6 +12,10 @@ import type { GenerationDefaults, Pipeline, PipelineClass, PipelineLoadOptions }
 
 const pipelineClasses: readonly PipelineClass[] = [fluxPipelineClass];
 
+function findClass(className: string): PipelineClass | undefined {
+  return pipelineClasses.find(({ classNames }) => classNames.includes(className));
+}
+
 export function supportedPipelineClasses(): string[] {
   return pipelineClasses.flatMap(({ classNames }) => classNames);
 }
@@ -19,7 +23,7 @@ export function supportedPipelineClasses(): string[] {
 export interface FromPretrainedOptions
   extends Partial<Omit<PipelineLoadOptions, 'programs'>>,
     CreateBackendOptions,
-    HubOptions {
+    ResolveOptions {
   /** Programs, and with them the backend, shared with other pipelines; excludes the backend options. */
   programs?: ProgramCache;
 }
@@ -31,9 +35,15 @@ export const DiffusionPipeline = {
    * @throws DejaDitError naming the file, field or tensor that is wrong, or the class that is not supported
    */
   async fromPretrained(source: string, options: FromPretrainedOptions = {}): Promise<Pipeline> {
-    const root = await resolveModel(source, options);
+    const root = await resolveModel(source, {
+      ...options,
+      // Before gigabytes arrive.
+      checkClass: (className) => {
+        if (!findClass(className)) throw unsupportedPipeline(className, source);
+      },
+    });
     const folder = await openModelFolder(root);
-    const found = pipelineClasses.find(({ classNames }) => classNames.includes(folder.className));
+    const found = findClass(folder.className);
     if (!found) throw unsupportedPipeline(folder.className, root);
     const { programs = await programsFor(options), variant, weightDtype, signal } = options;
     return found.load(folder, await readDefaults(root), { programs, variant, weightDtype, signal });

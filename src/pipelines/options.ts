@@ -1,6 +1,5 @@
 /**
- * What every pipeline takes and returns. Names are those of Diffusers in camelCase; pipelines add their own (`strength`,
- * `classLabels`, …) by extending these.
+ * What pipelines take and return, under Diffusers' names in camelCase, and the checks that they share.
  */
 import { DejaDitError, nearestName } from '../errors/errors.ts';
 import type { Image } from '../images/image.ts';
@@ -24,8 +23,21 @@ export interface StepEvent {
   preview(): Promise<Image[]>;
 }
 
-export interface CommonOptions {
+/** The options of all pipelines. Each pipeline takes the ones that mean something to it and refuses the others by name. */
+export interface GenerateOptions {
   prompt?: string | readonly string[];
+  /** For classifier-free guidance. */
+  negativePrompt?: string | readonly string[];
+  /** Guidance: the scale that the model was distilled with (FLUX.1-dev), or the classifier-free one where there is no other. */
+  guidanceScale?: number;
+  /** Classifier-free guidance of models that also have a distilled `guidanceScale`: a second model call per step. Default 1, off. */
+  trueCfgScale?: number;
+  /** Text tokens. Default: what the pipeline's text encoder was used with in training. */
+  maxSequenceLength?: number;
+  /** Starting image for image-to-image; resized to `width`×`height`. */
+  image?: Image;
+  /** How much of the schedule runs on the starting image: 1 all of it, near 0 almost nothing. Default 0.6. */
+  strength?: number;
   numInferenceSteps?: number;
   height?: number;
   width?: number;
@@ -85,7 +97,7 @@ export const commonOptionNames = [
   'outputType',
   'onStep',
   'signal',
-] as const satisfies readonly (keyof CommonOptions)[];
+] as const satisfies readonly (keyof GenerateOptions)[];
 
 /** An integer within bounds. */
 export function checkInteger(

@@ -3,7 +3,7 @@ import type { TransformerModel } from '../models/transformer-model.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { ModelFolder } from '../weights/model-folder.ts';
 import type { WeightStoreOptions } from '../weights/weight-store.ts';
-import type { CommonOptions, GenerateResult } from './options.ts';
+import type { GenerateOptions, GenerateResult } from './options.ts';
 
 export interface PipelineLoadOptions {
   programs: ProgramCache;
@@ -23,7 +23,7 @@ export interface Pipeline {
   readonly programs: ProgramCache;
   /** By component name: `transformer`, and `transformer_2` where there are two experts. */
   readonly transformers: Readonly<Record<string, TransformerModel>>;
-  generate(options: CommonOptions): Promise<GenerateResult>;
+  generate(options: GenerateOptions): Promise<GenerateResult>;
   /** Frees all components. */
   dispose(): Promise<void>;
 }

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { AutoModel } from '../auto-model.ts';
 import type { ForwardInputs } from '../inputs.ts';
-import { blocks, epilogue, type Piece, prologue } from '../span.ts';
+import { blocks, epilogue, listEdge, type Piece, prologue } from '../span.ts';
 import type { TransformerModel } from '../transformer-model.ts';
 import { fixtures, readGolden, relativeError } from './golden.ts';
 
@@ -19,12 +19,14 @@ export async function runRecorded(model: TransformerModel, inputs: ForwardInputs
       }
     },
   });
-  const pieces = definition.blockLists.flatMap(({ name, count }, list) =>
-    Array.from({ length: count }, (_, i) => [
+  const pieces = definition.blockLists.flatMap(({ name, count }, list) => [
+    listEdge(definition, list, 'enter'),
+    ...Array.from({ length: count }, (_, i) => [
       blocks(definition, { list, from: i, to: i + 1 }),
       record(`${name}.${i}`),
     ]).flat(),
-  );
+    listEdge(definition, list, 'leave'),
+  ]);
   const { state, statics } = model.prepare(inputs);
   const { outputs } = await runner.run({
     pieces: [prologue(definition), ...pieces, epilogue(definition)],

@@ -4,7 +4,7 @@
  */
 import { DejaDitError } from '../../errors/errors.ts';
 import { warn } from '../../errors/warnings.ts';
-import { Image } from '../../images/image.ts';
+import { type Image, imagesFromTensor } from '../../images/image.ts';
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { GraphModel } from '../../models/graph-model.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
@@ -16,10 +16,10 @@ import type { Tokenizer } from '../../tokenizers/tokenizer.ts';
 import { denoise, type GuidanceBranch, guide } from '../denoise.ts';
 import { ComponentLoader } from '../load.ts';
 import { NoiseSource } from '../noise.ts';
-import type { GenerateResult } from '../options.ts';
+import type { GenerateOptions, GenerateResult } from '../options.ts';
 import type { GenerationDefaults, Pipeline, PipelineClass } from '../pipeline.ts';
 import { affine, idTensor, linspace, repeatRows, requireShape } from '../tensors.ts';
-import { type FluxOptions, type FluxSettings, fluxSettings } from './flux-settings.ts';
+import { type FluxSettings, fluxSettings } from './flux-settings.ts';
 import { imageIds, packLatents, textIds, unpackLatents } from './packing.ts';
 
 interface Components {
@@ -53,7 +53,7 @@ export class FluxPipeline implements Pipeline {
    * Generates images.
    * @throws DejaDitError naming the option that cannot be used; `ABORTED` if the signal fired
    */
-  async generate(options: FluxOptions): Promise<GenerateResult> {
+  async generate(options: GenerateOptions): Promise<GenerateResult> {
     const { transformer, autoencoder, t5Tokenizer } = this.components;
     const settings = fluxSettings(options, this.defaults, {
       guidanceEmbedding: transformer.config['guidance_embeds'] === true,
@@ -140,7 +140,7 @@ export class FluxPipeline implements Pipeline {
   }
 
   /** Where denoising starts: pure noise, or the starting image noised to the level that `strength` asks for. */
-  private async start(settings: FluxSettings, noise: NoiseSource, options: FluxOptions) {
+  private async start(settings: FluxSettings, noise: NoiseSource, options: GenerateOptions) {
     const { prompts, numImages, latentHeight, latentWidth, image } = settings;
     const { autoencoder } = this.components;
     const scheduler = this.schedule(settings, options.sigmas);
@@ -200,7 +200,7 @@ export class FluxPipeline implements Pipeline {
     const { autoencoder } = this.components;
     const latents = unpackLatents(tokens, latentHeight, latentWidth);
     const raw = affine(latents, { scale: 1 / autoencoder.scalingFactor, shift: autoencoder.shiftFactor });
-    return Image.fromBatch(await autoencoder.decode(raw, { signal }));
+    return imagesFromTensor(await autoencoder.decode(raw, { signal }));
   }
 }
 

@@ -2,30 +2,15 @@
 import { warn } from '../../errors/warnings.ts';
 import type { Image } from '../../images/image.ts';
 import {
-  type CommonOptions,
   checkInteger,
   checkNumber,
   checkOptionNames,
   checkPrompts,
   commonOptionNames,
+  type GenerateOptions,
   matchPrompts,
 } from '../options.ts';
 import type { GenerationDefaults } from '../pipeline.ts';
-
-export interface FluxOptions extends CommonOptions {
-  /** For true classifier-free guidance; takes effect with `trueCfgScale` above 1. Default: none. */
-  negativePrompt?: string | readonly string[];
-  /** Classifier-free guidance with a second model call per step. Default 1, which is off. */
-  trueCfgScale?: number;
-  /** Guidance that the model was distilled with (FLUX.1-dev). Default 3.5. */
-  guidanceScale?: number;
-  /** T5 tokens. Default: the smaller of 512 and the tokenizer's own limit. */
-  maxSequenceLength?: number;
-  /** Starting image for image-to-image; resized to `width`×`height`. */
-  image?: Image;
-  /** How much of the schedule runs on the starting image: 1 all of it, near 0 almost nothing. Default 0.6. */
-  strength?: number;
-}
 
 const optionNames = [
   ...commonOptionNames,
@@ -35,7 +20,7 @@ const optionNames = [
   'maxSequenceLength',
   'image',
   'strength',
-] as const satisfies readonly (keyof FluxOptions)[];
+] as const satisfies readonly (keyof GenerateOptions)[];
 
 /** What a loaded model determines. */
 export interface FluxTraits {
@@ -66,9 +51,9 @@ export interface FluxSettings {
 }
 
 /** @throws DejaDitError naming the option that cannot be used; warns about options that have no effect */
-export function fluxSettings(options: FluxOptions, defaults: GenerationDefaults, traits: FluxTraits): FluxSettings {
+export function fluxSettings(options: GenerateOptions, defaults: GenerationDefaults, traits: FluxTraits): FluxSettings {
   checkOptionNames(options, optionNames, 'FluxPipeline');
-  const given: FluxOptions = { ...defaults };
+  const given: GenerateOptions = { ...defaults };
   Object.assign(given, Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)));
 
   const { guidanceEmbedding, sampleSize, spatialScale, maxTextTokens } = traits;
@@ -108,13 +93,13 @@ export function fluxSettings(options: FluxOptions, defaults: GenerationDefaults,
 }
 
 interface Idle {
-  given: FluxOptions;
+  given: GenerateOptions;
   trueCfgScale: number;
   guidanceEmbedding: boolean;
 }
 
 /** An option that cannot take effect is never dropped in silence. */
-function warnAboutIdleOptions(options: FluxOptions, { given, trueCfgScale, guidanceEmbedding }: Idle): void {
+function warnAboutIdleOptions(options: GenerateOptions, { given, trueCfgScale, guidanceEmbedding }: Idle): void {
   if (options.guidanceScale !== undefined && !guidanceEmbedding) {
     warn('guidanceScale has no effect: this model has no guidance embedding; use trueCfgScale and negativePrompt');
   }

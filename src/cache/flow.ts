@@ -1,0 +1,60 @@
+/**
+ * One forward call on its way through spans: pieces are collected until a decision needs a number, then run as one program.
+ */
+import type { Piece, SpanResult, SpanRunner } from '../models/span.ts';
+import type { PreparedInputs } from '../models/transformer-model.ts';
+import type { DeviceTensor } from '../runtime/backend.ts';
+
+export type Outputs = SpanResult['outputs'];
+
+export class Flow {
+  private pieces: Piece[] = [];
+  private extra: Record<string, DeviceTensor> = {};
+  private readers: ((outputs: Outputs) => void | Promise<void>)[] = [];
+  private state: PreparedInputs['state'];
+
+  constructor(
+    private readonly runner: SpanRunner,
+    private readonly inputs: PreparedInputs,
+  ) {
+    this.state = inputs.state;
+  }
+
+  /** Shapes of the call's inputs, for telling whether remembered tensors still fit. */
+  get shapes(): string {
+    return Object.entries(this.inputs.state)
+      .map(([name, { shape }]) => `${name}[${shape}]`)
+      .join();
+  }
+
+  add(...pieces: readonly Piece[]): void {
+    this.pieces.push(...pieces);
+  }
+
+  /** Tensors that the collected pieces ask for. */
+  give(tensors: Readonly<Record<string, DeviceTensor>>): void {
+    Object.assign(this.extra, tensors);
+  }
+
+  /** Calls `read` with the outputs of the span that is being collected, once it has run. */
+  onOutputs(read: (outputs: Outputs) => void | Promise<void>): void {
+    this.readers.push(read);
+  }
+
+  /** Runs what has been collected. */
+  async run(): Promise<Outputs> {
+    const { pieces, extra, readers } = this;
+    this.pieces = [];
+    this.extra = {};
+    this.readers = [];
+    const { state, outputs } = await this.runner.run({
+      pieces,
+      extra,
+      state: this.state,
+      statics: this.inputs.statics,
+    });
+    this.state = state;
+    for (const read of readers) await read(outputs);
+    return outputs;
+  }
+}
