@@ -1,0 +1,52 @@
+/**
+ * deja-dit: Diffusion Transformers in TypeScript, fast by re-using what earlier denoising steps computed.
+ *
+ * This file is the public API and nothing else.
+ */
+export type { BlockGroup } from './cache/block-group.ts';
+export { blockRange, cacheType } from './cache/cache-type.ts';
+export type { CalibratorConfig, CalibratorOptions } from './cache/calibrator-config.ts';
+export type { CacheConfig, CacheOptions, DBCacheConfig, DBPruneConfig, ParamsModifier } from './cache/config.ts';
+export {
+  type Cacheable,
+  disableCache,
+  type EnableCacheOptions,
+  enableCache,
+  refreshContext,
+} from './cache/enable-cache.ts';
+export { loadConfigs } from './cache/load-configs.ts';
+export type { CacheStats, CallRecord } from './cache/stats.ts';
+export { stepsMask } from './cache/steps-mask.ts';
+export { DejaDitError, type ErrorCode } from './errors/errors.ts';
+export { setWarningHandler, type WarningHandler } from './errors/warnings.ts';
+export { imageGrid } from './images/grid.ts';
+export { Image } from './images/image.ts';
+export { type ImageMetadata, readMetadata } from './images/metadata.ts';
+export { comparePaths, type MetricName, metricNames } from './metrics/compare.ts';
+export { mae, mse, psnr, rmse } from './metrics/pixel-errors.ts';
+export { ssim } from './metrics/ssim.ts';
+export { AutoModel, type LoadOptions, loadModel } from './models/auto-model.ts';
+export { Autoencoder } from './models/autoencoders/autoencoder.ts';
+export { defineTransformer, type TransformerDefinition } from './models/definition.ts';
+export { defineModel, GraphModel } from './models/graph-model.ts';
+export type { ForwardInputs, InputValue } from './models/inputs.ts';
+export { supportedModels, supportedTransformers } from './models/registry.ts';
+export { type ForwardSession, type ModelOutput, TransformerModel } from './models/transformer-model.ts';
+export {
+  DiffusionPipeline,
+  type FromPretrainedOptions,
+  supportedPipelineClasses,
+} from './pipelines/diffusion-pipeline.ts';
+export type { GenerateOptions, GenerateResult, StepEvent, Timings } from './pipelines/options.ts';
+export type { Pipeline } from './pipelines/pipeline.ts';
+export type { Backend, DeviceTensor, Executable } from './runtime/backend.ts';
+export { type CreateBackendOptions, createBackend } from './runtime/create-backend.ts';
+export { ProgramCache, type ProgramCacheStats } from './runtime/program-cache.ts';
+export { createScheduler } from './schedulers/create-scheduler.ts';
+export type { Scheduler } from './schedulers/scheduler.ts';
+export type { DType, TypedArray } from './tensor/dtype.ts';
+export { Generator } from './tensor/generator.ts';
+export { type Shape, Tensor } from './tensor/tensor.ts';
+export { loadTokenizer, Tokenizer } from './tokenizers/tokenizer.ts';
+export { type DownloadProgress, type ResolveOptions, resolveModel } from './weights/hub.ts';
+export { readSafetensors, readSafetensorsHeader, writeSafetensors } from './weights/safetensors.ts';
