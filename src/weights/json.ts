@@ -18,7 +18,7 @@ export async function readJsonFile(path: string, options: ReadJsonOptions = {}):
   let value: unknown;
   const text = await readText(path);
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(withoutInfinities(text));
   } catch (cause) {
     throw new DejaDitError('INVALID_FILE', `is not valid JSON (${quote((cause as Error).message)})`, { path, cause });
   }
@@ -27,6 +27,11 @@ export async function readJsonFile(path: string, options: ReadJsonOptions = {}):
   if (duplicate !== undefined)
     throw new DejaDitError('INVALID_FILE', `has the key ${quote(duplicate)} twice`, { path });
   return value;
+}
+
+/** Python's json writes -Infinity and NaN, which JSON has not; scheduler configs use them for "no limit", as null says here. */
+function withoutInfinities(text: string): string {
+  return text.replace(/(:\s*)(?:-?Infinity|NaN)(?=\s*[,}])/g, '$1null');
 }
 
 async function readText(path: string): Promise<string> {

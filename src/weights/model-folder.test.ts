@@ -100,3 +100,10 @@ it('finds the class in a config of either library', async () => {
   await writeFile(join(folder, 'config.json'), '{"_class_name": 3}');
   await expect(readConfig(folder)).rejects.toThrow(`${join(folder, 'config.json')}: its class must be a string, not 3`);
 });
+
+it('reads the -Infinity and NaN that Python writes as null, and leaves strings alone', async () => {
+  const path = join(folder, 'config.json');
+  await writeFile(path, '{"a": -Infinity, "b": NaN, "c": "x: NaN", "d": Infinity}');
+  expect((await readConfig(folder)).config).toEqual({ a: null, b: null, c: 'x: NaN', d: null });
+  await rm(path);
+});
