@@ -6,7 +6,7 @@ import type { SymbolicTensor } from '../graph/symbolic.ts';
 import { floatTensor, intTensor, type Tensor } from '../tensor/tensor.ts';
 
 /** What Diffusers adds to the score of a masked key. In float32 its weight after the softmax is exactly 0. */
-const MASKED = -10000;
+export const MASKED = -10000;
 
 export interface TrimmedText {
   /** [B, T', C]: up to the last token that some sample keeps. */

@@ -2,6 +2,7 @@
  * Timesteps that differ from token to token, as when a given first frame stays clean. Few of them are distinct, so only those are
  * embedded, and each token picks its row (see `perToken`).
  */
+import type { SymbolicTensor } from '../graph/symbolic.ts';
 import { floatTensor, intTensor, type Tensor } from '../tensor/tensor.ts';
 
 export interface TokenTimes {
@@ -24,4 +25,21 @@ export function tokenTimes(timestep: Tensor): TokenTimes {
       timestep.shape,
     ),
   };
+}
+
+/**
+ * For models that embed two times, the call's and 0, as rows [now of each sample, 0 of each sample]: the row of every token.
+ * @param clean which tokens of a sample are given, and therefore at time 0
+ * @returns [B, S]
+ */
+export function cleanTokenRows(batch: number, clean: readonly boolean[]): Tensor {
+  const rows = Array.from({ length: batch }, (_, sample) =>
+    clean.map((isClean) => (isClean ? batch + sample : sample)),
+  );
+  return intTensor(rows.flat(), [batch, clean.length]);
+}
+
+/** Of such rows [2·B, D], or of plain [B, D], those of the call's own time, one per sample of `hidden` [B, S, D]. */
+export function currentTime(temb: SymbolicTensor, hidden: SymbolicTensor): SymbolicTensor {
+  return temb.slice(0, 0, hidden.dim(0));
 }

@@ -4,6 +4,7 @@ import { chromaTransformer } from './chroma/chroma.ts';
 import { ditTransformer } from './dit/dit.ts';
 import { fluxTransformer } from './flux/flux.ts';
 import { flux2Transformer } from './flux2/flux2.ts';
+import { hunyuanVideoTransformer } from './hunyuanvideo/hunyuanvideo.ts';
 import { legacyTransformer2D } from './legacy-transformer-2d.ts';
 import { lumina2Transformer } from './lumina2/lumina2.ts';
 import { pixartTransformer } from './pixart/pixart.ts';
@@ -18,6 +19,7 @@ export const transformerFamilies: readonly TransformerFamily[] = [
   ditTransformer,
   fluxTransformer,
   flux2Transformer,
+  hunyuanVideoTransformer,
   legacyTransformer2D,
   lumina2Transformer,
   pixartTransformer,

@@ -25,9 +25,10 @@ import { layer } from '../../../nn/module.ts';
 import { adaLayerNormContinuous, rmsNorm } from '../../../nn/norms.ts';
 import { rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
-import { intTensor, type Tensor } from '../../../tensor/tensor.ts';
+import { cleanTokenRows, currentTime } from '../../../nn/token-times.ts';
+import type { Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
-import { type ImageShape, imageShapes, positions, tokensOf } from './image-shapes.ts';
+import { imageShapes, positions, tokensOf } from './image-shapes.ts';
 
 interface QwenImageConfig {
   inChannels: number;
@@ -103,13 +104,14 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
     const visible =
       encoder_hidden_states_mask &&
       maskRows(encoder_hidden_states_mask).map((text) => [...text, ...Array<boolean>(imageTokens).fill(true)]);
+    const isReference = images.flatMap((image, i) => Array<boolean>(tokensOf(image)).fill(i > 0));
     return {
       tensors: {
         hidden_states: hidden_states!,
         encoder_hidden_states: encoder_hidden_states!,
         timestep: timestep!,
         ...(config.additionalCondition ? { additional_t_cond: binary(additional_t_cond!) } : {}),
-        ...(config.cleanReferences ? { temb_rows: tembRows(images, batch) } : {}),
+        ...(config.cleanReferences ? { temb_rows: cleanTokenRows(batch, isReference) } : {}),
         ...attentionTensors(rotary, visible && keyMask(visible)),
       },
     };
@@ -148,7 +150,7 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
   ],
 
   epilogue(m, { hidden_states, temb }, { outChannels }) {
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, atNow(temb, hidden_states), 1e-6);
+    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, currentTime(temb, hidden_states), 1e-6);
     return linear(m.at('proj_out'), normed, outChannels);
   },
 });
@@ -166,7 +168,7 @@ const qwenImageBlock = layer((m, state: QwenImageState, { heads, width }: QwenIm
     },
     text: {
       x: encoder_hidden_states,
-      modulations: projectModulations(m.at('txt_mod.1'), atNow(temb, hidden_states), { sublayers: 2, width }),
+      modulations: projectModulations(m.at('txt_mod.1'), currentTime(temb, hidden_states), { sublayers: 2, width }),
       feedForward: mlp('txt_mlp'),
     },
     attend: (normed) =>
@@ -179,19 +181,6 @@ const qwenImageBlock = layer((m, state: QwenImageState, { heads, width }: QwenIm
       }),
   });
 });
-
-/** The rows of temb that belong to the call's timestep: one per sample of `hidden`. */
-function atNow(temb: SymbolicTensor, hidden: SymbolicTensor): SymbolicTensor {
-  return temb.slice(0, 0, hidden.dim(0));
-}
-
-/** Tokens of the first image take their sample's own row of temb, those of further images its row at time 0. */
-function tembRows(images: readonly ImageShape[], batch: number): Tensor {
-  const rows = Array.from({ length: batch }, (_, sample) =>
-    images.flatMap((image, i) => Array<number>(tokensOf(image)).fill(i === 0 ? sample : batch + sample)),
-  );
-  return intTensor(rows.flat(), [batch, rows[0]!.length]);
-}
 
 function binary(condition: Tensor): Tensor {
   const wrong = Array.from(condition.data as BigInt64Array).find((value) => value !== 0n && value !== 1n);
