@@ -2,6 +2,7 @@
  * Timesteps that differ from token to token, as when a given first frame stays clean. Few of them are distinct, so only those are
  * embedded, and each token picks its row (see `perToken`).
  */
+import { DejaDitError } from '../errors/errors.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import { floatTensor, intTensor, type Tensor } from '../tensor/tensor.ts';
 
@@ -12,9 +13,23 @@ export interface TokenTimes {
   temb_rows?: Tensor;
 }
 
-/** @param timestep [B] or [B, S] */
-export function tokenTimes(timestep: Tensor): TokenTimes {
-  if (timestep.shape.length === 1) return { timestep };
+/**
+ * @param timestep [B], [B, 1] or [B, S]
+ * @param tokens S
+ * @throws DejaDitError SHAPE_MISMATCH that names `timestep`
+ */
+export function tokenTimes(timestep: Tensor, tokens: number): TokenTimes {
+  const [batch, perSample = 1] = timestep.shape as [number, number?];
+  if (perSample === 1) return { timestep: timestep.reshape([batch]) };
+  if (perSample !== tokens) {
+    throw new DejaDitError(
+      'SHAPE_MISMATCH',
+      `shape [${timestep.shape}], expected [${batch}] or [${batch}, ${tokens}]`,
+      {
+        path: 'timestep',
+      },
+    );
+  }
   const times = Array.from(timestep.float().data as Float32Array);
   const distinct = [...new Set(times)];
   const row = new Map(distinct.map((time, i) => [time, i]));

@@ -6,6 +6,7 @@ import { fluxTransformer } from './flux/flux.ts';
 import { flux2Transformer } from './flux2/flux2.ts';
 import { hunyuanVideoTransformer } from './hunyuanvideo/hunyuanvideo.ts';
 import { legacyTransformer2D } from './legacy-transformer-2d.ts';
+import { ltxTransformer } from './ltx/ltx.ts';
 import { lumina2Transformer } from './lumina2/lumina2.ts';
 import { pixartTransformer } from './pixart/pixart.ts';
 import { qwenImageTransformer } from './qwenimage/qwenimage.ts';
@@ -21,6 +22,7 @@ export const transformerFamilies: readonly TransformerFamily[] = [
   flux2Transformer,
   hunyuanVideoTransformer,
   legacyTransformer2D,
+  ltxTransformer,
   lumina2Transformer,
   pixartTransformer,
   qwenImageTransformer,

@@ -7,7 +7,6 @@
  * Image-to-video models attend to image tokens too, with keys and values of their own. The two experts of Wan 2.2 are two
  * checkpoints of this class; its small model gives every token a time of its own, so that given frames stay clean.
  */
-import { DejaDitError } from '../../../errors/errors.ts';
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { attend, attention, projectQkv, type QkNorm } from '../../../nn/attention.ts';
@@ -90,7 +89,7 @@ export const wanTransformer = defineTransformer<WanConfig, WanState>({
 
   inputs: ({ inChannels, textWidth, imageWidth, imagePositions }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'frames', 'height', 'width'] },
-    { name: 'timestep', kind: 'float', shape: ['batch'], orShape: ['batch', 'tokens'] },
+    { name: 'timestep', kind: 'float', shape: ['batch'], orShape: ['batch', 'times'] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
     ...(imageWidth === undefined
       ? []
@@ -106,16 +105,12 @@ export const wanTransformer = defineTransformer<WanConfig, WanState>({
 
   prepare({ timestep, ...tensors }, { headDim, patch }) {
     const grid = patchGrid('hidden_states', tensors.hidden_states!, patch);
-    const tokens = grid[0] * grid[1] * grid[2];
-    if (timestep!.shape.length === 2 && timestep!.shape[1] !== tokens) {
-      throw new DejaDitError('SHAPE_MISMATCH', `shape [${timestep!.shape}], expected [batch] or [batch, ${tokens}]`, {
-        path: 'timestep',
-      });
-    }
     const perSpaceAxis = 2 * Math.floor(headDim / 6);
     const axesDim = [headDim - 2 * perSpaceAxis, perSpaceAxis, perSpaceAxis];
-    const rotary = rotaryTables(gridPositions(grid), { axesDim, theta: 10000 });
-    return { tensors: { ...tensors, ...tokenTimes(timestep!), ...attentionTensors(rotary) }, statics: { grid } };
+    const positions = gridPositions(grid);
+    const rotary = rotaryTables(positions, { axesDim, theta: 10000 });
+    const times = tokenTimes(timestep!, positions.length);
+    return { tensors: { ...tensors, ...times, ...attentionTensors(rotary) }, statics: { grid } };
   },
 
   prologue(m, inputs, config) {
