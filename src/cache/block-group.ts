@@ -3,13 +3,15 @@
  * blocks of a group from 0 and cuts ranges of them into span pieces.
  */
 import { DejaDitError } from '../errors/errors.ts';
-import type { Transformer } from '../models/definition.ts';
+import type { ForwardPattern, Transformer } from '../models/definition.ts';
 import { blocks, listEdge, type Piece, wholeList } from '../models/span.ts';
 
 export interface BlockGroup {
   /** Names of its lists, joined by `+`. */
   readonly name: string;
   readonly count: number;
+  /** Forward patterns of its lists. */
+  readonly patterns: readonly ForwardPattern[];
   /** What comes before the first block and after the last. */
   readonly enter: Piece;
   readonly leave: Piece;
@@ -64,6 +66,7 @@ function groupOf(model: Transformer, members: readonly number[]): BlockGroup {
   return {
     name: lists.map((list) => list.name).join('+'),
     count,
+    patterns: lists.map(({ pattern }) => pattern),
     enter: listEdge(model, members[0]!, 'enter'),
     leave: listEdge(model, members.at(-1)!, 'leave'),
     range: (from, to) =>

@@ -51,7 +51,7 @@ export class CacheSession implements ForwardSession {
   }
 
   report(branch: string): StepReport | undefined {
-    const call = this.caches[0]?.lastCall(branch);
+    const call = this.caches[0]?.calls.findLast((record) => record.branch === branch);
     return call && { action: call.action, reason: call.reason, diff: call.diff };
   }
 

@@ -19,7 +19,8 @@ import {
   parseCacheConfig,
   resolveForSteps,
 } from './config.ts';
-import { GroupCache } from './group-cache.ts';
+import { DualBlockCache, type GroupCache } from './group-cache.ts';
+import { PruneCache } from './prune-cache.ts';
 import { buildStats, type CacheStats } from './stats.ts';
 
 export interface EnableCacheOptions {
@@ -117,18 +118,12 @@ function newSession(model: TransformerModel, handle: Handle, steps: number | und
   const { definition, programs } = model;
   const caches = handle.sections
     .flatMap((section) => (section.kind === 'group' ? [section.group] : []))
-    .map((group, i) => {
+    .map((group, i): GroupCache => {
       const { cacheConfig, calibratorConfig } = handle.groups[i]!;
-      if (isPrune(cacheConfig))
-        throw new DejaDitError('UNSUPPORTED', 'DBPrune is not built yet', { path: 'cacheConfig.cacheType' });
       const known = { ...cacheConfig, enableSeparateCfg: cacheConfig.enableSeparateCfg ?? definition.separateCfg };
-      return new GroupCache({
-        group,
-        id: `g${i}`,
-        config: resolveForSteps(known, known.numInferenceSteps ?? steps ?? null),
-        calibratorConfig,
-        backend: programs.backend,
-      });
+      const config = resolveForSteps(known, known.numInferenceSteps ?? steps ?? null);
+      const rest = { group, calibratorConfig, backend: programs.backend };
+      return isPrune(config) ? new PruneCache({ ...rest, config }) : new DualBlockCache({ ...rest, config });
     });
   const session = new CacheSession({
     model,

@@ -12,6 +12,7 @@ export class Flow {
   private extra: Record<string, DeviceTensor> = {};
   private readers: ((outputs: Outputs) => void | Promise<void>)[] = [];
   private state: PreparedInputs['state'];
+  private ids = 0;
 
   constructor(
     private readonly runner: SpanRunner,
@@ -31,6 +32,11 @@ export class Flow {
     this.pieces.push(...pieces);
   }
 
+  /** A prefix for tensor names that is new in this span, and the same in equal spans, so that they share a program. */
+  newId(): string {
+    return `r${this.ids++}`;
+  }
+
   /** Tensors that the collected pieces ask for. */
   give(tensors: Readonly<Record<string, DeviceTensor>>): void {
     Object.assign(this.extra, tensors);
@@ -47,6 +53,7 @@ export class Flow {
     this.pieces = [];
     this.extra = {};
     this.readers = [];
+    this.ids = 0;
     const { state, outputs } = await this.runner.run({
       pieces,
       extra,

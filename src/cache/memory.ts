@@ -1,63 +1,69 @@
 /**
- * The tensors that a request remembers for one block group and guidance branch: what the middle blocks added on the latest
- * computed steps, and the probes of those steps. Dropped with the request.
+ * The tensors that a request remembers for one range of blocks and guidance branch: what the range added on the latest computed
+ * steps, and the probes of those steps. Dropped with the request.
  */
 import type { DeviceTensor } from '../runtime/backend.ts';
 import { bytesPerElement } from '../tensor/dtype.ts';
 import { sizeOf } from '../tensor/tensor.ts';
 import type { Gram } from './forecasters/gram.ts';
 
+/** What a computed step leaves. */
 export interface Snapshot {
   step: number;
-  /** What the first blocks added on that step. */
+  /** What the decision compares: what the first blocks added, or the range's input. */
   probe: DeviceTensor;
-  /** What the middle blocks added (or returned). */
+  /** What the range added (or returned). */
   hidden: DeviceTensor;
   /** The same of the encoder stream, where it changes. */
   encoder: DeviceTensor | undefined;
 }
 
+/** How many tensors of each kind are kept. */
+export type Limits = Readonly<Record<Stream | 'probe', number>>;
+
+export type Stream = 'hidden' | 'encoder';
+
 export class BranchMemory {
-  /** Newest first. */
-  readonly snapshots: Snapshot[] = [];
+  /** Steps of the remembered tensors, and the tensors; newest first. */
+  steps: number[] = [];
+  probe: DeviceTensor[] = [];
+  hidden: DeviceTensor[] = [];
+  encoder: DeviceTensor[] = [];
   /** Step of the first snapshot since the memory was cleared. */
   first: number | undefined;
-  /** Shapes of the inputs that the snapshots belong to. */
+  /** Shapes of the inputs that the tensors belong to. */
   shapes = '';
-  /** Per batch element: Gram matrix of the remembered middle tensors, newest first. */
+  /** Per batch element: Gram matrix of the remembered `hidden` tensors. */
   residualGram: Gram[] | undefined;
 
-  get newest(): Snapshot | undefined {
-    return this.snapshots[0];
+  constructor(private readonly limits: Limits) {}
+
+  get isEmpty(): boolean {
+    return this.steps.length === 0;
   }
 
   get bytes(): number {
-    let total = 0;
-    for (const { probe, hidden, encoder } of this.snapshots) {
-      for (const tensor of [probe, hidden, encoder]) {
-        if (tensor) total += sizeOf(tensor.shape) * bytesPerElement(tensor.dtype);
-      }
-    }
-    return total;
+    return [...this.probe, ...this.hidden, ...this.encoder].reduce((total, tensor) => total + bytesOf(tensor), 0);
   }
 
-  /** @param limit snapshots kept, this one included */
-  add(snapshot: Snapshot, limit: number): void {
-    this.first ??= snapshot.step;
-    this.snapshots.unshift(snapshot);
-    while (this.snapshots.length > limit) free(this.snapshots.pop()!);
+  add({ step, probe, hidden, encoder }: Snapshot): void {
+    this.first ??= step;
+    this.steps = [step, ...this.steps].slice(0, Math.max(...Object.values(this.limits)));
+    this.probe = this.remember('probe', probe);
+    this.hidden = this.remember('hidden', hidden);
+    if (encoder) this.encoder = this.remember('encoder', encoder);
   }
 
   clear(): void {
-    for (const snapshot of this.snapshots) free(snapshot);
-    this.snapshots.length = 0;
-    this.first = undefined;
-    this.residualGram = undefined;
+    for (const tensor of [...this.probe, ...this.hidden, ...this.encoder]) tensor.dispose();
+    Object.assign(this, { steps: [], probe: [], hidden: [], encoder: [], first: undefined, residualGram: undefined });
+  }
+
+  private remember(kind: Stream | 'probe', tensor: DeviceTensor): DeviceTensor[] {
+    const tensors = [tensor, ...this[kind]];
+    for (const old of tensors.splice(this.limits[kind])) old.dispose();
+    return tensors;
   }
 }
 
-function free({ probe, hidden, encoder }: Snapshot): void {
-  probe.dispose();
-  hidden.dispose();
-  encoder?.dispose();
-}
+const bytesOf = ({ dtype, shape }: DeviceTensor): number => sizeOf(shape) * bytesPerElement(dtype);

@@ -46,9 +46,20 @@ interface Trace {
   config: CacheOptions;
   paramsModifiers: CacheOptions[] | null;
   contexts: { transformer: number; list: string }[];
-  /** [request, step, branch, transformer, list, cached, diff, …] */
-  calls: [number, number, string, number, string, boolean, number | null][];
+  calls: CacheRow[] | PruneRow[];
 }
+
+type CacheRow = [
+  request: number,
+  step: number,
+  branch: string,
+  transformer: number,
+  list: string,
+  cached: boolean,
+  diff: number | null,
+];
+type PruneRow = [request: number, step: number, branch: string, transformer: number, blocks: BlockRow[]];
+type BlockRow = [list: string, block: number, pruned: boolean, gate: string, diff: number | null];
 
 const readJson = <T>(...parts: string[]): T => JSON.parse(readFileSync(path.join(fixtures, ...parts), 'utf8')) as T;
 const supported = (family: string) =>
@@ -77,9 +88,7 @@ describe.each(families)('cache-dit on %s', (family) => {
     await Promise.all(models.map((model) => model.dispose()));
   });
 
-  const replayable = runs.filter(
-    ({ error, name }) => !error && !/dbprune/.test(name) && traces.some((trace) => trace.name === name),
-  );
+  const replayable = runs.filter(({ error, name }) => !error && traces.some((trace) => trace.name === name));
   it.each(replayable.map((run) => [run.name, run] as const))('%s', async (name, run) => {
     const trace = traces.find((candidate) => candidate.name === name)!;
     const used = run.boundary === null ? models.slice(0, 1) : models;
@@ -101,7 +110,8 @@ describe.each(families)('cache-dit on %s', (family) => {
     for (const [i, model] of used.entries()) collect(model, calls, i);
     for (const model of used) disableCache(model);
 
-    expectSameCalls(trace, calls);
+    if (/prune/i.test(String(trace.config.cache_type))) expectSameBlocks(trace.calls as PruneRow[], calls.get('0.0')!);
+    else expectSameCalls(trace.calls as CacheRow[], calls);
     for (const [i, key] of (run.final ?? []).entries())
       expect(relativeError(latents[i]!, finals[key]!), key).toBeLessThan(1e-3);
   });
@@ -132,17 +142,17 @@ describe.each(families)('cache-dit on %s', (family) => {
     const call = async (branch: 'cond' | 'uncond', step: number): Promise<Float32Array> => {
       const sigma = sigmas[step]!;
       const model = run.boundary !== null && sigma < run.boundary ? used[1]! : used[0]!;
-      const time = floatTensor(new Float32Array(start.shape[0] ?? 1).fill(sigma * run.timestep_scale));
-      const sample = floatTensor(x, start.shape);
+      // Z-Image takes and returns one tensor per sample, without a batch axis.
       const isList = family === 'zimage';
+      const time = floatTensor(new Float32Array(isList ? 1 : start.shape[0]!).fill(sigma * run.timestep_scale));
+      const sample = floatTensor(x, start.shape);
       const { sample: out } = await model.forward({
-        [isList ? 'x' : 'hidden_states']: isList ? splitBatch(sample) : sample,
+        ...(isList ? { x: [sample] } : { hidden_states: sample }),
         [inputs.timestep_key]: time,
         ...layout('fixed'),
         ...(branch === 'cond' ? layout('cond0') : layout('cond1')),
       });
-      const tensor = Array.isArray(out) ? joinBatch(out) : out;
-      return firstChannels(tensor, start);
+      return firstChannels(Array.isArray(out) ? out[0]! : out, start);
     };
     for (let step = 0; step < run.steps; step++) {
       let v: Float32Array;
@@ -161,21 +171,6 @@ describe.each(families)('cache-dit on %s', (family) => {
   }
 });
 
-/** Z-Image takes and returns one tensor per sample. */
-function splitBatch({ data, shape }: Tensor): Tensor[] {
-  const size = data.length / shape[0]!;
-  return Array.from({ length: shape[0]! }, (_, i) =>
-    floatTensor((data as Float32Array).slice(i * size, (i + 1) * size), shape.slice(1)),
-  );
-}
-
-function joinBatch(parts: Tensor[]): Tensor {
-  return floatTensor(
-    parts.flatMap(({ data }) => [...(data as Float32Array)]),
-    [parts.length, ...parts[0]!.shape],
-  );
-}
-
 /** Models that also predict a variance return twice the channels; the first half is the sample. */
 function firstChannels({ data, shape }: Tensor, like: Tensor): Float32Array {
   if (data.length === like.size) return data as Float32Array;
@@ -188,8 +183,8 @@ function firstChannels({ data, shape }: Tensor, like: Tensor): Float32Array {
   return out;
 }
 
-function expectSameCalls(trace: Trace, calls: Map<string, CallRecord[]>): void {
-  const lists = [...new Set(trace.calls.map((row) => `${row[3]}.${row[4]}`))];
+function expectSameCalls(rows: CacheRow[], calls: Map<string, CallRecord[]>): void {
+  const lists = [...new Set(rows.map((row) => `${row[3]}.${row[4]}`))];
   const perTransformer = new Map<string, string[]>();
   for (const key of lists) {
     const [transformer] = key.split('.') as [string];
@@ -197,17 +192,35 @@ function expectSameCalls(trace: Trace, calls: Map<string, CallRecord[]>): void {
   }
   for (const [transformer, keys] of perTransformer) {
     for (const [group, key] of keys.entries()) {
-      const expected = trace.calls.filter((row) => `${row[3]}.${row[4]}` === key);
+      const expected = rows.filter((row) => `${row[3]}.${row[4]}` === key);
       const actual = calls.get(`${transformer}.${group}`)!;
       expect(
         actual.map(({ action }) => action === 'reuse'),
         key,
       ).toEqual(expected.map((row) => row[5]));
       for (const [i, row] of expected.entries()) {
-        const diff = row[6];
-        if (diff === null) expect(actual[i]!.diff, `${key} call ${i}`).toBeNull();
-        else expect(Math.abs(actual[i]!.diff! - diff), `${key} call ${i}`).toBeLessThanOrEqual(1e-4 * Math.abs(diff));
+        expectSameDiff(actual[i]!.diff, row[6], `${key} call ${i}`);
       }
     }
   }
+}
+
+/** Recorded are the blocks that may be pruned. */
+function expectSameBlocks(rows: PruneRow[], calls: CallRecord[]): void {
+  expect(calls).toHaveLength(rows.length);
+  for (const [call, [, , , , expected]] of rows.entries()) {
+    const actual = calls[call]!.blocks!.map((decision, block) => ({ ...decision, block }));
+    const free = actual.filter(({ gate }) => gate !== 'protected');
+    expect(
+      free.map(({ block, action, gate }) => [block, action === 'reuse', gate]),
+      `call ${call}`,
+    ).toEqual(expected.map(([, block, pruned, gate]) => [block, pruned, gate]));
+    for (const [i, [, block, , , diff]] of expected.entries())
+      expectSameDiff(free[i]!.diff, diff, `call ${call} block ${block}`);
+  }
+}
+
+function expectSameDiff(actual: number | null, expected: number | null, where: string): void {
+  if (expected === null) expect(actual, where).toBeNull();
+  else expect(Math.abs(actual! - expected), where).toBeLessThanOrEqual(1e-4 * Math.abs(expected));
 }
