@@ -1,5 +1,6 @@
 /** `deja-dit generate`: text to image files, with a progress bar, previews and machine-readable timings. */
 import path from 'node:path';
+import { cacheStats, enableCache } from '../cache/enable-cache.ts';
 import { DejaDitError } from '../errors/errors.ts';
 import { imageGrid } from '../images/grid.ts';
 import { Image } from '../images/image.ts';
@@ -7,11 +8,14 @@ import { renderToTerminal } from '../images/terminal.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
 import type { GenerateOptions, StepEvent } from '../pipelines/options.ts';
 import type { BackendName } from '../runtime/create-backend.ts';
+import type { CacheFlags } from './cache-flags.ts';
+import { cacheOptions } from './cache-options.ts';
 import { milliseconds } from './format.ts';
 import { modelPath } from './model-path.ts';
 import { ProgressBar } from './progress.ts';
+import { stepStrip } from './strip.ts';
 
-export interface GenerateFlags {
+export interface GenerateFlags extends CacheFlags {
   model?: string;
   out: string;
   seed?: number;
@@ -40,6 +44,8 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   const { backend, threads } = flags;
   const pipe = await DiffusionPipeline.fromPretrained(modelPath(flags.model), { backend, threads, signal });
   const loaded = performance.now();
+  const cache = cacheOptions(flags);
+  if (cache) enableCache(pipe, cache);
   const guided = pipe.transformers['transformer']?.config['guidance_embeds'] === true;
   const options: GenerateOptions = {
     prompt,
@@ -99,6 +105,9 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
       `${files.join(', ')}  seed ${result.seed}  ${milliseconds(total)} ` +
         `(load ${milliseconds(loaded - begin)}, ${timings.steps.length} steps × ${milliseconds(perStep)}, decode ${milliseconds(timings.decode)})`,
     );
+  }
+  if (flags.summary && !flags.json) {
+    for (const { calls } of cacheStats(pipe)) console.log(stepStrip(calls));
   }
   await pipe.dispose();
   await pipe.programs.backend.dispose();

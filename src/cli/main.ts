@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { DejaDitError } from '../errors/errors.ts';
+import { addCacheFlags } from './cache-flags.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -20,31 +21,32 @@ const modelOption = () =>
     'folder in Diffusers layout, or a Hugging Face repository (default: the bundled emoji model)',
   );
 
-program
-  .command('generate')
-  .description('generate images from a text')
-  .argument('<prompt...>', 'what to draw; several words need no quotes')
-  .addOption(modelOption())
-  .option('-o, --out <file>', 'PNG, JPEG or WebP by its ending; several images are numbered', 'out.png')
-  .option('-s, --seed <n>', 'seed of the initial noise (default: random)', integer)
-  .option('--steps <n>', 'denoising steps', integer)
-  .option('--size <WxH>', 'image size, as 512 or 768x512', size)
-  .option(
-    '-g, --guidance <x>',
-    'guidance scale: the distilled one where the model has it, else classifier-free',
-    number,
-  )
-  .option('--negative <text>', 'negative prompt, for classifier-free guidance')
-  .option('-n, --num-images <n>', 'images to draw', integer)
-  .option('--grid', 'one file with all images side by side')
-  .option('--image <file>', 'start from this image')
-  .option('--strength <x>', 'how far to move from the starting image, 0 to 1', number)
-  .option('--preview', 'show the image in the terminal while it forms')
-  .option('--json', 'print settings and timings as JSON')
-  .option('--quiet', 'print nothing but errors')
-  .addOption(backendOption())
-  .option('--threads <n>', 'threads within an operator', integer)
-  .action(async (prompt: string[], options) => (await import('./generate.ts')).generate(prompt.join(' '), options));
+addCacheFlags(
+  program
+    .command('generate')
+    .description('generate images from a text')
+    .argument('<prompt...>', 'what to draw; several words need no quotes')
+    .addOption(modelOption())
+    .option('-o, --out <file>', 'PNG, JPEG or WebP by its ending; several images are numbered', 'out.png')
+    .option('-s, --seed <n>', 'seed of the initial noise (default: random)', integer)
+    .option('--steps <n>', 'denoising steps', integer)
+    .option('--size <WxH>', 'image size, as 512 or 768x512', size)
+    .option(
+      '-g, --guidance <x>',
+      'guidance scale: the distilled one where the model has it, else classifier-free',
+      number,
+    )
+    .option('--negative <text>', 'negative prompt, for classifier-free guidance')
+    .option('-n, --num-images <n>', 'images to draw', integer)
+    .option('--grid', 'one file with all images side by side')
+    .option('--image <file>', 'start from this image')
+    .option('--strength <x>', 'how far to move from the starting image, 0 to 1', number)
+    .option('--preview', 'show the image in the terminal while it forms')
+    .option('--json', 'print settings and timings as JSON')
+    .option('--quiet', 'print nothing but errors')
+    .addOption(backendOption())
+    .option('--threads <n>', 'threads within an operator', integer),
+).action(async (prompt: string[], options) => (await import('./generate.ts')).generate(prompt.join(' '), options));
 
 program
   .command('inspect')

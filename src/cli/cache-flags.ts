@@ -1,0 +1,54 @@
+/** The cache's command line flags, under cache-dit's names. What they stand for is `cache-options.ts`, which is loaded when used. */
+import { type Command, InvalidArgumentError } from 'commander';
+
+export interface CacheFlags {
+  cache?: boolean;
+  config?: string;
+  summary?: boolean;
+  FnComputeBlocks?: number;
+  BnComputeBlocks?: number;
+  residualDiffThreshold?: number;
+  maxWarmupSteps?: number;
+  warmupInterval?: number;
+  maxCachedSteps?: number;
+  maxContinuousCachedSteps?: number;
+  maskPolicy?: string;
+  scmPolicy?: string;
+  taylorseer?: boolean;
+  taylorseerOrder?: number;
+  foca?: boolean;
+  dmd?: boolean;
+  probe?: boolean;
+  compat?: boolean;
+}
+
+const number = (text: string): number => {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('not a number.');
+  return value;
+};
+
+/** Adds the flags to a command. */
+export function addCacheFlags(command: Command): Command {
+  return command
+    .optionsGroup('Cache:')
+    .option('--cache', 're-use what earlier steps computed')
+    .option('--config <file>', 'cache settings from a YAML or JSON file of cache-dit')
+    .option('--summary', 'show what was computed and re-used, step by step')
+    .option('--Fn, --Fn-compute-blocks <n>', 'first blocks, computed on every step', number)
+    .option('--Bn, --Bn-compute-blocks <n>', 'last blocks, computed on every step', number)
+    .option('--rdt, --residual-diff-threshold <x>', 're-use while the first blocks have moved by less', number)
+    .option('--ws, --max-warmup-steps <n>', 'steps at the start that are computed', number)
+    .option('--wi, --warmup-interval <n>', 'of these only every n-th', number)
+    .option('--mc, --max-cached-steps <n>', 're-used steps at most; -1 for no limit', number)
+    .option('--mcc, --max-continuous-cached-steps <n>', 're-used steps in a row at most; -1 for no limit', number)
+    .option('--scm, --mask-policy <name>', 'steps mask: slow, medium, fast or ultra')
+    .option('--scm-policy <name>', 'what a 0 of the mask means: dynamic (the threshold decides) or static')
+    .option('--taylorseer', 'forecast with TaylorSeer')
+    .option('--taylorseer-order <n>', 'its order', number)
+    .option('--foca', 'forecast with FoCa')
+    .option('--dmd', 'forecast with dynamic mode decomposition')
+    .option('--probe', 'forecast with Taylor, corrected by what the first blocks show')
+    .option('--compat', 'settings and decisions of cache-dit 1.3.5, its known defects included')
+    .optionsGroup('Options:');
+}

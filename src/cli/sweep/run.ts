@@ -1,0 +1,141 @@
+/**
+ * Runs prompts under one cache setting after the other and compares every image with the uncached one of the same seed. What
+ * settings there are is `methods.ts`; tables and plots are made elsewhere.
+ */
+import { disableCache, type EnableCacheOptions, enableCache } from '../../cache/enable-cache.ts';
+import type { Image } from '../../images/image.ts';
+import { psnr } from '../../metrics/pixel-errors.ts';
+import { DiffusionPipeline } from '../../pipelines/diffusion-pipeline.ts';
+import type { GenerateOptions } from '../../pipelines/options.ts';
+import type { Pipeline } from '../../pipelines/pipeline.ts';
+import { createBackend } from '../../runtime/create-backend.ts';
+import { ProgramCache } from '../../runtime/program-cache.ts';
+import { TimedBackend } from '../bench/timed-backend.ts';
+
+/** A way to make images faster: fewer steps, or a cache. */
+export interface Setting {
+  method: string;
+  /** What distinguishes it from the method's other settings: "R 0.24", "14 steps". */
+  label: string;
+  steps?: number;
+  cache?: EnableCacheOptions;
+}
+
+/** A setting's result over all prompts. */
+export interface Point {
+  method: string;
+  label: string;
+  /** Uncached FLOPs of the transformer over the setting's, all blocks, embeddings and projections included. */
+  speedup: number;
+  /** PSNR in dB against the uncached images: mean and worst over the prompts. */
+  psnr: number;
+  worst: number;
+  /** Mean seconds of denoising per image. */
+  seconds: number;
+}
+
+export interface SweepOptions {
+  model: string;
+  prompts: readonly string[];
+  /** Of the uncached run and of every cached one. */
+  steps: number;
+  size?: { width: number; height: number };
+  threads?: number;
+  signal?: AbortSignal;
+  /** Called after every image. */
+  onImage?: (about: { method: string; label: string }) => void;
+}
+
+interface Made {
+  image: Image;
+  /** Of all steps but the first. */
+  laterFlops: number;
+  seconds: number;
+}
+
+/** A loaded pipeline whose work is counted, and the uncached images of its prompts. */
+export class Sweep {
+  private readonly references: Made[] = [];
+
+  private constructor(
+    readonly options: SweepOptions,
+    readonly pipe: Pipeline,
+    private readonly backend: TimedBackend,
+  ) {}
+
+  /** Loads the model and makes the uncached images. */
+  static async start(options: SweepOptions): Promise<Sweep> {
+    const { model, threads, signal } = options;
+    const backend = new TimedBackend(await createBackend({ threads }));
+    const pipe = await DiffusionPipeline.fromPretrained(model, { programs: new ProgramCache(backend), signal });
+    const sweep = new Sweep(options, pipe, backend);
+    for (const [i] of options.prompts.entries()) {
+      sweep.references.push(await sweep.make(i, options.steps));
+      options.onImage?.({ method: 'uncached', label: '' });
+    }
+    return sweep;
+  }
+
+  get uncachedSeconds(): number {
+    return mean(this.references.map(({ seconds }) => seconds));
+  }
+
+  async measure({ method, label, steps = this.options.steps, cache }: Setting): Promise<Point> {
+    const made: Made[] = [];
+    if (cache) enableCache(this.pipe, cache);
+    try {
+      for (const [i] of this.options.prompts.entries()) {
+        made.push(await this.make(i, steps));
+        this.options.onImage?.({ method, label });
+      }
+    } finally {
+      disableCache(this.pipe);
+    }
+    const scores = made.map(({ image }, i) => psnr(this.references[i]!.image, image));
+    return {
+      method,
+      label,
+      speedup: this.work(this.references) / this.work(made),
+      psnr: mean(scores),
+      worst: Math.min(...scores),
+      seconds: mean(made.map(({ seconds }) => seconds)),
+    };
+  }
+
+  /**
+   * FLOPs of the transformer. The first step's cannot be told from those of the text encoders before it, but every first step is
+   * computed in full and so costs as much as an uncached one.
+   */
+  private work(made: readonly Made[]): number {
+    const step = mean(this.references.map(({ laterFlops }) => laterFlops)) / (this.options.steps - 1);
+    return sum(made.map(({ laterFlops }) => step + laterFlops));
+  }
+
+  async end(): Promise<void> {
+    await this.pipe.dispose();
+    await this.backend.dispose();
+  }
+
+  private async make(index: number, steps: number): Promise<Made> {
+    const { prompts, size, signal } = this.options;
+    const { backend } = this;
+    let afterFirst = 0;
+    let laterFlops = 0;
+    const options: GenerateOptions = {
+      prompt: prompts[index]!,
+      seed: index,
+      numInferenceSteps: steps,
+      ...size,
+      ...(signal ? { signal } : {}),
+      onStep: ({ step }) => {
+        if (step === 1) afterFirst = backend.flops;
+        laterFlops = backend.flops - afterFirst;
+      },
+    };
+    const { images, timings } = await this.pipe.generate(options);
+    return { image: images[0]!, laterFlops, seconds: timings.denoise / 1000 };
+  }
+}
+
+const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+const mean = (values: readonly number[]) => sum(values) / values.length;
