@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { floatTensor, type Tensor } from '../tensor/tensor.ts';
-import { keyMask, trimText } from './attention-mask.ts';
+import { keyMask, tokenMask, trimText } from './attention-mask.ts';
 
 const text = floatTensor([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], [2, 3, 2]);
 const values = (tensor: Tensor | undefined) => tensor && Array.from(tensor.data, Number);
@@ -43,5 +43,22 @@ describe('keyMask', () => {
 
   it('is nothing where all keys are seen', () => {
     expect(keyMask([[true, true]])).toEqual({});
+  });
+});
+
+describe('tokenMask', () => {
+  it('silences masked tokens as queries too', () => {
+    const { keys, bias, queries } = tokenMask([
+      [true, false, true],
+      [true, false, false],
+    ]);
+    expect(values(keys)).toEqual([0, 2]);
+    expect(values(bias)).toEqual([0, 0, 0, -10000]);
+    expect(values(queries)).toEqual([1, 0, 1, 1, 0, 0]);
+    expect(queries!.shape).toEqual([2, 3, 1]);
+  });
+
+  it('is nothing where no token is masked', () => {
+    expect(tokenMask([[true, true]])).toEqual({});
   });
 });

@@ -91,9 +91,26 @@ export function modulatedResidual(
   return x.add(modulation.gate.mul(sublayer(modulatedLayerNorm(x, modulation, epsilon))));
 }
 
+/** What a sublayer between two norms gets from the conditioning, [B, 1, D] each. */
+export interface SandwichModulation {
+  scale: SymbolicTensor;
+  gate: SymbolicTensor;
+}
+
+/** Reads (scale, gate) of attention and of the feed-forward; of a block that time does not modulate, neither. */
+export function sandwichModulations(
+  vectors: ListOf<SymbolicTensor, 4> | undefined,
+): [SandwichModulation, SandwichModulation] | [undefined, undefined] {
+  if (!vectors) return [undefined, undefined];
+  const [attentionScale, attentionGate, mlpScale, mlpGate] = vectors;
+  return [
+    { scale: attentionScale, gate: attentionGate },
+    { scale: mlpScale, gate: mlpGate },
+  ];
+}
+
 export interface SandwichOptions {
-  /** [B, 1, D] each; absent in blocks that time does not modulate. */
-  modulation?: { scale: SymbolicTensor; gate: SymbolicTensor } | undefined;
+  modulation: SandwichModulation | undefined;
   normBefore(x: SymbolicTensor): SymbolicTensor;
   sublayer(normed: SymbolicTensor): SymbolicTensor;
   normAfter(y: SymbolicTensor): SymbolicTensor;

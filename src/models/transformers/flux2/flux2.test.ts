@@ -1,9 +1,6 @@
 import { describe } from 'vitest';
-import { floatTensor } from '../../../tensor/tensor.ts';
 import { itMatchesDiffusers } from '../../testing/parity.ts';
-import { itRefuses } from '../../testing/refusals.ts';
-
-const zeros = (...shape: number[]) => floatTensor(new Float32Array(shape.reduce((a, b) => a * b)), shape);
+import { itRefuses, zeros } from '../../testing/refusals.ts';
 
 describe('Flux2Transformer2DModel', () => {
   itMatchesDiffusers({ folder: 'models/flux2' });
@@ -13,10 +10,10 @@ describe('Flux2Transformer2DModel', () => {
     inputs: [
       [{ guidance: undefined }, 'guidance: missing input, expected [batch]'],
       [
-        { img_ids: zeros(20, 3) },
+        { img_ids: zeros([20, 3]) },
         'img_ids: shape [20,3], expected [image_tokens=20, 4] or [batch=1, image_tokens=20, 4]',
       ],
-      [{ pooled_projections: zeros(1, 8) }, 'pooled_projections: unknown input'],
+      [{ pooled_projections: zeros([1, 8]) }, 'pooled_projections: unknown input'],
     ],
     configs: [
       [{ patch_size: 2 }, 'patch_size = 2 (only 1 is)'],

@@ -1,9 +1,6 @@
 import { describe } from 'vitest';
-import { floatTensor } from '../../../tensor/tensor.ts';
 import { itMatchesDiffusers } from '../../testing/parity.ts';
-import { itRefuses } from '../../testing/refusals.ts';
-
-const zeros = (...shape: number[]) => floatTensor(new Float32Array(shape.reduce((a, b) => a * b)), shape);
+import { itRefuses, zeros } from '../../testing/refusals.ts';
 
 describe('LTXVideoTransformer3DModel', () => {
   itMatchesDiffusers({ folder: 'models/ltx' });
@@ -12,7 +9,7 @@ describe('LTXVideoTransformer3DModel', () => {
     folder: 'models/ltx',
     inputs: [
       [{ encoder_attention_mask: undefined }, 'encoder_attention_mask: missing input, expected [batch, text_tokens]'],
-      [{ timestep: zeros(1, 9) }, 'timestep: shape [1,9], expected [1] or [1, 60]'],
+      [{ timestep: zeros([1, 9]) }, 'timestep: shape [1,9], expected [1] or [1, 60]'],
       [
         { num_frames: undefined },
         "num_frames: undefined, expected the latent video's size in tokens, or 'video_coords' instead",
@@ -22,7 +19,7 @@ describe('LTXVideoTransformer3DModel', () => {
         { rope_interpolation_scale: [1, 32] },
         'rope_interpolation_scale: expected three numbers: frames, rows, columns',
       ],
-      [{ video_coords: zeros(1, 2, 60) }, 'video_coords: shape [1,2,60], expected [batch=1, 3, tokens=60]'],
+      [{ video_coords: zeros([1, 2, 60]) }, 'video_coords: shape [1,2,60], expected [batch=1, 3, tokens=60]'],
     ],
     configs: [
       [{ qk_norm: 'rms_norm' }, 'qk_norm = "rms_norm" (only "rms_norm_across_heads" is)'],

@@ -19,6 +19,7 @@ import {
 import { maskRows, trimText } from '../../../nn/attention-mask.ts';
 import { conditionEmbedding } from '../../../nn/embeddings.ts';
 import { gatedFeedForward, linear } from '../../../nn/linear.ts';
+import { sandwichModulations, sandwichResidual } from '../../../nn/modulation.ts';
 import { layer } from '../../../nn/module.ts';
 import { modulatedLayerNorm, modulation, rmsNorm } from '../../../nn/norms.ts';
 import { packingOf, packSequences, unpackSecond } from '../../../nn/packing.ts';
@@ -178,26 +179,31 @@ interface SandwichBlock extends Pick<AttentionLayerOptions, 'rotary' | 'mask'> {
 
 const sandwichBlock = layer((m, x: SymbolicTensor, { rotary, mask, temb, config }: SandwichBlock) => {
   const { heads, keyValueHeads, width, mlpWidth, normEpsilon } = config;
-  const norm = (name: string, y: SymbolicTensor) => rmsNorm(m.at(name), y, normEpsilon);
-  const [attentionScale, attentionGate, mlpScale, mlpGate] = temb
-    ? modulation(m.at('norm1'), temb, 4, width)
-    : [undefined, undefined, undefined, undefined];
-  const scaled = (y: SymbolicTensor, scale?: SymbolicTensor) => (scale ? y.mul(scale.add(1)) : y);
-  const gated = (y: SymbolicTensor, gate?: SymbolicTensor) => (gate ? gate.tanh().mul(y) : y);
-
-  const attended = attention(m.at('attn'), scaled(norm(temb ? 'norm1.norm' : 'norm1', x), attentionScale), {
-    heads,
-    keyValueHeads,
-    qkNorm: { kind: 'rms_norm', epsilon: 1e-5 },
-    rotary,
-    mask,
+  const norm = (name: string) => (y: SymbolicTensor) => rmsNorm(m.at(name), y, normEpsilon);
+  const [ofAttention, ofMlp] = sandwichModulations(temb && modulation(m.at('norm1'), temb, 4, width));
+  const attended = sandwichResidual(x, {
+    modulation: ofAttention,
+    normBefore: norm(temb ? 'norm1.norm' : 'norm1'),
+    sublayer: (y) =>
+      attention(m.at('attn'), y, {
+        heads,
+        keyValueHeads,
+        qkNorm: { kind: 'rms_norm', epsilon: 1e-5 },
+        rotary,
+        mask,
+      }),
+    normAfter: norm('norm2'),
   });
-  const afterAttention = x.add(gated(norm('norm2', attended), attentionGate));
-  const mlp = gatedFeedForward(m.at('feed_forward'), scaled(norm('ffn_norm1', afterAttention), mlpScale), {
-    inner: mlpWidth,
-    names: { gate: 'linear_1', value: 'linear_3', out: 'linear_2' },
+  return sandwichResidual(attended, {
+    modulation: ofMlp,
+    normBefore: norm('ffn_norm1'),
+    sublayer: (y) =>
+      gatedFeedForward(m.at('feed_forward'), y, {
+        inner: mlpWidth,
+        names: { gate: 'linear_1', value: 'linear_3', out: 'linear_2' },
+      }),
+    normAfter: norm('ffn_norm2'),
   });
-  return afterAttention.add(gated(norm('ffn_norm2', mlp), mlpGate));
 });
 
 /** Tokens that each sample keeps of its caption. */

@@ -17,7 +17,7 @@ import {
 } from '../../../nn/attention-inputs.ts';
 import { sinusoidalEmbedding } from '../../../nn/embeddings.ts';
 import { gatedFeedForward, linear } from '../../../nn/linear.ts';
-import { sandwichResidual } from '../../../nn/modulation.ts';
+import { sandwichModulations, sandwichResidual } from '../../../nn/modulation.ts';
 import { layer } from '../../../nn/module.ts';
 import { modulatedLayerNorm, perToken, rmsNorm } from '../../../nn/norms.ts';
 import type { RotaryTableOptions } from '../../../nn/rotary.ts';
@@ -173,14 +173,12 @@ interface BlockOptions extends Partial<ReturnType<typeof attentionOptions>> {
 /** Attention and feed-forward, each between two norms. */
 const zImageBlock = layer((m, x: SymbolicTensor, { config, temb, ...options }: BlockOptions): SymbolicTensor => {
   const { heads, width, qkNorm, epsilon } = config;
-  const vectors = temb && linear(m.at('adaLN_modulation.0'), temb, 4 * width).chunk(4);
-  const [attentionScale, attentionGate, mlpScale, mlpGate] = vectors?.map((vector) => perToken(vector)) ?? [];
-  const modulated = (scale: SymbolicTensor | undefined, gate: SymbolicTensor | undefined) =>
-    scale && gate && { scale, gate };
+  const vectors = temb && linear(m.at('adaLN_modulation.0'), perToken(temb), 4 * width).chunk(4);
+  const [ofAttention, ofMlp] = sandwichModulations(vectors);
   const norm = (name: string) => (y: SymbolicTensor) => rmsNorm(m.at(name), y, epsilon);
 
   const attended = sandwichResidual(x, {
-    modulation: modulated(attentionScale, attentionGate),
+    modulation: ofAttention,
     normBefore: norm('attention_norm1'),
     sublayer: (y) =>
       attention(m.at('attention'), y, {
@@ -191,7 +189,7 @@ const zImageBlock = layer((m, x: SymbolicTensor, { config, temb, ...options }: B
     normAfter: norm('attention_norm2'),
   });
   return sandwichResidual(attended, {
-    modulation: modulated(mlpScale, mlpGate),
+    modulation: ofMlp,
     normBefore: norm('ffn_norm1'),
     sublayer: (y) =>
       gatedFeedForward(m.at('feed_forward'), y, {
