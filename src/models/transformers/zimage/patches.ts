@@ -42,17 +42,6 @@ export function fromPatches(
   return floatTensor(image, shape);
 }
 
-/** One tensor after the other along the first axis. */
-export function joinRows(parts: readonly Tensor[]): Tensor {
-  const out = new Float32Array(parts.reduce((sum, part) => sum + part.size, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part.data as Float32Array, at);
-    at += part.size;
-  }
-  return floatTensor(out, [out.length / parts[0]!.shape[1]!, parts[0]!.shape[1]!]);
-}
-
 /** For every value of the tokens, in order, its index in the image [C, F, H, W]. */
 function patchOrder(shape: Shape, [pf, ph, pw]: Patch): Int32Array {
   const [channels, frames, rows, columns] = shape as [number, number, number, number];

@@ -25,7 +25,7 @@ export interface Sequences {
 
 /** A sample's part of a sequence. */
 interface Part {
-  /** Where each token comes from: row of the unplaced tokens. */
+  /** Where each token comes from: a row of `joinPadded`, or behind it. */
   rows: number[];
   positions: number[][];
 }
@@ -42,8 +42,8 @@ export function arrange(samples: readonly SampleSize[], options: RotaryTableOpti
     return [...cells, ...Array.from({ length: padded(cells.length) - cells.length }, () => [0, 0, 0])];
   });
 
-  const image = batchOf(imageParts, { zeroRow: total(imageCounts) + 1, options });
-  const caption = batchOf(captionParts, { zeroRow: total(captionCounts) + 1, options });
+  const image = batchOf(imageParts, { zeroRow: padRowOf(imageCounts) + 1, options });
+  const caption = batchOf(captionParts, { zeroRow: padRowOf(captionCounts) + 1, options });
   const [imageTokens, captionTokens] = [image.rows.shape[1]!, caption.rows.shape[1]!];
   const joined = batchOf(
     samples.map((_, sample) => ({
@@ -63,16 +63,33 @@ export function arrange(samples: readonly SampleSize[], options: RotaryTableOpti
   };
 }
 
-const padded = (count: number) => Math.ceil(count / MULTIPLE) * MULTIPLE;
-const total = (counts: readonly number[]) => counts.reduce((sum, count) => sum + count, 0);
+/**
+ * Tokens [tokens, C] of all samples, one after the other: [Σ padded tokens, C]. Rows between them are never read, but keep the
+ * shape, and with it the program, the same for prompts of about the same length.
+ */
+export function joinPadded(samples: readonly Tensor[]): Tensor {
+  const width = samples[0]!.shape[1]!;
+  const rows = padRowOf(samples.map(({ shape }) => shape[0]!));
+  const out = new Float32Array(rows * width);
+  let start = 0;
+  for (const { data, shape } of samples) {
+    out.set(data as Float32Array, start * width);
+    start += padded(shape[0]!);
+  }
+  return floatTensor(out, [rows, width]);
+}
 
-/** Samples' tokens lie one after the other, and behind them all the learned padding. */
+const padded = (count: number) => Math.ceil(count / MULTIPLE) * MULTIPLE;
+
+/** The row behind all tokens of `joinPadded`, where the learned padding is put; zeros follow. */
+const padRowOf = (counts: readonly number[]) => counts.reduce((sum, count) => sum + padded(count), 0);
+
 function partsOf(counts: readonly number[], positions: (sample: number) => number[][]): Part[] {
-  const padRow = total(counts);
+  const padRow = padRowOf(counts);
   let start = 0;
   return counts.map((count, sample) => {
     const rows = Array.from({ length: padded(count) }, (_, i) => (i < count ? start + i : padRow));
-    start += count;
+    start += padded(count);
     return { rows, positions: positions(sample) };
   });
 }

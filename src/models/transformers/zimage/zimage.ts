@@ -24,8 +24,8 @@ import type { RotaryTableOptions } from '../../../nn/rotary.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 import { checkTensorList, type ForwardInputs } from '../../inputs.ts';
-import { fromPatches, joinRows, type Patch, toPatches } from './patches.ts';
-import { arrange } from './sequences.ts';
+import { fromPatches, type Patch, toPatches } from './patches.ts';
+import { arrange, joinPadded } from './sequences.ts';
 
 interface ZImageConfig {
   channels: number;
@@ -99,8 +99,8 @@ export const zImageTransformer = defineTransformer<ZImageConfig, ZImageState>({
     return {
       tensors: {
         t: t!,
-        patches: joinRows(patches.map(({ tokens }) => tokens)),
-        captions: joinRows(captions),
+        patches: joinPadded(patches.map(({ tokens }) => tokens)),
+        captions: joinPadded(captions),
         ...sequences.tensors,
         ...attentionTensors(sequences.rotary, sequences.mask),
       },
@@ -109,7 +109,7 @@ export const zImageTransformer = defineTransformer<ZImageConfig, ZImageState>({
   },
 
   prologue(m, inputs, config, { patch }) {
-    const { width, refinerBlocks, captionWidth, epsilon, timeScale } = config;
+    const { width, refinerBlocks, epsilon, timeScale } = config;
     const { t, patches, image_rows, captions, caption_rows, joined_rows } = inputs;
     const temb = timeEmbedding(m.at('t_embedder.mlp'), t!.mul(timeScale), Math.min(width, 256));
 
@@ -117,8 +117,8 @@ export const zImageTransformer = defineTransformer<ZImageConfig, ZImageState>({
       padToken: m.weight('x_pad_token', [1, width]),
       rows: image_rows!,
     });
-    const normed = rmsNorm(m.at('cap_embedder.0'), captions!.reshape([-1, captionWidth]), epsilon);
-    let caption = placed(linear(m.at('cap_embedder.1'), normed, width), {
+    const normedCaptions = rmsNorm(m.at('cap_embedder.0'), captions!, epsilon);
+    let caption = placed(linear(m.at('cap_embedder.1'), normedCaptions, width), {
       padToken: m.weight('cap_pad_token', [1, width]),
       rows: caption_rows!,
     });
@@ -205,7 +205,7 @@ const timeEmbedding = layer((m, time: SymbolicTensor, width: number): SymbolicTe
   return linear(m.at(2), linear(m.at(0), sinusoidalEmbedding(time, { dim: 256 }), 1024).silu(), width);
 });
 
-/** Tokens of all samples [Σ tokens, D] at their places [B, S, D]; rows behind them mean the learned padding, then zeros. */
+/** Tokens of all samples [Σ tokens, D] at their places [B, S, D]; the rows behind them are the learned padding and zeros. */
 function placed(
   tokens: SymbolicTensor,
   { padToken, rows }: { padToken: SymbolicTensor; rows: SymbolicTensor },
