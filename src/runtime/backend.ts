@@ -38,4 +38,9 @@ export interface Backend {
 export interface BackendOptions {
   /** Threads within an operator. Default: physical cores, at most 16. */
   threads?: number;
+  /**
+   * Threads wait for work in a busy loop. A little faster where a single program runs alone on an idle machine, several times
+   * slower where anything else wants the cores. Default false.
+   */
+  spinning?: boolean;
 }

@@ -7,7 +7,10 @@ import { OrtBackend, type OrtModule } from '../ort-common/ort-backend.ts';
 /**
  * @throws DejaDitError UNSUPPORTED where onnxruntime-node has no binary for this platform (use `createWasmBackend`)
  */
-export async function createCpuBackend({ threads = defaultThreads() }: BackendOptions = {}): Promise<Backend> {
+export async function createCpuBackend({
+  threads = defaultThreads(),
+  spinning = false,
+}: BackendOptions = {}): Promise<Backend> {
   let ort: OrtModule;
   try {
     const module = await import('onnxruntime-node');
@@ -27,6 +30,8 @@ export async function createCpuBackend({ threads = defaultThreads() }: BackendOp
       executionProviders: ['cpu'],
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
+      // Threads of one session that wait in a busy loop take the cores from the next: a cached step runs two or three.
+      extra: { session: { intra_op: { allow_spinning: spinning ? '1' : '0' } } },
       executionMode: 'sequential',
       graphOptimizationLevel: 'all',
       logSeverityLevel: 3,
