@@ -50,9 +50,9 @@ export const DiffusionPipeline = {
   },
 };
 
-async function programsFor({ backend, worker, threads }: CreateBackendOptions): Promise<ProgramCache> {
-  if (backend === undefined && worker === undefined && threads === undefined) return defaultPrograms();
-  return new ProgramCache(await createBackend({ backend, worker, threads }));
+async function programsFor({ backend, worker, threads, spinning }: CreateBackendOptions): Promise<ProgramCache> {
+  const asked = [backend, worker, threads, spinning].some((option) => option !== undefined);
+  return asked ? new ProgramCache(await createBackend({ backend, worker, threads, spinning })) : defaultPrograms();
 }
 
 /** `generation_config.json` beside `model_index.json`: a checkpoint's own defaults, in Python's spelling. */
