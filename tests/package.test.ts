@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { relativeError } from '../src/models/testing/golden.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const main = path.join(root, 'dist/cli/main.js');
@@ -51,6 +52,37 @@ describe('the package root', () => {
       /UNet.*not a Diffusion Transformer.*FluxTransformer2DModel/,
     );
     await rm(folder, { recursive: true });
+  });
+});
+
+describe('the same picture from every backend', () => {
+  const options = { prompt: 'red apple', seed: 3, numInferenceSteps: 2, outputType: 'latent' as const };
+  const draw = async (load: object, cached: boolean) => {
+    const { DiffusionPipeline, enableCache } = (await import(
+      path.join(root, 'dist/index.js')
+    )) as typeof import('../src/index.ts');
+    const pipe = await DiffusionPipeline.fromPretrained(path.join(root, 'models/emoji-flux'), load);
+    if (cached) enableCache(pipe, { cacheConfig: { maxWarmupSteps: 1, residualDiffThreshold: 1 } });
+    let ticks = 0;
+    const timer = setInterval(() => ticks++, 1);
+    const { latents } = await pipe.generate(options);
+    clearInterval(timer);
+    await pipe.dispose();
+    await pipe.programs.backend.dispose();
+    return { latents, ticks, name: pipe.programs.backend.name };
+  };
+
+  it.each([
+    ['wasm', { backend: 'wasm' }],
+    ['cpu (worker thread)', { backend: 'cpu', worker: true }],
+  ])('%s', async (name, load) => {
+    for (const cached of [false, true]) {
+      const expected = await draw({ backend: 'cpu' }, cached);
+      const actual = await draw(load, cached);
+      expect(actual.name).toBe(name);
+      expect(relativeError(actual.latents, expected.latents)).toBeLessThan(1e-4);
+      if (name.includes('worker')) expect(actual.ticks).toBeGreaterThan(0);
+    }
   });
 });
 
