@@ -1,6 +1,7 @@
 /** The transformer families; a new one is one line here. */
 import type { TransformerFamily } from '../definition.ts';
 import { chromaTransformer } from './chroma/chroma.ts';
+import { cogView4Transformer } from './cogview4/cogview4.ts';
 import { ditTransformer } from './dit/dit.ts';
 import { fluxTransformer } from './flux/flux.ts';
 import { flux2Transformer } from './flux2/flux2.ts';
@@ -17,6 +18,7 @@ import { zImageTransformer } from './zimage/zimage.ts';
 
 export const transformerFamilies: readonly TransformerFamily[] = [
   chromaTransformer,
+  cogView4Transformer,
   ditTransformer,
   fluxTransformer,
   flux2Transformer,

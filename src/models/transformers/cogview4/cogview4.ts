@@ -1,0 +1,196 @@
+/**
+ * CogView4 (Zhipu AI and Tsinghua University, 2025), Diffusers' `CogView4Transformer2DModel`: text and image as one sequence
+ * [text, image] in every block, with one set of projections and one feed-forward for both streams. Only their modulations differ.
+ *
+ * Notation: D = heads · head dim is the width. `temb` is the sum of the embeddings of time and of the image's sizes (original,
+ * crop and target, in pixels). Rotary positions are spread over a grid of fixed size, whatever the image's; text has none.
+ */
+import { DejaDitError } from '../../../errors/errors.ts';
+import { concat } from '../../../graph/ops.ts';
+import type { SymbolicTensor } from '../../../graph/symbolic.ts';
+import { attend } from '../../../nn/attention.ts';
+import {
+  type AttentionInputs,
+  attentionInputs,
+  attentionOptions,
+  attentionTensors,
+} from '../../../nn/attention-inputs.ts';
+import { sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../../nn/embeddings.ts';
+import { feedForward, linear } from '../../../nn/linear.ts';
+import { sublayerModulations } from '../../../nn/modulation.ts';
+import { layer, type Module } from '../../../nn/module.ts';
+import { adaLayerNormContinuous, layerNorm, modulation } from '../../../nn/norms.ts';
+import { patchGrid, unpatchify } from '../../../nn/patches.ts';
+import { applyRotary, gridPositions, rotaryTables } from '../../../nn/rotary.ts';
+import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
+import { defineTransformer } from '../../definition.ts';
+
+interface CogView4Config {
+  patchSize: number;
+  inChannels: number;
+  outChannels: number;
+  blocks: number;
+  heads: number;
+  headDim: number;
+  width: number;
+  textWidth: number;
+  timeWidth: number;
+  conditionWidth: number;
+  /** Rows and columns of the position grid. */
+  positionGrid: readonly number[];
+}
+
+type CogView4State = AttentionInputs & {
+  hidden_states: SymbolicTensor;
+  encoder_hidden_states: SymbolicTensor;
+  temb: SymbolicTensor;
+};
+
+/** Of every LayerNorm in the model. */
+const epsilon = 1e-5;
+
+export const cogView4Transformer = defineTransformer<CogView4Config, CogView4State>({
+  className: 'CogView4Transformer2DModel',
+  separateCfg: true,
+
+  parseConfig(config) {
+    const heads = config.integer('num_attention_heads', 64);
+    const headDim = config.integer('attention_head_dim', 40);
+    const positionGrid = config.integers('rope_axes_dim', [256, 256]);
+    if (positionGrid.length !== 2) {
+      throw new DejaDitError('INVALID_CONFIG', `'rope_axes_dim' is [${positionGrid}], expected [rows, columns]`, {
+        path: config.origin,
+      });
+    }
+    return {
+      patchSize: config.integer('patch_size', 2),
+      inChannels: config.integer('in_channels', 16),
+      outChannels: config.integer('out_channels', 16),
+      blocks: config.integer('num_layers', 30),
+      heads,
+      headDim,
+      width: heads * headDim,
+      textWidth: config.integer('text_embed_dim', 4096),
+      timeWidth: config.integer('time_embed_dim', 512),
+      conditionWidth: config.integer('condition_dim', 256),
+      positionGrid,
+    };
+  },
+
+  inputs: ({ inChannels, textWidth }) => [
+    { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] },
+    { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
+    { name: 'timestep', kind: 'float', shape: ['batch'] },
+    { name: 'original_size', kind: 'float', shape: ['batch', 2] },
+    { name: 'target_size', kind: 'float', shape: ['batch', 2] },
+    { name: 'crop_coords', kind: 'float', shape: ['batch', 2] },
+  ],
+
+  /** Text sits at position 0, which does not turn it; image tokens at their row and column in the position grid. */
+  prepare(tensors, { patchSize, headDim, positionGrid }) {
+    const grid = patchGrid('hidden_states', tensors.hidden_states!, [patchSize, patchSize]);
+    const text = Array.from({ length: tensors.encoder_hidden_states!.shape[1]! }, () => [0, 0]);
+    const image = gridPositions(grid).map((position) =>
+      position.map((index, axis) => Math.floor((index * positionGrid[axis]!) / grid[axis]!)),
+    );
+    const rotary = rotaryTables([...text, ...image], {
+      axesDim: [headDim / 2, headDim / 2],
+      theta: 10000,
+      precision: 'single',
+    });
+    return { tensors: { ...tensors, ...attentionTensors(rotary) }, statics: { grid } };
+  },
+
+  prologue(m, inputs, config) {
+    return {
+      hidden_states: linear(m.at('patch_embed.proj'), tokens(inputs.hidden_states!, config.patchSize), config.width),
+      encoder_hidden_states: linear(m.at('patch_embed.text_proj'), inputs.encoder_hidden_states!, config.width),
+      temb: timeAndSizes(m.at('time_condition_embed'), inputs, config),
+      ...attentionInputs(inputs),
+    };
+  },
+
+  blockLists: (config) => [
+    {
+      name: 'transformer_blocks',
+      pattern: 0,
+      count: config.blocks,
+      block: (m, state) => block(m, state, config),
+    },
+  ],
+
+  epilogue(m, { hidden_states, temb }, { patchSize, outChannels }, { grid }) {
+    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, epsilon);
+    return unpatchify(linear(m.at('proj_out'), normed, patchSize ** 2 * outChannels), {
+      grid: grid as readonly number[],
+      patch: [patchSize, patchSize],
+      channels: 'first',
+    });
+  },
+});
+
+/** Cuts x [B, C, H, W] into patches, [B, tokens, C · patch²]. */
+function tokens(x: SymbolicTensor, patch: number): SymbolicTensor {
+  const [batch, channels, height, width] = x.shape as [number, number, number, number];
+  return x
+    .reshape([batch, channels, height / patch, patch, width / patch, patch])
+    .transpose([0, 2, 4, 1, 3, 5])
+    .reshape([batch, -1, channels * patch ** 2]);
+}
+
+/** The sum of the embeddings of time and sizes, [B, timeWidth]; the six numbers of the sizes become sinusoids side by side. */
+const timeAndSizes = layer((m, inputs: Record<string, SymbolicTensor>, config: CogView4Config): SymbolicTensor => {
+  const time = sinusoidalEmbedding(inputs.timestep!, { dim: config.width });
+  const sizes = concat([inputs.original_size!, inputs.crop_coords!, inputs.target_size!], 1);
+  const features = sinusoidalEmbedding(sizes.reshape([-1]), { dim: config.conditionWidth });
+  return timestepEmbedding(m.at('timestep_embedder'), time, config.timeWidth).add(
+    textProjection(m.at('condition_embedder'), features.reshape([sizes.dim(0), -1]), 'silu'),
+  );
+});
+
+const block = layer((m, state: CogView4State, config: CogView4Config): Partial<CogView4State> => {
+  // Image and text take turns: shift, shift, scale, scale, gate, gate; first those of attention, then of the feed-forward.
+  const vectors = modulation(m.at('norm1'), state.temb, 12, config.width);
+  const stream = (x: SymbolicTensor, parity: 0 | 1) => ({
+    x,
+    modulations: sublayerModulations(
+      vectors.filter((_, i) => i % 2 === parity),
+      2,
+    ),
+    feedForward: (normed: SymbolicTensor) =>
+      feedForward(m.at('ff'), normed, { activation: 'gelu-approximate', inner: 4 * config.width }),
+  });
+  return dualStreamBlock({
+    image: stream(state.hidden_states, 0),
+    text: stream(state.encoder_hidden_states, 1),
+    epsilon,
+    attend: (normed) => sharedAttention(m.at('attn1'), normed, { heads: config.heads, state }),
+  });
+});
+
+interface SharedAttentionOptions {
+  heads: number;
+  state: CogView4State;
+}
+
+/** Attention of both streams as one sequence through the same projections. Heads are normalised as by `nn.LayerNorm`. */
+const sharedAttention = layer(
+  (m, { image, text }: { image: SymbolicTensor; text: SymbolicTensor }, { heads, state }: SharedAttentionOptions) => {
+    const joined = concat([text, image], 1);
+    const width = joined.dim(-1);
+    const turned = (projection: Module, norm: Module) => {
+      const ofHeads = linear(projection, joined, width).reshape([joined.dim(0), joined.dim(1), heads, -1]);
+      const normed = layerNorm(norm, ofHeads, epsilon).reshape(joined.shape);
+      return applyRotary(normed, attentionOptions(state).rotary, heads, false);
+    };
+    const attended = attend({
+      query: turned(m.at('to_q'), m.at('norm_q')),
+      key: turned(m.at('to_k'), m.at('norm_k')),
+      value: linear(m.at('to_v'), joined, width),
+      heads,
+    });
+    const out = linear(m.at('to_out.0'), attended, width);
+    const [textOut, imageOut] = out.split(1, [text.dim(1), image.dim(1)]);
+    return { image: imageOut!, text: textOut! };
+  },
+);
