@@ -10,8 +10,10 @@ export interface BlockGroup {
   /** Names of its lists, joined by `+`. */
   readonly name: string;
   readonly count: number;
-  /** Forward patterns of its lists. */
-  readonly patterns: readonly ForwardPattern[];
+  /** Names and forward patterns of its lists. */
+  readonly lists: readonly { name: string; pattern: ForwardPattern }[];
+  /** Module paths of its blocks. */
+  readonly blockPaths: readonly string[];
   /** What comes before the first block and after the last. */
   readonly enter: Piece;
   readonly leave: Piece;
@@ -66,7 +68,8 @@ function groupOf(model: Transformer, members: readonly number[]): BlockGroup {
   return {
     name: lists.map((list) => list.name).join('+'),
     count,
-    patterns: lists.map(({ pattern }) => pattern),
+    lists: lists.map(({ name, pattern }) => ({ name, pattern })),
+    blockPaths: lists.flatMap((list) => Array.from({ length: list.count }, (_, i) => `${list.name}.${i}`)),
     enter: listEdge(model, members[0]!, 'enter'),
     leave: listEdge(model, members.at(-1)!, 'leave'),
     range: (from, to) =>

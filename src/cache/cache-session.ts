@@ -1,8 +1,8 @@
 /**
  * One request's cache: a `GroupCache` for every block group of a transformer, and nothing that outlives the request. Two requests
- * may interleave call by call on one model.
+ * may interleave call by call on one model; the calls of one request run one after the other, as its steps do.
  */
-import { throwIfAborted } from '../errors/errors.ts';
+import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
 import { epilogue, prologue } from '../models/span.ts';
 import type {
   CallContext,
@@ -21,12 +21,18 @@ export interface CacheSessionOptions {
   sections: readonly Section[];
   /** One per group section, in order. */
   caches: readonly GroupCache[];
-  /** Called when the request ends. */
-  onEnd(session: CacheSession): void;
+  /** Called when the request ends; `failed` if a call of it did not come to its end. */
+  onEnd(outcome: { failed: boolean }): void;
 }
 
 export class CacheSession implements ForwardSession {
+  /** Floating-point operations of every block that has run, by module path. */
+  readonly blockFlops = new Map<string, number>();
+  /** The most that was remembered after any call. */
+  peakBytes = 0;
   private ended = false;
+  private failed = false;
+  private latest: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly options: CacheSessionOptions) {}
 
@@ -34,10 +40,50 @@ export class CacheSession implements ForwardSession {
     return this.options.caches;
   }
 
-  async forward(inputs: PreparedInputs, { branch, signal }: CallContext): Promise<DeviceTensor> {
+  /** Bytes remembered now. */
+  get bytes(): number {
+    return this.caches.reduce((total, cache) => total + cache.bytes, 0);
+  }
+
+  forward(inputs: PreparedInputs, context: CallContext): Promise<DeviceTensor> {
+    const call = this.latest.then(() => this.run(inputs, context));
+    this.latest = call.catch(() => undefined);
+    return call;
+  }
+
+  report(branch: string): StepReport | undefined {
+    const call = this.caches[0]?.calls.findLast((record) => record.branch === branch);
+    return call && { action: call.action, reason: call.reason, diff: call.diff };
+  }
+
+  end(): void {
+    for (const cache of this.caches) cache.clear();
+    if (this.ended) return;
+    this.ended = true;
+    this.options.onEnd({ failed: this.failed });
+  }
+
+  private async run(inputs: PreparedInputs, context: CallContext): Promise<DeviceTensor> {
+    if (this.ended) throw new DejaDitError('DISPOSED', 'this request has ended; begin a new session');
+    try {
+      const sample = await this.compute(inputs, context);
+      this.peakBytes = Math.max(this.peakBytes, this.bytes);
+      return sample;
+    } catch (error) {
+      // Half a step leaves counters and tensors that no later call can go on from.
+      this.failed = true;
+      this.end();
+      throw error;
+    } finally {
+      // What a call that was under way when the request ended still brought.
+      if (this.ended) this.end();
+    }
+  }
+
+  private async compute(inputs: PreparedInputs, { branch, signal }: CallContext): Promise<DeviceTensor> {
     const { model, sections, caches } = this.options;
     const { definition, runner } = model;
-    const flow = new Flow(runner, inputs);
+    const flow = new Flow(runner, inputs, this.blockFlops);
     flow.add(prologue(definition));
     let group = 0;
     for (const section of sections) {
@@ -48,17 +94,5 @@ export class CacheSession implements ForwardSession {
     flow.add(epilogue(definition));
     throwIfAborted(signal);
     return (await flow.run()).sample!;
-  }
-
-  report(branch: string): StepReport | undefined {
-    const call = this.caches[0]?.calls.findLast((record) => record.branch === branch);
-    return call && { action: call.action, reason: call.reason, diff: call.diff };
-  }
-
-  end(): void {
-    if (this.ended) return;
-    this.ended = true;
-    this.options.onEnd(this);
-    for (const cache of this.caches) cache.clear();
   }
 }

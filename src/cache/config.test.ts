@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { blockRange, cacheType } from './cache-type.ts';
 import { mergeCalibrator, parseCalibratorConfig } from './calibrator-config.ts';
 import { applyModifier, type CacheOptions, checkBlocks, parseCacheConfig, resolveForSteps } from './config.ts';
-import { cacheTag, calibratorTag, strify } from './tag.ts';
+import { cacheTag, calibratorTag, settingsTag } from './tag.ts';
 
 describe('defaults', () => {
   it('are one set: F1 B0, R 0.24, W 8 but at most a third of the steps, MC 3', () => {
@@ -224,14 +224,14 @@ describe('tags', () => {
   it('of everything together', () => {
     const cacheConfig = parseCacheConfig({ maxWarmupSteps: 4, enableSeparateCfg: false });
     const calibratorConfig = parseCalibratorConfig({ type: 'taylorseer' });
-    expect(strify({ cacheConfig, calibratorConfig, accumulatedCachedSteps: 2 })).toBe(
+    expect(settingsTag({ cacheConfig, calibratorConfig, accumulatedCachedSteps: 2 })).toBe(
       'DBCache_F1B0_W4I1M0MC3_R0.24_CFG0_T1O1_S2',
     );
     const prune = parseCacheConfig({ cacheType: 'DBPrune', maxContinuousCachedSteps: -1 });
-    expect(strify({ cacheConfig: prune, prunedRatio: 0.38241, parallelism: 'Ulysses2' })).toBe(
+    expect(settingsTag({ cacheConfig: prune, prunedRatio: 0.38241, parallelism: 'Ulysses2' })).toBe(
       'DBPrune_F1B0_W8I1M0MC0_R0.24_P38.24_T0O0_Ulysses2',
     );
-    expect(strify({ cacheConfig: parseCacheConfig({ cacheType: 'none' }), quantize: 'int8' })).toBe('int8');
-    expect(strify({})).toBe('');
+    expect(settingsTag({ cacheConfig: parseCacheConfig({ cacheType: 'none' }), quantize: 'int8' })).toBe('int8');
+    expect(settingsTag({})).toBe('');
   });
 });

@@ -10,7 +10,8 @@ import type { Pipeline } from '../pipelines/pipeline.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { readSafetensors } from '../weights/safetensors.ts';
 import type { CacheOptions } from './config.ts';
-import { cacheStats, disableCache, enableCache } from './enable-cache.ts';
+import { disableCache, enableCache } from './enable-cache.ts';
+import { summary } from './summary.ts';
 
 const model = path.resolve(import.meta.dirname, '../../models/emoji-flux');
 
@@ -62,7 +63,7 @@ describe('cache-dit on the bundled model', () => {
       width: run.size,
       seed: run.seed,
     });
-    const [stats] = cacheStats(pipe);
+    const [stats] = summary(pipe, { logging: false });
     disableCache(pipe);
 
     expect(stats!.cachedSteps).toEqual(run.cached.cached_steps);

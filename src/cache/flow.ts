@@ -17,6 +17,8 @@ export class Flow {
   constructor(
     private readonly runner: SpanRunner,
     private readonly inputs: PreparedInputs,
+    /** Takes the floating-point operations of the blocks that are run, by module path. */
+    private readonly blockFlops: Map<string, number>,
   ) {
     this.state = inputs.state;
   }
@@ -54,13 +56,14 @@ export class Flow {
     this.extra = {};
     this.readers = [];
     this.ids = 0;
-    const { state, outputs } = await this.runner.run({
+    const { state, outputs, blockFlops } = await this.runner.run({
       pieces,
       extra,
       state: this.state,
       statics: this.inputs.statics,
     });
     this.state = state;
+    for (const [block, flops] of blockFlops) this.blockFlops.set(block, flops);
     for (const read of readers) await read(outputs);
     return outputs;
   }

@@ -4,7 +4,7 @@
  */
 import { CachedRange } from './cached-range.ts';
 import type { DBPruneConfig } from './config.ts';
-import { assertPrunable, endPruneStep, isProtected, prePrune, pruneByDiff } from './dbprune.ts';
+import { endPruneStep, isProtected, prePrune, pruneByDiff } from './dbprune.ts';
 import type { Decision } from './decide.ts';
 import type { Flow } from './flow.ts';
 import type { GroupCache, GroupCacheOptions } from './group-cache.ts';
@@ -22,7 +22,6 @@ export class PruneCache implements GroupCache {
 
   constructor(private readonly options: GroupCacheOptions<DBPruneConfig>) {
     const { group, config, calibratorConfig } = options;
-    for (const pattern of group.patterns) assertPrunable(config, pattern);
     const downsampleFactor =
       config.forceReduceCalibratorVram && calibratorConfig !== null
         ? Math.max(REDUCED_CHANNELS, config.downsampleFactor)

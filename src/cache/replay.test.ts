@@ -14,8 +14,9 @@ import type { TransformerModel } from '../models/transformer-model.ts';
 import { floatTensor, type Tensor } from '../tensor/tensor.ts';
 import { readSafetensors } from '../weights/safetensors.ts';
 import type { CacheOptions, ParamsModifier } from './config.ts';
-import { cacheStats, disableCache, enableCache, refreshContext } from './enable-cache.ts';
+import { disableCache, enableCache, refreshContext } from './enable-cache.ts';
 import type { CallRecord } from './stats.ts';
+import { summary } from './summary.ts';
 
 interface Run {
   name: string;
@@ -118,7 +119,7 @@ describe.each(families)('cache-dit on %s', (family) => {
 
   /** Takes the calls of the request so far, then ends it. */
   function collect(model: TransformerModel, calls: Map<string, CallRecord[]>, index: number): void {
-    for (const [group, stats] of cacheStats(model, { details: true }).entries()) {
+    for (const [group, stats] of summary(model, { details: true, logging: false }).entries()) {
       const key = `${index}.${group}`;
       calls.set(key, [...(calls.get(key) ?? []), ...stats.calls]);
     }

@@ -2,6 +2,8 @@
  * What a cache did, from its state and the list of its calls: the numbers of `summary`. Says nothing about what to
  * change; that is `advise.ts`.
  */
+
+import type { ProgramCacheStats } from '../runtime/program-cache.ts';
 import type { CalibratorConfig } from './calibrator-config.ts';
 import { type CacheConfig, isPrune } from './config.ts';
 import type { Action, Decision } from './decide.ts';
@@ -47,7 +49,12 @@ type Diffs = Record<string, number | number[]>;
 
 /** Field by field what cache-dit reports (`cfg...`: the unconditional branch), and what explains it. */
 export interface CacheStats {
-  cacheOptions: { cacheConfig: CacheConfig; calibratorConfig: CalibratorConfig | null };
+  /** The transformer's name in its pipeline, or its class name. */
+  transformer: string;
+  /** Name of the block group that the figures are of. */
+  blocks: string;
+  /** Null where no cache is enabled. */
+  cacheOptions: { cacheConfig: CacheConfig; calibratorConfig: CalibratorConfig | null } | null;
   cachedSteps: number[];
   residualDiffs: Diffs;
   cfgCachedSteps: number[];
@@ -71,22 +78,30 @@ export interface CacheStats {
   diffs: DiffStatistics | null;
   /** Share of `calls` that computed all blocks, 0 to 1; NaN without calls. */
   computedShare: number;
-  /** Share of the blocks' cost that was spent, 0 to 1; null without `blockCosts`. */
+  /** Share of the blocks' cost that was spent, 0 to 1; null while it is not known what every block costs. */
   flopsShare: number | null;
+  /** The most bytes that the request remembered between two calls, all branches and block groups together. */
+  peakBytes: number;
+  /** Counters of the compiled programs, which all models with the same `ProgramCache` share. */
+  programs: ProgramCacheStats | null;
 }
 
-export interface StatsInput {
+export interface StatsInput extends Partial<Pick<CacheStats, 'transformer' | 'blocks' | 'peakBytes' | 'programs'>> {
   state: CacheState;
   config: CacheConfig;
   calibratorConfig: CalibratorConfig | null;
   calls: readonly CallRecord[];
-  /** Cost of each block of the list, in any unit. */
-  blockCosts?: readonly number[];
+  /** Cost of each block of the group, in any unit. */
+  blockCosts?: readonly number[] | undefined;
 }
 
-export function buildStats({ state, config, calibratorConfig, calls, blockCosts }: StatsInput): CacheStats {
+export function buildStats(input: StatsInput): CacheStats {
+  const { state, config, calibratorConfig, calls, blockCosts } = input;
+  const { transformer = '', blocks = '', peakBytes = 0, programs = null } = input;
   const [cond, uncond] = [branchOf(state, { branch: COND, config }), branchOf(state, { branch: UNCOND, config })];
   return {
+    transformer,
+    blocks,
     cacheOptions: { cacheConfig: config, calibratorConfig },
     cachedSteps: cond.cachedSteps,
     residualDiffs: cond.diffs,
@@ -108,6 +123,8 @@ export function buildStats({ state, config, calibratorConfig, calls, blockCosts 
     diffs: diffStatistics(measuredDiffs(calls)),
     computedShare: calls.filter(({ action }) => action === 'compute').length / calls.length,
     flopsShare: blockCosts ? flopsShare({ config, calls, blockCosts }) : null,
+    peakBytes,
+    programs,
   };
 }
 

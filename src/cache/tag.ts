@@ -55,7 +55,7 @@ export interface TagParts {
 }
 
 /** All settings in one name: cache, calibrator, parallelism, quantisation, re-used steps. Empty if there are none. */
-export function strify(parts: TagParts): string {
+export function settingsTag(parts: TagParts): string {
   const { cacheConfig, calibratorConfig = null, accumulatedCachedSteps, prunedRatio } = parts;
   const tags: string[] = [];
   if (cacheConfig && cacheConfig.cacheType !== 'NONE') {

@@ -1,6 +1,7 @@
 /** `deja-dit generate`: text to image files, with a progress bar, previews and machine-readable timings. */
 import path from 'node:path';
-import { cacheStats, enableCache } from '../cache/enable-cache.ts';
+import { enableCache } from '../cache/enable-cache.ts';
+import { summary } from '../cache/summary.ts';
 import { DejaDitError } from '../errors/errors.ts';
 import { imageGrid } from '../images/grid.ts';
 import { Image } from '../images/image.ts';
@@ -13,7 +14,6 @@ import { cacheOptions } from './cache-options.ts';
 import { milliseconds } from './format.ts';
 import { modelPath } from './model-path.ts';
 import { ProgressBar } from './progress.ts';
-import { stepStrip } from './strip.ts';
 
 export interface GenerateFlags extends CacheFlags {
   model?: string;
@@ -106,9 +106,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
         `(load ${milliseconds(loaded - begin)}, ${timings.steps.length} steps × ${milliseconds(perStep)}, decode ${milliseconds(timings.decode)})`,
     );
   }
-  if (flags.summary && !flags.json) {
-    for (const { calls } of cacheStats(pipe)) console.log(stepStrip(calls));
-  }
+  if (flags.summary && !flags.json) summary(pipe);
   await pipe.dispose();
   await pipe.programs.backend.dispose();
 }

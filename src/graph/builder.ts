@@ -24,7 +24,8 @@ export class GraphBuilder {
   private readonly outputs = new Map<string, ValueSpec & { value: string }>();
   private path = '';
   private nextValue = 0;
-  private flops = 0;
+  /** Floating-point operations of what has been emitted so far. */
+  flops = 0;
 
   /** A run-time input. */
   input(name: string, dtype: DType, shape: readonly number[]): SymbolicTensor {

@@ -6,8 +6,23 @@ import type { GraphModelFamily } from './graph-model.ts';
 import { textEncoderFamilies } from './text-encoders/families.ts';
 import { transformerFamilies } from './transformers/families.ts';
 
-const transformers = byClassName(transformerFamilies);
+const transformers = new Map(byClassName(transformerFamilies));
 const graphModels = byClassName([...textEncoderFamilies, ...autoencoderFamilies]);
+
+/**
+ * Adds a transformer of your own, so that checkpoints whose `config.json` names its class load like any other:
+ *
+ *   registerTransformer(defineTransformer({ className: 'MyTransformer2DModel', ... }))
+ *
+ * @throws DejaDitError INVALID_ARGUMENT if the class name is taken
+ */
+export function registerTransformer(family: TransformerFamily): void {
+  const { className } = family;
+  if (transformers.has(className) || graphModels.has(className)) {
+    throw new DejaDitError('INVALID_ARGUMENT', 'a model class of this name is registered already', { path: className });
+  }
+  transformers.set(className, family);
+}
 
 export function supportedTransformers(): string[] {
   return [...transformers.keys()];

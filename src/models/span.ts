@@ -23,6 +23,8 @@ export interface SpanContext {
   extra(name: string): SymbolicTensor;
   /** An output besides the state, returned by `run` under `outputs`. */
   output(name: string, tensor: SymbolicTensor): void;
+  /** Floating-point operations of each block emitted so far, by module path. */
+  readonly blockFlops: Map<string, number>;
 }
 
 export interface Piece {
@@ -64,10 +66,13 @@ export function blocks(model: Transformer, { list, from, to }: BlockRange): Piec
   return {
     key: `${blockList.name}[${from}:${to}]`,
     emit: (context) => {
-      const { root, statics } = context;
+      const { root, statics, graph, blockFlops } = context;
       for (let index = from; index < to; index++) {
-        const changes = blockList.block(root.at(`${blockList.name}.${index}`), context.state, { index, statics });
+        const module = root.at(`${blockList.name}.${index}`);
+        const flopsBefore = graph.flops;
+        const changes = blockList.block(module, context.state, { index, statics });
         context.state = { ...context.state, ...changes } as State;
+        blockFlops.set(module.path, graph.flops - flopsBefore);
       }
     },
   };
@@ -106,6 +111,8 @@ export interface SpanResult {
   /** State at the span's end: what it changed, and what it passed through. */
   state: DeviceState;
   outputs: Readonly<Record<string, DeviceTensor>>;
+  /** Floating-point operations of each block that was run, by module path. */
+  blockFlops: ReadonlyMap<string, number>;
 }
 
 interface CompiledSpan {
@@ -114,6 +121,7 @@ interface CompiledSpan {
   /** State entries at the end that the span did not touch. */
   passed: readonly string[];
   changed: readonly string[];
+  blockFlops: ReadonlyMap<string, number>;
 }
 
 /** Builds, remembers and runs the spans of one model. */
@@ -138,7 +146,7 @@ export class SpanRunner {
     for (const [name, tensor] of Object.entries(results)) {
       if (name.startsWith('output.')) outputs[name.slice('output.'.length)] = tensor;
     }
-    return { state: next, outputs };
+    return { state: next, outputs, blockFlops: span.blockFlops };
   }
 
   /** Forgets compiled spans, after the weights' formats or names have changed. */
@@ -165,14 +173,16 @@ export class SpanRunner {
   }
 
   private async build(run: Required<SpanRun>): Promise<CompiledSpan> {
-    const { graph, passed, changed } = buildSpan(run, this.weights);
+    const { graph, ...rest } = buildSpan(run, this.weights);
     const program = await this.programs.program(graph);
     const weights = Object.fromEntries(graph.weights.map(({ slot, name }) => [slot, this.weights.get(name)]));
-    return { program, weights, passed, changed };
+    return { program, weights, ...rest };
   }
 }
 
-function buildSpan(run: Required<SpanRun>, weights: Weights): { graph: Graph; passed: string[]; changed: string[] } {
+type BuiltSpan = { graph: Graph } & Pick<CompiledSpan, 'passed' | 'changed' | 'blockFlops'>;
+
+function buildSpan(run: Required<SpanRun>, weights: Weights): BuiltSpan {
   const builder = new GraphBuilder();
   const declare = (prefix: string, tensors: Readonly<Record<string, ValueSpec>>): State =>
     Object.fromEntries(
@@ -190,6 +200,7 @@ function buildSpan(run: Required<SpanRun>, weights: Weights): { graph: Graph; pa
     statics: run.statics,
     extra: (name) => extra[name] ?? builder.fail(`the span was not given the tensor '${name}'`),
     output: (name, tensor) => builder.output(`output.${name}`, tensor),
+    blockFlops: new Map(),
   };
   for (const piece of run.pieces) piece.emit(context);
   const passed: string[] = [];
@@ -201,5 +212,5 @@ function buildSpan(run: Required<SpanRun>, weights: Weights): { graph: Graph; pa
       builder.output(`state.${name}`, tensor);
     }
   }
-  return { graph: builder.finish(), passed, changed };
+  return { graph: builder.finish(), passed, changed, blockFlops: context.blockFlops };
 }

@@ -80,13 +80,21 @@ export class TransformerModel {
 
   /**
    * One forward pass under Diffusers' keyword names. With a cache enabled, successive calls form one request until
-   * `refreshContext` or its `numInferenceSteps` ends it.
+   * `refreshContext` or its `numInferenceSteps` ends it, or a call fails on the way.
    * @throws DejaDitError naming the input, weight or module that does not fit
    */
   async forward(inputs: ForwardInputs, context: CallContext = {}): Promise<ModelOutput> {
+    const prepared = this.prepare(inputs);
     this.implicitSession ??= this.newSession();
-    const sample = await this.implicitSession.forward(this.prepare(inputs), context);
-    return { sample: this.definition.present(await this.programs.backend.download(sample), inputs) };
+    const session = this.implicitSession;
+    try {
+      const sample = await session.forward(prepared, context);
+      return { sample: this.definition.present(await this.programs.backend.download(sample), inputs) };
+    } catch (error) {
+      // A step that was begun but not finished leaves a state that no later call can go on from.
+      if (session === this.implicitSession) this.endImplicitSession();
+      throw error;
+    }
   }
 
   /** Checks a call's inputs, computes what the host computes, and uploads. */

@@ -1,9 +1,9 @@
 /** What a cached request did, one cell per step: computed or re-used, and how far the probe had moved. */
-import type { CallRecord } from '../cache/stats.ts';
+import type { CallRecord } from './stats.ts';
 
 const levels = '▁▂▃▄▅▆▇█';
 
-/** Two lines per guidance branch: ■ computed, · re-used; below, the diff against the largest one of the request. */
+/** Lines for a terminal or log, two per guidance branch: ■ computed, · re-used; below, the diff against the largest one of the request. */
 export function stepStrip(calls: readonly CallRecord[]): string {
   const branches = [...new Set(calls.map(({ branch }) => branch))];
   const largest = Math.max(...calls.map(({ diff }) => diff ?? 0), 1e-9);

@@ -1,0 +1,99 @@
+/** What caches did, as data and as text: `summary`, and the names of settings that files and tables are called by. */
+import { markdownTable } from '../metrics/markdown-table.ts';
+import type { Cacheable } from './block-adapter.ts';
+import { parseCacheConfig } from './config.ts';
+import { handlesOf } from './enable-cache.ts';
+import { newCacheState } from './state.ts';
+import { buildStats, type CacheStats, type CallRecord, diffStatistics, measuredDiffs } from './stats.ts';
+import { stepStrip } from './step-strip.ts';
+import { settingsTag } from './tag.ts';
+
+export interface SummaryOptions {
+  /** One entry per block group instead of one per transformer (which is that of its last group, as in cache-dit). */
+  details?: boolean;
+  /** Also print it, with `console.log`. Default true. */
+  logging?: boolean;
+}
+
+/**
+ * Statistics of the latest request of every transformer, finished or in progress. Without a cache, or before the first request,
+ * they are empty and the printed text says so.
+ */
+export function summary(target: Cacheable, { details = false, logging = true }: SummaryOptions = {}): CacheStats[] {
+  const all = handlesOf(target).flatMap(({ part, handle }) => {
+    const stats = handle?.stats ?? [noStats(part.name)];
+    return details ? stats : stats.slice(-1);
+  });
+  if (logging) console.log(all.map(summaryText).join('\n\n'));
+  return all;
+}
+
+/**
+ * The settings of a target in one name, equal to cache-dit's: `DBCache_F1B0_W8I1M0MC3_R0.24_T1O1_S12`, where S counts re-used
+ * steps. Transformers with other settings follow after `+`; `NONE` without a cache.
+ */
+export function strify(target: Cacheable | CacheStats): string {
+  const all = 'cacheOptions' in target ? [target] : summary(target, { logging: false });
+  return [...new Set(all.map(tagOf))].join('+');
+}
+
+const tagOf = ({ cacheOptions, accumulatedCachedSteps, prunedRatio }: CacheStats): string =>
+  settingsTag({ ...cacheOptions, accumulatedCachedSteps, prunedRatio }) || 'NONE';
+
+function noStats(transformer: string): CacheStats {
+  const config = parseCacheConfig({ cacheType: 'NONE' });
+  const stats = buildStats({ transformer, state: newCacheState(), config, calibratorConfig: null, calls: [] });
+  return { ...stats, cacheOptions: null };
+}
+
+/** A Markdown table with a row per guidance branch, the request in one strip, and whatever needs explaining. */
+export function summaryText(stats: CacheStats): string {
+  const { transformer, blocks, calls, cacheOptions } = stats;
+  if (!cacheOptions) return `${transformer}: no cache is enabled, every call is computed in full`;
+  const title = `${transformer}${blocks ? `, ${blocks}` : ''}: ${tagOf(stats)}`;
+  if (calls.length === 0) return `${title}: no request yet`;
+  const branches = [...new Set(calls.map(({ branch }) => branch))];
+  const rows = branches.map((branch) =>
+    branchRow(
+      branch,
+      calls.filter((call) => call.branch === branch),
+    ),
+  );
+  const header = ['branch', 'calls', 're-used', 'min', 'P25', 'P50', 'P75', 'P95', 'max'];
+  return [title, '', markdownTable(header, rows), '', stepStrip(calls), ...facts(stats), ...notes(calls)].join('\n');
+}
+
+function branchRow(branch: string, calls: readonly CallRecord[]): string[] {
+  const diffs = diffStatistics(measuredDiffs(calls));
+  const reused = calls.filter(({ action }) => action === 'reuse').length;
+  const cells = diffs
+    ? [diffs.min, diffs.p25, diffs.p50, diffs.p75, diffs.p95, diffs.max].map((diff) => diff.toPrecision(3))
+    : Array<string>(6).fill('–');
+  return [branch, String(calls.length), String(reused), ...cells];
+}
+
+function facts({ calls, computedShare, flopsShare, prunedRatio, peakBytes, programs }: CacheStats): string[] {
+  const gates = new Map<string, number>();
+  for (const { gate } of calls.flatMap((call) => call.blocks ?? [call])) gates.set(gate, (gates.get(gate) ?? 0) + 1);
+  const lines = [
+    `computed in full: ${percent(computedShare)} of the calls` +
+      (flopsShare === null ? '' : `; spent: ${percent(flopsShare)} of the blocks' FLOPs`) +
+      (prunedRatio === null ? '' : `; pruned: ${percent(prunedRatio)} of the blocks`),
+    `decided by: ${[...gates].map(([gate, count]) => `${gate} ${count}`).join(', ')}`,
+    `remembered: at most ${(peakBytes / 1e6).toFixed(2)} MB`,
+  ];
+  if (programs) {
+    const { size, compiled, hits, evicted } = programs;
+    lines.push(`programs: ${size} held, ${compiled} compiled, ${hits} uses, ${evicted} evicted`);
+  }
+  return lines;
+}
+
+/** Where a forecaster fell back, and how often. */
+function notes(calls: readonly CallRecord[]): string[] {
+  const counts = new Map<string, number>();
+  for (const { note } of calls) if (note !== undefined) counts.set(note, (counts.get(note) ?? 0) + 1);
+  return [...counts].map(([note, count]) => `note: ${note}${count > 1 ? ` (${count} calls)` : ''}`);
+}
+
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
