@@ -4,7 +4,7 @@
  */
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import type { Generator } from '../../tensor/generator.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
+import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import { type LoadOptions, loadModel } from '../auto-model.ts';
 import { ConfigReader } from '../config-reader.ts';
 import { GraphModel } from '../graph-model.ts';
@@ -18,12 +18,12 @@ import { processTiles, tileStarts } from './tiling.ts';
 export interface AutoencoderOptions {
   /**
    * Whether images larger than a tile are worked on in overlapping tiles, which bounds memory but changes the result a
-   * little. `true`: Diffusers' default tiles. `'auto'`: from more than `autoTileSize`² pixels on. Default `'auto'`.
+   * little. `true`: Diffusers' default tiles. `'auto'`: tiles as large as `activationBytes` allows. Default `'auto'`.
    */
   tiling?: boolean | 'auto' | Tiles;
-  /** Checked between tiles and between images. */
+  /** Checked between images, tiles and latent frames. */
   signal?: AbortSignal | undefined;
-  /** Called after every tile (or image) with the number done and the number in all. */
+  /** Called after every one of them with the number done and the number in all. */
   onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -32,8 +32,12 @@ export interface EncodeOptions extends AutoencoderOptions {
   generator?: Generator | undefined;
 }
 
-/** `tiling: 'auto'` allows the activations of one image or tile about this much memory: 1024×1024 pixels for FLUX's decoder. */
-export const activationBytes = 4 * 2 ** 30;
+/**
+ * Memory in use that `tiling: 'auto'` allows one image or tile besides the weights; ONNX Runtime's arena may reserve half as much
+ * again. It leaves whole what models were trained at: 1250² pixels for FLUX, 1670² for Qwen-Image. Videos of Wan are cut into
+ * tiles of 440².
+ */
+export const activationBytes = 6 * 2 ** 30;
 
 export class Autoencoder {
   readonly traits: LatentTraits;
@@ -83,15 +87,21 @@ export class Autoencoder {
    * [B, C, t, h, w] → [B, 3, 1 + (t − 1)·temporalScale, …], frame by frame.
    */
   async decode(latents: Tensor, options: AutoencoderOptions = {}): Promise<Tensor> {
-    const { spatialScale } = this.traits;
-    return this.work(latents, options, {
+    const { spatialScale, clampsImage } = this.traits;
+    const image = await this.work(latents, options, {
       name: 'decode',
       input: 'latents',
       scale: spatialScale,
       pixels: spatialScale,
       framesPerStep: 1,
-      result: ({ image }) => image!,
+      result: (outputs) => outputs.image!,
     });
+    if (!clampsImage) return image;
+    const pixels = image.data as Float32Array;
+    return floatTensor(
+      pixels.map((value) => Math.min(1, Math.max(-1, value))),
+      image.shape,
+    );
   }
 
   /** Pixels from -1 to 1, shaped as those of `decode` → raw latents: their mean, or a sample. */
@@ -121,9 +131,10 @@ export class Autoencoder {
     const { tiling = 'auto', signal, onProgress } = options;
     const { scale, pixels, framesPerStep } = fn;
     const [height, width] = x.shape.slice(-2) as [number, number];
-    const grid = this.tileGrid(tiling, { height: height * pixels, width: width * pixels });
+    const frames = x.shape.length === 5 ? x.shape[2]! : 1;
+    const grid = this.tileGrid(tiling, { height: height * pixels, width: width * pixels, frames });
     const tiles = grid && { scale, size: grid.size / pixels, stride: grid.stride / pixels };
-    const steps = x.shape.length === 5 ? 1 + (x.shape[2]! - 1) / framesPerStep : 1;
+    const steps = 1 + (frames - 1) / framesPerStep;
     const perImage = tiles ? tileStarts(height, tiles).length * tileStarts(width, tiles).length : 1;
     const total = x.shape[0]! * perImage * steps;
     let done = 0;
@@ -162,9 +173,9 @@ export class Autoencoder {
   }
 
   /** Tile and stride in image pixels, multiples of the latents' scale; undefined where the image is worked on in one go. */
-  private tileGrid(tiling: boolean | 'auto' | Tiles, { height, width }: { height: number; width: number }) {
-    const { spatialScale, tiles, bytesPerPixel } = this.traits;
-    const pixels = activationBytes / bytesPerPixel;
+  private tileGrid(tiling: boolean | 'auto' | Tiles, { height, width, frames }: VideoSize) {
+    const { spatialScale, tiles } = this.traits;
+    const pixels = activationBytes / this.traits.bytesPerPixel(frames);
     if (tiling === false || (tiling === 'auto' && height * width <= pixels)) return undefined;
     const { size, overlap } =
       typeof tiling === 'object' ? tiling : tiling === 'auto' ? { ...tiles, size: Math.sqrt(pixels) } : tiles;
@@ -180,6 +191,12 @@ export class Autoencoder {
     if (height <= size && width <= size) return undefined;
     return { size: latents * spatialScale, stride: stride * spatialScale };
   }
+}
+
+interface VideoSize {
+  height: number;
+  width: number;
+  frames: number;
 }
 
 /** What `decode` and `encode` differ in. */

@@ -25,10 +25,12 @@ export interface LatentTraits {
   /** Per channel, where latents are normalised so instead. */
   readonly latentsMean?: readonly number[];
   readonly latentsStd?: readonly number[];
+  /** Whether decoded pixels are cut off at -1 and 1. It happens after tiles are blended, so not in the graph. */
+  readonly clampsImage?: boolean;
   /** Diffusers' default tiles. */
   readonly tiles: Tiles;
-  /** Activations that decoding one image pixel takes at its peak; for videos, one pixel of the frames worked on together. */
-  readonly bytesPerPixel: number;
+  /** Memory in use at the peak of decoding, per image pixel, for so many latent frames (1 for images). Measured, rounded up. */
+  bytesPerPixel(frames: number): number;
 }
 
 export interface AutoencoderDefinition<Config> extends GraphModelDefinition<Config> {

@@ -16,7 +16,7 @@ export function openAutoencoder(folder: string): Promise<Autoencoder> {
 }
 
 /** Tests: mean, log variance and a seeded sample of `encode`, and the image of `decode`. */
-export function itMatchesDiffusers(folder: string, tolerance = 1e-4): void {
+export function itMatchesDiffusers(folder: string, tolerance = 1e-5): void {
   let autoencoder: Autoencoder;
   let golden: Record<string, Tensor>;
   beforeAll(async () => {

@@ -6,32 +6,53 @@ import { concat, conv, pad } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 
-/** What the layers remember of the chunk before, by module path. */
+export interface HistoryOptions {
+  /** What the chunk before has left; nothing for the first chunk, which is one frame. */
+  previous?: ReadonlyMap<string, SymbolicTensor> | undefined;
+  /** Whether a chunk comes after. */
+  keep: boolean;
+}
+
+/**
+ * What the layers remember of the chunk before, and what they leave to the next; by module path.
+ *
+ * What is remembered is also used: ONNX Runtime runs last what nothing else depends on, and would hold every layer's input until
+ * then, half of all memory.
+ */
 export class History {
   private readonly remembered = new Map<string, SymbolicTensor>();
 
-  /** @param previous left out for the first chunk, which is one frame */
-  constructor(private readonly previous?: ReadonlyMap<string, SymbolicTensor>) {}
+  constructor(private readonly options: HistoryOptions) {}
 
   /** Whether this is the video's first frame. */
   get first(): boolean {
-    return this.previous === undefined;
-  }
-
-  recall(m: Module): SymbolicTensor {
-    return this.previous?.get(m.path) ?? m.graph.fail(`the history of ${m.path} is missing`);
-  }
-
-  remember(m: Module, frames: SymbolicTensor): void {
-    this.remembered.set(m.path, frames);
+    return this.options.previous === undefined;
   }
 
   get entries(): ReadonlyMap<string, SymbolicTensor> {
     return this.remembered;
   }
 
-  next(): History {
-    return new History(this.remembered);
+  /** The video's first frame x [B, C, 1, H, W], remembered with a frame of zeros before it. */
+  begin(m: Module, x: SymbolicTensor): SymbolicTensor {
+    if (!this.options.keep) return x;
+    const last = pad(x, [0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    this.remember(m, last);
+    return last.slice(2, -1);
+  }
+
+  remember(m: Module, frames: SymbolicTensor): void {
+    if (this.options.keep) this.remembered.set(m.path, frames);
+  }
+
+  /** The chunk x [B, C, T, H, W] with the `count` frames before it; remembers its last ones. */
+  lookBack(m: Module, x: SymbolicTensor, count: number): SymbolicTensor {
+    const before = this.options.previous?.get(m.path) ?? m.graph.fail(`the history of ${m.path} is missing`);
+    if (!this.options.keep) return concat([before, x], 2);
+    const time = x.dim(2);
+    const last = time < count ? concat([before.slice(2, time), x], 2) : x.slice(2, -count);
+    this.remember(m, last);
+    return concat(time > count ? [before, x.slice(2, 0, time - count), last] : [before.slice(2, 0, time), last], 2);
   }
 }
 
@@ -44,14 +65,9 @@ export const causalConvolution = layer(
     const weight = m.weight('weight', [outChannels, x.dim(1), 3, 3, 3]);
     const bias = m.weight('bias', [outChannels]);
     const padding = [0, 1, 1];
-    if (history.first) {
-      history.remember(m, pad(x, [0, 0, 1, 0, 0, 0, 0, 0, 0, 0]));
-      // Of the kernel's three frames, two would meet zeros.
-      return conv(x, { weight: weight.slice(2, 2), bias, padding });
-    }
-    const frames = concat([history.recall(m), x], 2);
-    history.remember(m, frames.slice(2, -2));
-    return conv(frames, { weight, bias, padding });
+    if (!history.first) return conv(history.lookBack(m, x, 2), { weight, bias, padding });
+    // Of the kernel's three frames, two would meet zeros.
+    return conv(history.begin(m, x), { weight: weight.slice(2, 2), bias, padding });
   },
 );
 
@@ -59,13 +75,11 @@ export const causalConvolution = layer(
 export const doubleFrames = layer((m, x: SymbolicTensor, history: History): SymbolicTensor => {
   const [batch, channels, time, height, width] = x.shape as [number, number, number, number, number];
   if (history.first) {
-    // It is not seen by the next frame either.
+    // Nor does the next frame see it.
     history.remember(m, x.graph.scalar(0).expand([batch, channels, 2, height, width]));
     return x;
   }
-  const frames = concat([history.recall(m), x], 2);
-  history.remember(m, frames.slice(2, -2));
-  const pairs = conv(frames, {
+  const pairs = conv(history.lookBack(m, x, 2), {
     weight: m.weight('weight', [2 * channels, channels, 3, 1, 1]),
     bias: m.weight('bias', [2 * channels]),
   });
@@ -77,10 +91,12 @@ export const doubleFrames = layer((m, x: SymbolicTensor, history: History): Symb
 
 /** Half as many frames: x [B, C, T, H, W] → [B, C, T / 2, H, W]. The video's first frame stays one frame. */
 export const halveFrames = layer((m, x: SymbolicTensor, history: History): SymbolicTensor => {
+  if (history.first) {
+    history.remember(m, x);
+    return x;
+  }
   const channels = x.dim(1);
-  history.remember(m, x.slice(2, -1));
-  if (history.first) return x;
-  return conv(concat([history.recall(m), x], 2), {
+  return conv(history.lookBack(m, x, 1), {
     weight: m.weight('weight', [channels, channels, 3, 1, 1]),
     bias: m.weight('bias', [channels]),
     stride: [2, 1, 1],

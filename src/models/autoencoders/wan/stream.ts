@@ -47,14 +47,15 @@ export function streamed<Config>(fn: StreamedFunction<Config>): FunctionDefiniti
       const video = inputs[input]!;
       const entries = Object.entries(inputs).filter(([name]) => name.startsWith(prefix));
       const previous = new Map(entries.map(([name, frames]) => [name.slice(prefix.length), frames]));
-      let history = new History(previous.size > 0 ? previous : undefined);
       // The first frame is a chunk of its own.
       const frames = video.dim(2);
-      const sizes = history.first && frames > 1 ? [1, frames - 1] : [frames];
+      const chunks = video.split(2, previous.size === 0 && frames > 1 ? [1, frames - 1] : [frames]);
       const results: Record<string, SymbolicTensor>[] = [];
-      for (const chunk of video.split(2, sizes)) {
-        if (results.length > 0) history = history.next();
+      let remembered: ReadonlyMap<string, SymbolicTensor> | undefined = previous.size > 0 ? previous : undefined;
+      for (const [i, chunk] of chunks.entries()) {
+        const history = new History({ previous: remembered, keep: stream === true || i < chunks.length - 1 });
         results.push(fn.build(m, chunk, config, history));
+        remembered = history.entries;
       }
       const outputs = Object.keys(results[0]!).map(
         (name) =>
@@ -66,8 +67,8 @@ export function streamed<Config>(fn: StreamedFunction<Config>): FunctionDefiniti
             ),
           ] as const,
       );
-      const remembered = stream ? [...history.entries].map(([path, tensor]) => [prefix + path, tensor] as const) : [];
-      return Object.fromEntries([...outputs, ...remembered]);
+      const histories = stream ? [...remembered!].map(([path, tensor]) => [prefix + path, tensor] as const) : [];
+      return Object.fromEntries([...outputs, ...histories]);
     },
   };
 }

@@ -34,8 +34,10 @@ function defineWan(className: string): AutoencoderFamily {
       shiftFactor: 0,
       latentsMean: config.latentsMean,
       latentsStd: config.latentsStd,
+      clampsImage: true,
       tiles: { size: 256, overlap: 0.25 },
-      bytesPerPixel: 1,
+      // A single frame needs no history; of several, history makes most of it, three times while it is handed over.
+      bytesPerPixel: (frames) => ((frames === 1 ? 24 : 340) * config.decoderWidths[0]!) / config.patch ** 2,
     }),
     functions: {
       encode: streamed({
@@ -58,7 +60,7 @@ function defineWan(className: string): AutoencoderFamily {
             outChannels: config.latentChannels,
             kernel: 1,
           });
-          return { image: fromPatches(decoder(m.at('decoder'), hidden, config, history), config.patch).clamp(-1, 1) };
+          return { image: fromPatches(decoder(m.at('decoder'), hidden, config, history), config.patch) };
         },
       }),
     },
