@@ -69,6 +69,12 @@ program
   .option('--json', 'print as JSON')
   .action(async (options) => (await import('./bench/bench.ts')).bench(options));
 
+program
+  .command('matrix')
+  .description('for contributors: which family can do what, from a test report')
+  .argument('<report>', 'JSON of vitest run --reporter=json')
+  .action(async (report: string) => (await import('./matrix.ts')).matrix(report));
+
 try {
   await program.parseAsync();
 } catch (error) {
