@@ -64,6 +64,57 @@ export function gemm(x: SymbolicTensor, weight: SymbolicTensor, bias?: SymbolicT
   return product.reshape([...x.shape.slice(0, -1), outFeatures]);
 }
 
+/**
+ * x [rows, in] rounded to 8 bits (one scale and zero point for all of it) times int8 codes [in, out], summed in integers,
+ * times `scale` ([out] or [1]), plus bias [out]. CPU and WebAssembly only.
+ */
+export function dynamicQuantizeMatMul(
+  x: SymbolicTensor,
+  { codes, scale, bias }: { codes: SymbolicTensor; scale: SymbolicTensor; bias?: SymbolicTensor | undefined },
+): SymbolicTensor {
+  const [rows, inner] = x.shape as [number, number];
+  const out = codes.dim(-1);
+  if (x.rank !== 2 || codes.rank !== 2 || codes.dim(0) !== inner || (scale.dim(0) !== out && scale.dim(0) !== 1)) {
+    x.graph.fail(`int8 product of [${x.shape}] with codes [${codes.shape}] and scale [${scale.shape}]`);
+  }
+  x.graph.countFlops(2 * sizeOf(codes.shape) * rows);
+  return x.graph.emit(
+    'DynamicQuantizeMatMul',
+    { dtype: 'float32', shape: [rows, out] },
+    { inputs: bias ? [x, codes, scale, undefined, bias] : [x, codes, scale], domain: 'com.microsoft' },
+  );
+}
+
+export interface BlockCodes {
+  /** [out, blocks, blockSize · bits / 8]: unsigned codes around 2^(bits − 1), two to a byte with the earlier one low. */
+  codes: SymbolicTensor;
+  /** [out, blocks]. */
+  scale: SymbolicTensor;
+  bits: 4 | 8;
+  blockSize: number;
+  bias?: SymbolicTensor | undefined;
+}
+
+/** x [rows, in] times a block-quantised weight transposed, plus bias [out]. */
+export function matMulNBits(x: SymbolicTensor, { codes, scale, bits, blockSize, bias }: BlockCodes): SymbolicTensor {
+  const [rows, inner] = x.shape as [number, number];
+  const [out, blocks, bytes] = codes.shape as [number, number, number];
+  if (x.rank !== 2 || blocks !== Math.ceil(inner / blockSize) || bytes !== (blockSize * bits) / 8) {
+    x.graph.fail(`${bits}-bit product of [${x.shape}] with codes [${codes.shape}] in blocks of ${blockSize}`);
+  }
+  x.graph.countFlops(2 * out * inner * rows);
+  return x.graph.emit(
+    'MatMulNBits',
+    { dtype: 'float32', shape: [rows, out] },
+    {
+      inputs: bias ? [x, codes, scale, undefined, undefined, bias] : [x, codes, scale],
+      // Level 4 lets kernels round activations to 8 bits; on CPU that needs weights known at compile time, which ours are not.
+      attributes: { K: inner, N: out, bits, block_size: blockSize, accuracy_level: 4 },
+      domain: 'com.microsoft',
+    },
+  );
+}
+
 export interface ConvOptions {
   weight: SymbolicTensor;
   bias?: SymbolicTensor | undefined;

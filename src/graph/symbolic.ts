@@ -135,12 +135,25 @@ export class SymbolicTensor {
     );
   }
 
+  /** The same bits read as another type of the same width. */
+  bitCast(dtype: DType): SymbolicTensor {
+    return this.graph.emit(
+      'BitCast',
+      { dtype, shape: this.shape },
+      { inputs: [this], attributes: { to: onnxElementType(dtype) } },
+    );
+  }
+
   mean(axis = -1, keepDims = true): SymbolicTensor {
     return this.reduce('ReduceMean', axis, keepDims);
   }
 
   sum(axis = -1, keepDims = true): SymbolicTensor {
     return this.reduce('ReduceSum', axis, keepDims);
+  }
+
+  max(axis = -1, keepDims = true): SymbolicTensor {
+    return this.reduce('ReduceMax', axis, keepDims);
   }
 
   /** Euclidean length along one axis, which stays with size 1. */

@@ -2,14 +2,23 @@
 import { gemm } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import { layer } from './module.ts';
+import { quantizedProduct } from './quantized-linear.ts';
 
 /**
- * `nn.Linear`: x [..., in] → [..., out]. The bias is used if the checkpoint has one.
+ * `nn.Linear`: x [..., in] → [..., out]. The bias is used if the checkpoint has one; a weight that is stored quantised is
+ * multiplied in its own format.
  * @param outFeatures what the architecture expects; unchecked if left out
  */
 export const linear = layer((m, x: SymbolicTensor, outFeatures?: number): SymbolicTensor => {
-  const weight = m.weight('weight', outFeatures === undefined ? undefined : [outFeatures, x.dim(-1)]);
-  return gemm(x, weight, m.optionalWeight('bias', [weight.dim(0)]));
+  const shape = outFeatures === undefined ? undefined : [outFeatures, x.dim(-1)];
+  m.observe('weight', x);
+  const quantized = m.quantized('weight', shape);
+  if (!quantized) {
+    const weight = m.weight('weight', shape);
+    return gemm(x, weight, m.optionalWeight('bias', [weight.dim(0)]));
+  }
+  const product = quantizedProduct(x.reshape([-1, x.dim(-1)]), quantized, m.optionalWeight('bias'));
+  return product.reshape([...x.shape.slice(0, -1), product.dim(-1)]);
 });
 
 export type Activation = 'gelu' | 'gelu-approximate' | 'geglu' | 'swiglu' | 'silu' | 'linear-silu' | 'relu';

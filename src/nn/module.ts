@@ -4,21 +4,15 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 import type { GraphBuilder } from '../graph/builder.ts';
-import { onnxElementType } from '../graph/encode.ts';
 import { gather } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
-import type { DType } from '../tensor/dtype.ts';
 import type { Shape } from '../tensor/tensor.ts';
-import type { Weights } from '../weights/weight-store.ts';
-
-export interface WeightInfo {
-  /** As it is fed to graphs, which may be narrower than what layers compute in. */
-  readonly dtype: DType;
-  readonly shape: Shape;
-}
+import { partName } from '../weights/weight-format.ts';
+import type { WeightInfo, Weights } from '../weights/weight-store.ts';
+import type { QuantizedWeight } from './quantized-linear.ts';
 
 /** What graphs may know of weights: names, dtypes and shapes, but no data. */
-export type WeightCatalog = Pick<Weights, 'origin' | 'has' | 'info'>;
+export type WeightCatalog = Pick<Weights, 'origin' | 'has' | 'info' | 'observer'>;
 
 export class Module {
   constructor(
@@ -44,7 +38,26 @@ export class Module {
    */
   weight(name: string, shape?: Shape): SymbolicTensor {
     const { full, info } = this.find(name, shape);
-    return this.widen(full, this.stored(full, info), info.dtype);
+    return this.widen(full, this.stored(full, info), info);
+  }
+
+  /** The parts of a weight that is stored quantised; undefined if it is stored as numbers. */
+  quantized(name: string, shape?: Shape): QuantizedWeight | undefined {
+    const { full, info } = this.find(name, shape);
+    const { format } = info;
+    if (!format) return undefined;
+    return {
+      format,
+      part: (part) => {
+        const stored = partName(full, part);
+        return this.stored(stored, this.catalog.info(stored)!);
+      },
+    };
+  }
+
+  /** Hands what is about to be multiplied with a weight to whoever calibrates. */
+  observe(name: string, x: SymbolicTensor): void {
+    if (this.catalog.observer) this.graph.output(`observed.${this.full(name)}`, x);
   }
 
   /**
@@ -53,7 +66,7 @@ export class Module {
    */
   rows(name: string, indices: SymbolicTensor, shape?: Shape): SymbolicTensor {
     const { full, info } = this.find(name, shape);
-    return this.widen(full, gather(this.stored(full, info), indices), info.dtype);
+    return this.widen(full, gather(this.stored(full, info), indices), info);
   }
 
   /** A weight if the checkpoint has it: biases and affine norms are optional in many layers. */
@@ -83,25 +96,27 @@ export class Module {
     return { full, info };
   }
 
-  /** bfloat16 cannot be a graph input: its bits come in as uint16 and are re-read inside the graph. */
+  /** bfloat16 and float8 cannot be graph inputs: their bits come in as integers and are re-read inside the graph. */
   private stored(name: string, { dtype, shape }: WeightInfo): SymbolicTensor {
-    return this.graph.weight(name, { dtype: dtype === 'bfloat16' ? 'uint16' : dtype, shape });
+    const carrier = dtype === 'bfloat16' ? 'uint16' : dtype === 'float8_e4m3fn' ? 'uint8' : dtype;
+    return this.graph.weight(name, { dtype: carrier, shape });
   }
 
-  private widen(name: string, stored: SymbolicTensor, dtype: DType): SymbolicTensor {
+  private widen(name: string, stored: SymbolicTensor, { dtype, format }: WeightInfo): SymbolicTensor {
+    if (format) {
+      throw new DejaDitError(
+        'UNSUPPORTED',
+        `tensor '${name}' is quantised, but this layer is no linear layer: add its name to excludeLayers`,
+        { path: this.catalog.origin },
+      );
+    }
     switch (dtype) {
       case 'float32':
         return stored;
       case 'float16':
         return stored.cast('float32');
-      case 'bfloat16': {
-        const narrow = this.graph.emit(
-          'BitCast',
-          { dtype, shape: stored.shape },
-          { inputs: [stored], attributes: { to: onnxElementType(dtype) } },
-        );
-        return narrow.cast('float32');
-      }
+      case 'bfloat16':
+        return stored.bitCast('bfloat16').cast('float32');
       default:
         throw new DejaDitError('UNSUPPORTED', `tensor '${name}' is ${dtype}, layers need a floating-point weight`, {
           path: this.catalog.origin,

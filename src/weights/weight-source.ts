@@ -9,6 +9,7 @@ import { type Shape, Tensor } from '../tensor/tensor.ts';
 import { quote } from './json.ts';
 import { isNarrowFloat, type ReadOptions, readTensors } from './safetensors-data.ts';
 import { openWithHeader, type TensorInfo } from './safetensors-header.ts';
+import type { WeightFormat } from './weight-format.ts';
 
 export interface WeightInfo {
   dtype: DType;
@@ -29,6 +30,8 @@ export interface ReadManyOptions extends ReadOptions {
 export interface WeightSource {
   /** File after file, in the order of the data. */
   readonly names: readonly string[];
+  /** Weights that are stored quantised, by their own names; `names` has their parts instead. */
+  readonly quantized?: ReadonlyMap<string, { format: WeightFormat; shape: Shape }>;
   has(name: string): boolean;
   /** @throws DejaDitError `MISSING_WEIGHT` */
   info(name: string): WeightInfo;

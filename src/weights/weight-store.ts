@@ -7,7 +7,24 @@ import type { Backend, DeviceTensor } from '../runtime/backend.ts';
 import type { DType } from '../tensor/dtype.ts';
 import { bytesPerElement } from '../tensor/dtype.ts';
 import { type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
+import { partName, partsOf, type WeightFormat } from './weight-format.ts';
 import type { WeightSource } from './weight-source.ts';
+
+export interface WeightInfo {
+  /** As it is fed to graphs, which may be narrower than what layers compute in. */
+  readonly dtype: DType;
+  readonly shape: Shape;
+  /** How the weight is quantised: its tensors are then the format's parts, and `dtype` is what they stand for. */
+  readonly format?: WeightFormat | undefined;
+}
+
+/** A matrix in parts: what it stands for, and the tensors that hold it. */
+export interface QuantizedTensor {
+  readonly format: WeightFormat;
+  /** [out, in]. */
+  readonly shape: Shape;
+  readonly parts: Readonly<Record<string, Tensor>>;
+}
 
 /** Weights on a backend, as models use them. */
 export interface Weights {
@@ -17,8 +34,10 @@ export interface Weights {
   readonly bytes: number;
   has(name: string): boolean;
   /** @param expected what the architecture expects; checkpoints ignore it, weights made up for a benchmark need it */
-  info(name: string, expected?: Shape): { dtype: DType; shape: Shape } | undefined;
+  info(name: string, expected?: Shape): WeightInfo | undefined;
   get(name: string): DeviceTensor;
+  /** While set, receives what linear layers multiply with each weight: [..., in]. */
+  observer?: ((weight: string, activations: DeviceTensor) => void) | undefined;
   dispose(): void;
 }
 
@@ -31,12 +50,16 @@ export interface WeightStoreOptions {
    * and widens inside the graphs at every run. Default `float32`.
    */
   weightDtype?: 'float32' | 'stored';
+  /** Which tensors to load. Default: all. */
+  reads?: ((name: string) => boolean) | undefined;
   signal?: AbortSignal | undefined;
 }
 
 export class WeightStore implements Weights {
   readonly origin: string;
+  observer: Weights['observer'];
   private readonly tensors = new Map<string, DeviceTensor>();
+  private readonly quantized = new Map<string, WeightInfo>();
 
   private constructor(
     readonly backend: Backend,
@@ -47,11 +70,21 @@ export class WeightStore implements Weights {
 
   /** Reads all tensors of a source, in file order, and uploads each as it arrives. */
   static async load(source: WeightSource, options: WeightStoreOptions): Promise<WeightStore> {
-    const { backend, origin, weightDtype = 'float32', signal } = options;
+    const { backend, origin, weightDtype = 'float32', reads = () => true, signal } = options;
     const store = new WeightStore(backend, origin);
     const widen = weightDtype === 'float32' ? 'float32' : undefined;
+    // Parts stay as they are: the bits of a float8 code are what its format reads.
+    const parts = new Set<string>();
+    for (const [weight, { format, shape }] of source.quantized ?? []) {
+      if (!reads(weight)) continue;
+      store.quantized.set(weight, { dtype: 'float32', shape, format });
+      for (const part of Object.keys(partsOf(format, shape))) parts.add(partName(weight, part));
+    }
+    const isPart = (name: string) => source.quantized?.has(name.slice(0, name.lastIndexOf('.'))) ?? false;
+    const plain = source.names.filter((name) => !isPart(name) && reads(name));
     try {
-      await source.readMany(source.names, (name, tensor) => store.set(name, tensor), { widen, signal });
+      await source.readMany(plain, (name, tensor) => store.set(name, tensor), { widen, signal });
+      await source.readMany(parts, (name, tensor) => store.set(name, tensor), { signal });
     } catch (error) {
       store.dispose();
       throw error;
@@ -71,11 +104,16 @@ export class WeightStore implements Weights {
   }
 
   has(name: string): boolean {
-    return this.tensors.has(name);
+    return this.tensors.has(name) || this.quantized.has(name);
   }
 
-  info(name: string): { dtype: DType; shape: Shape } | undefined {
-    return this.tensors.get(name);
+  info(name: string): WeightInfo | undefined {
+    return this.quantized.get(name) ?? this.tensors.get(name);
+  }
+
+  /** Weights that are held quantised. */
+  get quantizedNames(): string[] {
+    return [...this.quantized.keys()];
   }
 
   get(name: string): DeviceTensor {
@@ -91,6 +129,13 @@ export class WeightStore implements Weights {
     this.tensors.set(name, this.backend.upload(tensor, { transfer: true }));
   }
 
+  /** Replaces a weight by its parts. Graphs that were built before must be built anew. */
+  setQuantized(name: string, { format, shape, parts }: QuantizedTensor): void {
+    this.delete(name);
+    this.quantized.set(name, { dtype: 'float32', shape, format });
+    for (const [part, tensor] of Object.entries(parts)) this.set(partName(name, part), tensor);
+  }
+
   delete(name: string): void {
     this.tensors.get(name)?.dispose();
     this.tensors.delete(name);
@@ -99,5 +144,6 @@ export class WeightStore implements Weights {
   dispose(): void {
     for (const tensor of this.tensors.values()) tensor.dispose();
     this.tensors.clear();
+    this.quantized.clear();
   }
 }

@@ -1,0 +1,142 @@
+/**
+ * Products with quantised weights: one function per format, chosen by how a layer's weight is stored. A model does not know of
+ * them: it calls `linear`. What the parts of a format hold is written in `weights/weight-format.ts`.
+ */
+import { concat, dynamicQuantizeMatMul, gemm, matMulNBits } from '../graph/ops.ts';
+import type { SymbolicTensor } from '../graph/symbolic.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import {
+  type FormatKind,
+  type FormatOf,
+  nvfp4BlockSize,
+  tileSize,
+  type WeightFormat,
+} from '../weights/weight-format.ts';
+
+/** A weight [out, in] in parts. */
+export interface QuantizedWeight<Format extends WeightFormat = WeightFormat> {
+  readonly format: Format;
+  /** A stored tensor; float8 comes as uint8, since it cannot be a graph input. */
+  part(name: string): SymbolicTensor;
+}
+
+/** x [rows, in] · weightᵀ + bias. */
+type Multiply<Format extends WeightFormat> = (
+  x: SymbolicTensor,
+  weight: QuantizedWeight<Format>,
+  bias?: SymbolicTensor,
+) => SymbolicTensor;
+
+const multiply: { [Kind in FormatKind]: Multiply<FormatOf<Kind>> } = {
+  int8(x, { format, part }, bias) {
+    const weight = { codes: part('codes'), scale: part('scale') };
+    switch (format.activations) {
+      case 'tensor':
+        return dynamicQuantizeMatMul(x, { ...weight, bias });
+      case 'row': {
+        // With all rows brought to the range -1…1, the operator's one scale for all rows is a scale for each.
+        const span = magnitude(x);
+        return plus(dynamicQuantizeMatMul(x.div(span), weight).mul(span), bias);
+      }
+      case 'float32':
+        return plus(x.matmul(weight.codes.cast('float32')).mul(weight.scale), bias);
+    }
+  },
+
+  block(x, { format: { bits, blockSize }, part }, bias) {
+    return matMulNBits(x, { codes: part('codes'), scale: part('scale'), bits, blockSize, bias });
+  },
+
+  /** Arithmetic in float32 on values that float8 hardware would see. */
+  float8(x, { format, part }, bias) {
+    const { values, unit } = smallFloats(part('codes'), 4);
+    const [out, inner] = values.shape as [number, number];
+    const scale = part('scale').mul(unit);
+    const weight =
+      format.scales === 'tile'
+        ? values
+            .reshape([out / tileSize, tileSize, inner / tileSize, tileSize])
+            .mul(scale.reshape([out / tileSize, 1, inner / tileSize, 1]))
+            .reshape([out, inner])
+        : values.mul(scale);
+    return gemm(roundToFloat8(x, format.activations), weight, bias);
+  },
+
+  nvfp4(x, { part }, bias) {
+    const codes = part('codes');
+    const { graph } = x;
+    const byte = (value: number) => graph.constant(new Tensor('uint8', Uint8Array.of(value), []));
+    const low = graph.emit('BitShift', codes, { inputs: [codes, byte(4)], attributes: { direction: 'LEFT' } });
+    const high = graph.emit('BitwiseAnd', codes, { inputs: [codes, byte(0xf0)] });
+    // s ee m 0000: a float of 2 exponent bits whose last mantissa bits are zero.
+    const { values, unit } = smallFloats(concat([low, high], 1), 2);
+    const blockScale = smallFloats(part('blockScale'), 4);
+    const scale = blockScale.values.mul(part('scale').mul(unit * blockScale.unit));
+    const [out, inner] = values.shape as [number, number];
+    const blocks = inner / nvfp4BlockSize;
+    const weight = values.reshape([out, blocks, nvfp4BlockSize]).mul(scale.reshape([out, blocks, 1]));
+    return gemm(x, weight.reshape([out, inner]), bias);
+  },
+
+  'low-rank'(x, { format: { rank, smooth, residual }, part }, bias) {
+    const smoothed = smooth ? x.div(part('smooth')) : x;
+    const rest = quantizedProduct(smoothed, { format: residual, part }, bias);
+    if (rank === 0) return rest;
+    const down = gemm(smoothed, part('down').cast('float32'));
+    return rest.add(gemm(down, part('up').cast('float32')));
+  },
+};
+
+/** x [rows, in] · weightᵀ + bias, with the operators of the weight's format. */
+export function quantizedProduct(x: SymbolicTensor, weight: QuantizedWeight, bias?: SymbolicTensor): SymbolicTensor {
+  const emit = multiply[weight.format.kind] as Multiply<WeightFormat>;
+  return emit(x, weight, bias);
+}
+
+function plus(x: SymbolicTensor, bias: SymbolicTensor | undefined): SymbolicTensor {
+  return bias ? x.add(bias) : x;
+}
+
+/** max |x| of each row [rows, 1]; rows of zeros get a value that can be divided by. */
+function magnitude(x: SymbolicTensor): SymbolicTensor {
+  return x.abs().max().clamp(1e-30, undefined);
+}
+
+/** Largest value of float8 e4m3. */
+const float8Max = 448;
+
+function roundToFloat8(x: SymbolicTensor, activations: FormatOf<'float8'>['activations']): SymbolicTensor {
+  const [rows, inner] = x.shape as [number, number];
+  const round = (values: SymbolicTensor, peak: SymbolicTensor) => {
+    const scale = peak.mul(1 / float8Max);
+    return values.div(scale).cast('float8_e4m3fn').cast('float32').mul(scale);
+  };
+  switch (activations) {
+    case 'float32':
+      return x;
+    case 'row':
+      return round(x, magnitude(x));
+    case 'tensor':
+      return round(x, magnitude(x).max(0));
+    case 'tile': {
+      const tiles = x.reshape([rows * (inner / tileSize), tileSize]);
+      return round(tiles, magnitude(tiles)).reshape([rows, inner]);
+    }
+  }
+}
+
+/**
+ * Bytes of one sign bit, some exponent bits and mantissa bits as float32. The bits are moved to where float16 has them, which
+ * leaves its larger exponent bias to be made up for: the numbers meant are `values · unit`.
+ */
+function smallFloats(bytes: SymbolicTensor, exponentBits: number): { values: SymbolicTensor; unit: number } {
+  const { graph } = bytes;
+  const word = (value: number) => graph.constant(new Tensor('int16', Int16Array.of(value), []));
+  const shift = 3 + exponentBits;
+  const wide = bytes.bitCast('int8').cast('int16'); // the sign fills the upper byte
+  const bits = graph.emit('BitwiseAnd', wide, {
+    inputs: [graph.emit('Mul', wide, { inputs: [wide, word(2 ** shift)] }), word(0x8000 | (0x7f << shift))],
+  });
+  const bias = 2 ** (exponentBits - 1) - 1;
+  return { values: bits.bitCast('float16').cast('float32'), unit: 2 ** (15 - bias) };
+}

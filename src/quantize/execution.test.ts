@@ -1,0 +1,127 @@
+/** Products with quantised weights, on every backend, against the same arithmetic in plain JavaScript. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { GraphBuilder } from '../graph/builder.ts';
+import { linear } from '../nn/linear.ts';
+import { Module } from '../nn/module.ts';
+import type { Backend } from '../runtime/backend.ts';
+import { createBackend } from '../runtime/create-backend.ts';
+import { fromFloat32, toFloat32 } from '../tensor/convert.ts';
+import { Generator } from '../tensor/generator.ts';
+import { floatTensor } from '../tensor/tensor.ts';
+import type { WeightFormat } from '../weights/weight-format.ts';
+import { memoryWeights } from '../weights/weight-source.ts';
+import { WeightStore } from '../weights/weight-store.ts';
+import { decode, encode } from './encode.ts';
+import { hostProducts as products } from './linear-algebra.ts';
+import { matrix, peak, relativeError, roundHalfEven } from './matrix.ts';
+
+const [rows, inner, out] = [9, 256, 128];
+const generator = new Generator(5);
+const weight = matrix(out, inner, generator.randn([out, inner]).data as Float32Array);
+const bias = generator.randn([out]);
+/** Rows of very different size, one of them zero, as the tokens of a real model are. */
+const activations = (generator.randn([rows, inner]).data as Float32Array).map((value, i) => {
+  const row = Math.floor(i / inner);
+  return row === 4 ? 0 : value * 2 ** (row - 3);
+});
+
+type Round = (x: Float32Array) => Float32Array;
+
+/** Values on the 8-bit grid between the smallest and the largest, zero included. */
+const dynamic: Round = (x) => {
+  const [low, high] = [Math.min(0, ...x), Math.max(0, ...x)];
+  const scale = Math.fround((high - low) / 255) || 1;
+  const zero = roundHalfEven(-low / scale);
+  return x.map((value) => (Math.min(255, Math.max(0, roundHalfEven(value / scale) + zero)) - zero) * scale);
+};
+const float8: Round = (x) => {
+  const scale = peak(x) / 448 || 1;
+  return toFloat32(
+    'float8_e4m3fn',
+    fromFloat32(
+      'float8_e4m3fn',
+      x.map((value) => value / scale),
+    ),
+  ).map((v) => v * scale);
+};
+const chunks =
+  (size: number, round: Round): Round =>
+  (x) => {
+    const result = new Float32Array(x.length);
+    for (let i = 0; i < x.length; i += size) result.set(round(x.subarray(i, i + size)), i);
+    return result;
+  };
+/** All rows are rounded on one grid after each was brought to the range -1…1. */
+const dynamicRows: Round = (x) => {
+  const spans = Array.from({ length: rows }, (_, row) => peak(x, row * inner, inner) || 1);
+  const unit = dynamic(x.map((value, i) => value / spans[Math.floor(i / inner)]!));
+  return unit.map((value, i) => value * spans[Math.floor(i / inner)]!);
+};
+const exact: Round = (x) => x;
+
+const formats: [string, WeightFormat, Round][] = [
+  ['int8 per row', { kind: 'int8', scales: 'row', activations: 'row' }, dynamicRows],
+  ['int8 per tensor', { kind: 'int8', scales: 'tensor', activations: 'tensor' }, dynamic],
+  ['int8 weights only', { kind: 'int8', scales: 'row', activations: 'float32' }, exact],
+  ['int8 blocks', { kind: 'block', bits: 8, blockSize: 128 }, exact],
+  ['int4 blocks', { kind: 'block', bits: 4, blockSize: 32 }, exact],
+  ['float8 per row', { kind: 'float8', scales: 'row', activations: 'row' }, chunks(inner, float8)],
+  ['float8 per tensor', { kind: 'float8', scales: 'tensor', activations: 'tensor' }, float8],
+  ['float8 per tile', { kind: 'float8', scales: 'tile', activations: 'tile' }, chunks(128, float8)],
+  ['float8 weights only', { kind: 'float8', scales: 'row', activations: 'float32' }, exact],
+  ['nvfp4 per tensor', { kind: 'nvfp4', scales: 'tensor' }, exact],
+  ['nvfp4 per row', { kind: 'nvfp4', scales: 'row' }, exact],
+  ...([0, 16] as const).flatMap((rank) =>
+    ([false, true] as const).map((smooth): [string, WeightFormat, Round] => [
+      `SVDQuant, rank ${rank}${smooth ? ', smoothed' : ''}`,
+      {
+        kind: 'low-rank',
+        rank,
+        smooth,
+        residual: smooth ? { kind: 'nvfp4', scales: 'row' } : { kind: 'block', bits: 4, blockSize: 64 },
+      },
+      exact,
+    ]),
+  ),
+];
+
+describe.each(['cpu', 'wasm'] as const)('%s', (name) => {
+  let backend: Backend;
+  beforeAll(async () => {
+    backend = await createBackend({ backend: name });
+  });
+  afterAll(() => backend.dispose());
+
+  it.each(formats)('%s', async (_, format, round) => {
+    const smooth = Float32Array.from({ length: inner }, (_unused, i) => 0.5 + (i % 7) / 4);
+    const parts = await encode(weight, format, { method: 'exact', products, smooth });
+    const source = memoryWeights({ 'ff.weight': floatTensor(weight.data, [out, inner]), 'ff.bias': bias });
+    const store = await WeightStore.load(source, { backend, origin: 'test' });
+    store.setQuantized('ff.weight', { format, shape: [out, inner], parts });
+
+    const g = new GraphBuilder();
+    const x = g.input('x', 'float32', [1, rows, inner]);
+    g.output('y', linear(new Module(g, store, 'ff'), x, out));
+    const graph = g.finish();
+    const executable = await backend.compile(graph);
+    const feeds = Object.fromEntries(graph.weights.map((slot) => [slot.slot, store.get(slot.name)]));
+    const input = backend.upload(floatTensor(activations, [1, rows, inner]));
+    const { y } = await executable.run({ x: input, ...feeds });
+    const actual = await backend.download(y!);
+    await executable.dispose();
+
+    const decoded = await decode(parts, format, { columns: inner, products });
+    const rounded = matrix(inner, rows);
+    for (const [i, value] of round(activations).entries())
+      rounded.data[(i % inner) * rows + Math.floor(i / inner)] = value;
+    const expected = await products.times(decoded, rounded); // [out, rows]
+    const transposed = new Float32Array(rows * out);
+    for (let i = 0; i < transposed.length; i++) {
+      transposed[i] = expected.data[(i % out) * rows + Math.floor(i / out)]! + Number(bias.data[i % out]);
+    }
+    expect(actual.shape).toEqual([1, rows, out]);
+    expect(relativeError(actual.data as Float32Array, transposed)).toBeLessThan(
+      round === dynamic || round === dynamicRows ? 1e-3 : 2e-6,
+    );
+  });
+});

@@ -1,0 +1,58 @@
+/** Matrices of weights on the host, and the rounding that all formats share. Products of large ones are in `linear-algebra.ts`. */
+
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** The tensors that hold a quantised matrix, by the part names of `weights/weight-format.ts`. */
+export type Parts = Readonly<Record<string, Tensor>>;
+
+/** Row-major float32 [rows, columns]; of a linear layer: [out, in]. */
+export interface Matrix {
+  readonly data: Float32Array;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+export function matrix(rows: number, columns: number, data: Float32Array = new Float32Array(rows * columns)): Matrix {
+  return { data, rows, columns };
+}
+
+/** Largest magnitude among `count` elements from `start`. */
+export function peak(data: Float32Array, start = 0, count = data.length): number {
+  let largest = 0;
+  for (let i = start; i < start + count; i++) {
+    const magnitude = Math.abs(data[i]!);
+    if (magnitude > largest) largest = magnitude;
+  }
+  return largest;
+}
+
+/** Adding 1.5 · 2^52 leaves a double no room for a fraction, so the sum itself rounds, ties to even: for |x| < 2^51. */
+const noFraction = 1.5 * 2 ** 52;
+
+/** To the nearest integer, ties to even, as NumPy and PyTorch round. */
+export function roundHalfEven(x: number): number {
+  return x + noFraction - noFraction;
+}
+
+/** round(value / scale) in float32 arithmetic, within `low`…`high`. */
+export function code(value: number, scale: number, [low, high]: readonly [number, number]): number {
+  const rounded = roundHalfEven(Math.fround(value / scale));
+  return rounded < low ? low : rounded > high ? high : rounded;
+}
+
+/** A float32 scale that brings `largest` to `top`; 1 where nothing can be scaled (all zero, or not finite). */
+export function scaleFor(largest: number, top: number): number {
+  const scale = Math.fround(largest / top);
+  return scale > 0 && Number.isFinite(scale) ? scale : 1;
+}
+
+/** ‖a − b‖ / ‖b‖ in the Frobenius norm. */
+export function relativeError(actual: Float32Array, expected: Float32Array): number {
+  let error = 0;
+  let total = 0;
+  for (let i = 0; i < expected.length; i++) {
+    error += (actual[i]! - expected[i]!) ** 2;
+    total += expected[i]! ** 2;
+  }
+  return total === 0 ? Math.sqrt(error) : Math.sqrt(error / total);
+}

@@ -1,0 +1,189 @@
+/** Low-rank factors against torch.linalg.svd, SVDQuant against its own definition. */
+import path from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { Generator } from '../tensor/generator.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { readSafetensors } from '../weights/safetensors.ts';
+import type { FormatOf } from '../weights/weight-format.ts';
+import { encodeBlocks } from './block.ts';
+import { symmetricEigen } from './eigen.ts';
+import { decode, encode } from './encode.ts';
+import { hostProducts as products, transpose } from './linear-algebra.ts';
+import { lowRankFactors } from './low-rank.ts';
+import { type Matrix, matrix, relativeError } from './matrix.ts';
+import { relax, relaxStrategies, smoothFactors } from './smoothing.ts';
+
+let reference: Record<string, Tensor>;
+beforeAll(async () => {
+  reference = await readSafetensors(path.resolve(import.meta.dirname, '../../fixtures/quantize/reference.safetensors'));
+});
+const load = (name: string): Matrix => {
+  const { data, shape } = reference[name]!;
+  return matrix(shape[0]!, shape[1]!, data as Float32Array);
+};
+const floats = (name: string) => reference[name]!.data as Float32Array;
+
+describe('symmetricEigen', () => {
+  const n = 40;
+  const random = new Generator(3).randn([n, n], 'float64').data as Float64Array;
+  it.each([
+    ['random', (i: number, j: number) => random[i * n + j]! + random[j * n + i]!],
+    ['diagonal', (i: number, j: number) => (i === j ? i : 0)],
+    ['rank one', (i: number, j: number) => (i + 1) * (j + 1)],
+    ['zero', () => 0],
+    ['repeated', (i: number, j: number) => (i === j ? 2 : 0)],
+  ])('A·v = λ·v and vᵀ·v = 1 (%s)', (_, entry) => {
+    const a = Float64Array.from({ length: n * n }, (_unused, k) => entry(Math.floor(k / n), k % n));
+    const { values, vectors } = symmetricEigen(a, n);
+    const scale = Math.max(1, ...values.map(Math.abs));
+    for (const [r, v] of vectors.entries()) {
+      expect(r === 0 || values[r]! <= values[r - 1]!).toBe(true);
+      for (let i = 0; i < n; i++) {
+        let product = 0;
+        for (let j = 0; j < n; j++) product += a[i * n + j]! * v[j]!;
+        expect(Math.abs(product - values[r]! * v[i]!)).toBeLessThan(1e-12 * n * scale);
+      }
+      for (const [s, w] of vectors.entries()) {
+        const overlap = v.reduce((sum, x, i) => sum + x * w[i]!, 0);
+        expect(Math.abs(overlap - (r === s ? 1 : 0))).toBeLessThan(1e-12 * n);
+      }
+    }
+  });
+});
+
+describe('lowRankFactors', () => {
+  const product = async (w: Matrix, options: { method: 'exact' | 'randomised'; rank: number }) => {
+    const { up, down } = await lowRankFactors(w, { ...options, products });
+    return products.times(up, down);
+  };
+
+  it.each(['exact', 'randomised'] as const)(
+    '%s: the best approximation, as torch.linalg.svd finds it',
+    async (method) => {
+      const best = load('svd.rank8');
+      const found = await product(load('svd.weight'), { method, rank: 8 });
+      expect(relativeError(found.data, best.data)).toBeLessThan(2e-6);
+      const across = await product(transpose(load('svd.weight')), { method, rank: 8 });
+      expect(relativeError(transpose(across).data, best.data)).toBeLessThan(2e-6);
+    },
+  );
+
+  it('shares each singular value evenly between the factors', async () => {
+    const { up, down } = await lowRankFactors(load('svd.weight'), { method: 'exact', rank: 8, products });
+    const values = reference['svd.values']!.data;
+    for (let r = 0; r < 8; r++) {
+      let [left, right] = [0, 0];
+      for (let i = 0; i < up.rows; i++) left += up.data[i * 8 + r]! ** 2;
+      for (let i = 0; i < down.columns; i++) right += down.data[r * down.columns + i]! ** 2;
+      expect(left / Number(values[r])).toBeCloseTo(1, 5);
+      expect(right / Number(values[r])).toBeCloseTo(1, 5);
+    }
+  });
+
+  it('finds all of a matrix whose rank is lower than asked for', async () => {
+    const thin = { up: matrix(30, 2), down: matrix(2, 20) };
+    thin.up.data.set(new Generator(1).randn([60]).data as Float32Array);
+    thin.down.data.set(new Generator(2).randn([40]).data as Float32Array);
+    const w = await products.times(thin.up, thin.down);
+    for (const method of ['exact', 'randomised'] as const) {
+      const found = await product(w, { method, rank: 6 });
+      expect(relativeError(found.data, w.data)).toBeLessThan(1e-6);
+    }
+  });
+
+  it('is the same for the same matrix', async () => {
+    const once = await lowRankFactors(load('tile'), { method: 'randomised', rank: 16, products });
+    const twice = await lowRankFactors(load('tile'), { method: 'randomised', rank: 16, products });
+    expect(once.up.data).toEqual(twice.up.data);
+  });
+});
+
+describe('SVDQuant', () => {
+  const format = (changes: Partial<FormatOf<'low-rank'>> = {}): FormatOf<'low-rank'> => ({
+    kind: 'low-rank',
+    rank: 16,
+    smooth: false,
+    residual: { kind: 'block', bits: 4, blockSize: 64 },
+    ...changes,
+  });
+  const errorOf = async (
+    w: Matrix,
+    changes: Partial<FormatOf<'low-rank'>>,
+    refineIterations = 0,
+    smooth?: Float32Array,
+  ) => {
+    const chosen = format(changes);
+    const parts = await encode(w, chosen, { method: 'randomised', products, refineIterations, smooth });
+    return relativeError((await decode(parts, chosen, { columns: w.columns, products })).data, w.data);
+  };
+
+  it('the codes are those of the weight less the branch as it is stored', async () => {
+    const w = load('tile');
+    const parts = await encode(w, format(), { method: 'exact', products });
+    const wide = (name: string) => {
+      const { data, shape } = parts[name]!.float();
+      return matrix(shape[0]!, shape[1]!, data as Float32Array);
+    };
+    const branch = await products.times(wide('up'), wide('down'));
+    const rest = matrix(
+      w.rows,
+      w.columns,
+      w.data.map((value, i) => value - branch.data[i]!),
+    );
+    const expected = encodeBlocks(rest, { kind: 'block', bits: 4, blockSize: 64 });
+    expect(parts.codes!.data).toEqual(expected.codes!.data);
+    expect(parts.scale!.data).toEqual(expected.scale!.data);
+  });
+
+  it.each(['block', 'nvfp4'] as const)(
+    'rank and refinement lower the error, smoothing is undone (%s)',
+    async (kind) => {
+      const w = load('tile');
+      const residual = kind === 'block' ? format().residual : ({ kind: 'nvfp4', scales: 'row' } as const);
+      const plain = await errorOf(w, { rank: 0, residual });
+      const branched = await errorOf(w, { rank: 32, residual });
+      const refined = await errorOf(w, { rank: 32, residual }, 5);
+      expect(branched).toBeLessThan(plain * 0.9);
+      expect(refined).toBeLessThan(branched * 0.95);
+      expect(await errorOf(w, { rank: 0, residual }, 5)).toBe(plain);
+      const relaxation = { factor: 1.5, topRatio: 0.25, strategy: 'auto' } as const;
+      const smooth = smoothFactors({ strategy: 'weight', weight: w, relaxation })!;
+      expect(await errorOf(w, { rank: 32, residual, smooth: true }, 0, smooth)).toBeLessThan(plain);
+    },
+  );
+});
+
+describe('smoothing', () => {
+  const relaxation = { factor: 1.5, topRatio: 0.25, strategy: 'auto' } as const;
+
+  it.each(relaxStrategies)('relaxes activation peaks (%s)', (strategy) => {
+    const relaxed = relax(floats('peaks'), { ...relaxation, strategy });
+    expect(relativeError(relaxed, floats(`relax.${strategy}`))).toBeLessThan(1e-6);
+  });
+
+  it.each([
+    ['activation', 'smooth.activation'],
+    ['weight', 'smooth.weight_factors'],
+    ['weight_inv', 'smooth.weight_inv'],
+  ] as const)('factors of %s', (strategy, recorded) => {
+    const input = { weight: load('smooth.weight'), activations: floats('peaks'), relaxation };
+    const factors = smoothFactors({ strategy, ...input })!;
+    expect(relativeError(factors, floats(recorded))).toBeLessThan(1e-6);
+  });
+
+  it('repairs factors that cannot be used', () => {
+    const weight = matrix(1, 3, Float32Array.of(0, 2, 1));
+    const factors = smoothFactors({
+      strategy: 'activation',
+      weight,
+      activations: Float32Array.of(1, 0, 4),
+      relaxation,
+    });
+    expect([...factors!]).toEqual([1, 1, 2]);
+  });
+
+  it('says what is missing', () => {
+    const weight = matrix(1, 2);
+    expect(() => smoothFactors({ strategy: 'few_shot', weight, relaxation })).toThrow(/'few_shot' needs activations/);
+  });
+});
