@@ -206,16 +206,6 @@ function ones(x: SymbolicTensor): SymbolicTensor {
   return graph.scalar(1).expand([x.dim(-1)]);
 }
 
-/** Normalises every channel of x [N, C, L] over L. */
-export function instanceNormalization(x: SymbolicTensor, epsilon: number): SymbolicTensor {
-  const { graph } = x;
-  const channel = (value: number) => graph.scalar(value).expand([x.dim(1)]);
-  return graph.emit('InstanceNormalization', x, {
-    inputs: [x, channel(1), channel(0)],
-    attributes: { epsilon: { float: epsilon } },
-  });
-}
-
 export interface RotaryOptions {
   /** [B or 1, S, rotated / 2]. */
   cos: SymbolicTensor;
