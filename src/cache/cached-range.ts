@@ -137,7 +137,9 @@ export class CachedRange {
     const needsGram = hidden.needs.residual || encoder.needs.residual;
     const older = needsGram ? Math.min(memory.hidden.length, this.limits.hidden - 1) : 0;
     const id = flow.newId();
-    flow.add(middle({ id, pieces: this.options.blocks, remember: this.remembers, snapshots: older }));
+    const { blocks: pieces, config, calibratorConfig } = this.options;
+    const encoderToTheEnd = Boolean(config.compat && calibratorConfig?.enableEncoderCalibrator);
+    flow.add(middle({ id, pieces, remember: this.remembers, snapshots: older, encoderToTheEnd }));
     for (let i = 0; i < older; i++) flow.give({ [`${id}.hidden${i}`]: memory.hidden[i]! });
     flow.onOutputs(async (outputs) => {
       memory.add({

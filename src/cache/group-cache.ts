@@ -42,11 +42,12 @@ export class DualBlockCache implements GroupCache {
   constructor(private readonly options: GroupCacheOptions) {
     const { group, config } = options;
     const { fnComputeBlocks: first, bnComputeBlocks: last } = config;
+    // cache-dit lets the first and last blocks overlap and leaves nothing in the middle.
+    const end = Math.max(first, group.count - last);
     this.middle = new CachedRange({
       ...options,
       first: group.range(0, first),
-      // cache-dit lets the first and last blocks overlap and leaves nothing in the middle.
-      blocks: group.range(first, Math.max(first, group.count - last)),
+      blocks: [...group.range(first, end - 1), ...group.range(end - 1, end)],
     });
     this.last = group.range(group.count - last, group.count);
   }

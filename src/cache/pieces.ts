@@ -6,7 +6,8 @@
 import { DejaDitError } from '../errors/errors.ts';
 import { concat, where } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
-import type { Piece, SpanContext } from '../models/span.ts';
+import type { State } from '../models/definition.ts';
+import type { Piece } from '../models/span.ts';
 
 export interface ProbeOptions {
   /** Prefix of the tensors' names in the span. */
@@ -92,16 +93,23 @@ export interface MiddleOptions {
   remember: 'residual' | 'hidden_states';
   /** Also output the Gram matrix of the new tensor and this many remembered ones, given as `<id>.hidden<i>`. */
   snapshots: number;
+  /** Fail where cache-dit's encoder calibrator does: the last piece drops an encoder stream that the others changed. */
+  encoderToTheEnd: boolean;
 }
 
 /** Runs the middle blocks and outputs `<id>.hidden`, and `<id>.encoder` where they change the encoder stream. */
-export function middle({ id, pieces, remember, snapshots }: MiddleOptions): Piece {
+export function middle({ id, pieces, remember, snapshots, encoderToTheEnd }: MiddleOptions): Piece {
   return {
-    key: `${id}.middle(${remember},${snapshots})[${pieces.map((piece) => piece.key)}]`,
+    key: `${id}.middle(${[remember, snapshots, encoderToTheEnd]})[${pieces.map((piece) => piece.key)}]`,
     emit: (context) => {
       const before = context.state;
-      for (const piece of pieces) piece.emit(context);
+      let last = before;
+      for (const piece of pieces) {
+        last = context.state;
+        piece.emit(context);
+      }
       const after = context.state;
+      if (encoderToTheEnd) rejectDroppedEncoder(before, last, after);
       rejectOtherChanges(before, after);
       const remembered = (stream: string): SymbolicTensor =>
         remember === 'residual' ? after[stream]!.sub(before[stream]!) : after[stream]!;
@@ -124,8 +132,18 @@ export function middle({ id, pieces, remember, snapshots }: MiddleOptions): Piec
   };
 }
 
+function rejectDroppedEncoder(...states: [State, State, State]): void {
+  const [before, last, after] = states.map((state) => state.encoder_hidden_states);
+  if (before === last || last !== after) return;
+  throw new DejaDitError(
+    'UNSUPPORTED',
+    'cache-dit fails on blocks whose last one returns no encoder states; set it to false, or leave out compat',
+    { path: 'calibratorConfig.enableEncoderCalibrator' },
+  );
+}
+
 /** Skipping blocks is right only if the two streams are all they change. */
-function rejectOtherChanges(before: SpanContext['state'], after: SpanContext['state']): void {
+function rejectOtherChanges(before: State, after: State): void {
   for (const name of Object.keys(after)) {
     if (name === 'hidden_states' || name === 'encoder_hidden_states' || before[name] === after[name]) continue;
     throw new DejaDitError(
