@@ -58,7 +58,13 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const programs = options.programs ?? (await defaultPrograms());
   const source = await openWeights(folder, { variant, onMissingVariant: warn });
   try {
-    const weights = await WeightStore.load(source, { backend: programs.backend, origin: folder, weightDtype, signal });
+    const weights = await WeightStore.load(source, {
+      backend: programs.backend,
+      origin: folder,
+      weightDtype,
+      signal,
+      reads: graphModel?.readsWeight,
+    });
     return transformer
       ? new TransformerModel(transformer, weights, programs)
       : new GraphModel(graphModel!, weights, programs);

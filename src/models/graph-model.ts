@@ -26,6 +26,8 @@ export interface GraphModelDefinition<Config> {
   readonly className: string;
   parseConfig(config: ConfigReader): Config;
   readonly functions: Readonly<Record<string, FunctionDefinition<Config>>>;
+  /** Whether a tensor of the checkpoint is read at all; others (vision towers, language heads) are not loaded. Default: all. */
+  readsWeight?(name: string): boolean;
 }
 
 interface BoundFunction {
@@ -40,6 +42,7 @@ export interface GraphModelFamily {
     className: string;
     config: Readonly<Record<string, unknown>>;
     functions: Record<string, BoundFunction>;
+    readsWeight(name: string): boolean;
   };
 }
 
@@ -56,7 +59,12 @@ export function defineModel<Config>(definition: GraphModelDefinition<Config>): G
         build: (m, inputs, statics) => fn.build(m, inputs, config, statics),
       });
       const functions = Object.fromEntries(Object.entries(definition.functions).map(([name, fn]) => [name, bind(fn)]));
-      return { className: definition.className, config: reader.json, functions };
+      return {
+        className: definition.className,
+        config: reader.json,
+        functions,
+        readsWeight: definition.readsWeight ?? (() => true),
+      };
     },
   };
 }

@@ -27,6 +27,8 @@ export function decoderModels(family: DecoderFamily): GraphModelFamily[] {
     defineModel<DecoderConfig>({
       className,
       parseConfig: (config) => parseDecoderConfig(config, family),
+      // Checkpoints of whole models also hold a vision tower and a language head: gigabytes that no text encoder reads.
+      readsWeight: (name) => /(^|\.)(embed_tokens|layers\.\d+|norm)\./.test(name) && !/visual|vision/.test(name),
 
       functions: {
         forward: {
