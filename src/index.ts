@@ -17,6 +17,8 @@ export {
 export { loadConfigs } from './cache/load-configs.ts';
 export type { CacheStats, CallRecord } from './cache/stats.ts';
 export { stepsMask } from './cache/steps-mask.ts';
+export { strify, summary } from './cache/summary.ts';
+export { supportedMatrix } from './cache/supported-matrix.ts';
 export { DejaDitError, type ErrorCode } from './errors/errors.ts';
 export { setWarningHandler, type WarningHandler } from './errors/warnings.ts';
 export { imageGrid } from './images/grid.ts';
@@ -30,7 +32,7 @@ export { Autoencoder } from './models/autoencoders/autoencoder.ts';
 export { defineTransformer, type TransformerDefinition } from './models/definition.ts';
 export { defineModel, GraphModel } from './models/graph-model.ts';
 export type { ForwardInputs, InputValue } from './models/inputs.ts';
-export { supportedModels, supportedTransformers } from './models/registry.ts';
+export { registerTransformer, supportedModels, supportedTransformers } from './models/registry.ts';
 export { type ForwardSession, type ModelOutput, TransformerModel } from './models/transformer-model.ts';
 export {
   DiffusionPipeline,
