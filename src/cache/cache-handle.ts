@@ -1,73 +1,71 @@
 /**
- * A cache on one transformer: its settings per block group, the sessions it makes for requests, and what is known of the latest
- * one. It hangs on no model; `enable-cache.ts` keeps the list of who has one.
+ * A cache on one transformer: its settings, the sessions it makes for requests, and what is known of the latest one. It hangs on
+ * no model; `enable-cache.ts` keeps the list of who has one.
  */
+import { DejaDitError } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import type { ForwardSession, SessionOptions } from '../models/transformer-model.ts';
 import { advise } from './advise.ts';
 import { type AdapterPart, groupsOf } from './block-adapter.ts';
-import { CacheSession } from './cache-session.ts';
+import type { BlockGroup } from './block-group.ts';
+import { BlockCacheSession, type CacheSession, EasyCacheSession } from './cache-session.ts';
 import type { CalibratorConfig } from './calibrator-config.ts';
-import { type CacheConfig, checkBlocks, isPrune, resolveForSteps } from './config.ts';
+import { type CacheConfig, checkBlocks, isPrune, type Resolved, resolveForSteps } from './config.ts';
 import { assertPrunable } from './dbprune.ts';
+import { EasyCache } from './easy-cache.ts';
 import { DualBlockCache, type GroupCache } from './group-cache.ts';
 import { PruneCache } from './prune-cache.ts';
 import { newCacheState } from './state.ts';
 import { buildStats, type CacheStats } from './stats.ts';
 
-export interface GroupSettings {
+export interface CacheSettings {
   cacheConfig: CacheConfig;
   calibratorConfig: CalibratorConfig | null;
 }
 
 export class CacheHandle {
+  /** The block groups that are cached, in order, each with its settings; none where whole calls are. */
+  private readonly groups: readonly BlockGroup[];
   /** The request that began last. */
   private latest: CacheSession | undefined;
   private readonly given = new Set<string>();
 
   /**
-   * @param groups settings of the part's block groups, in order
-   * @throws DejaDitError INVALID_CONFIG or UNSUPPORTED naming the field that these blocks cannot run with
+   * @param settings one per `cacheUnits(part)`, in order
+   * @throws DejaDitError INVALID_CONFIG or UNSUPPORTED naming the field that this transformer cannot run with
    */
   constructor(
     readonly part: AdapterPart,
-    readonly groups: readonly GroupSettings[],
+    readonly settings: readonly CacheSettings[],
   ) {
-    for (const [i, group] of groupsOf(part.sections).entries()) {
-      const { cacheConfig } = groups[i]!;
-      checkBlocks(cacheConfig, { blocks: group.count, path: group.name });
-      if (isPrune(cacheConfig)) for (const { pattern } of group.lists) assertPrunable(cacheConfig, pattern);
+    const [{ cacheConfig, calibratorConfig }] = settings as [CacheSettings];
+    this.groups = cacheConfig.cacheType === 'EasyCache' ? [] : groupsOf(part.sections);
+    if (this.groups.length === 0 && calibratorConfig) {
+      throw new DejaDitError('INVALID_CONFIG', 'EasyCache forecasts in a way of its own; leave it out', {
+        path: 'calibratorConfig',
+      });
     }
+    for (const [i, group] of this.groups.entries()) checkGroup(group, settings[i]!.cacheConfig);
     this.advise({});
   }
 
   newSession({ numInferenceSteps }: SessionOptions): ForwardSession {
-    const { model, sections, hasSeparateCfg } = this.part;
+    const { model, sections } = this.part;
     const steps = numInferenceSteps ?? null;
     this.advise({ steps });
-    const caches = groupsOf(sections).map((group, i): GroupCache => {
-      const { cacheConfig, calibratorConfig } = this.groups[i]!;
-      // A pipeline knows its steps; only bare calls have to be counted into requests.
-      const known = cacheConfig.compat ? null : steps;
-      const config = resolveForSteps(
-        {
-          ...cacheConfig,
-          enableSeparateCfg: cacheConfig.enableSeparateCfg ?? hasSeparateCfg,
-          numInferenceSteps: known ?? cacheConfig.numInferenceSteps,
-        },
-        known ?? cacheConfig.numInferenceSteps ?? steps,
-      );
-      const rest = { group, calibratorConfig, backend: model.programs.backend };
-      return isPrune(config) ? new PruneCache({ ...rest, config }) : new DualBlockCache({ ...rest, config });
-    });
-    const session = new CacheSession({
-      model,
-      sections,
-      caches,
-      onEnd: ({ failed }) => {
-        if (!failed) this.advise({ steps, caches });
-      },
-    });
+    const onEnd = ({ failed }: { failed: boolean }) => {
+      if (!failed) this.advise({ steps, session });
+    };
+    const configs = this.settings.map(({ cacheConfig }) => this.resolve(cacheConfig, steps));
+    const session: CacheSession =
+      this.groups.length > 0
+        ? new BlockCacheSession({
+            model,
+            sections,
+            caches: this.groups.map((_, i) => this.groupCache(i, configs[i]!)),
+            onEnd,
+          })
+        : new EasyCacheSession({ model, cache: new EasyCache(model, configs[0]!), onEnd });
     this.latest = session;
     return session;
   }
@@ -75,33 +73,51 @@ export class CacheHandle {
   /** Statistics of the latest request, finished or in progress, per block group. */
   get stats(): CacheStats[] {
     const { latest } = this;
-    return groupsOf(this.part.sections).map((group, i) => {
-      const { cacheConfig, calibratorConfig } = this.groups[i]!;
+    return this.settings.map(({ cacheConfig, calibratorConfig }, i) => {
       const cache = latest?.caches[i];
-      const costs = group.blockPaths.map((path) => latest?.blockFlops.get(path));
       return buildStats({
         transformer: this.part.name,
-        blocks: group.name,
+        blocks: this.groups[i]?.name ?? 'all',
         config: cacheConfig,
         calibratorConfig,
         state: cache?.state ?? newCacheState(),
         calls: cache?.calls ?? [],
-        blockCosts: costs.every((cost) => cost !== undefined) ? costs : undefined,
+        blockCosts: this.blockCosts(i),
         peakBytes: latest?.peakBytes ?? 0,
         programs: this.part.model.programs.stats,
       });
     });
   }
 
+  private blockCosts(index: number): number[] | undefined {
+    const group = this.groups[index];
+    // A skipped call costs nothing, all others the same.
+    if (!group) return [1];
+    const costs = group.blockPaths.map((path) => this.latest?.blockFlops.get(path));
+    return costs.every((cost) => cost !== undefined) ? costs : undefined;
+  }
+
+  private groupCache(index: number, config: Resolved): GroupCache {
+    const { calibratorConfig } = this.settings[index]!;
+    const options = { group: this.groups[index]!, calibratorConfig, backend: this.part.model.programs.backend };
+    return isPrune(config) ? new PruneCache({ ...options, config }) : new DualBlockCache({ ...options, config });
+  }
+
+  private resolve(config: CacheConfig, steps: number | null): Resolved {
+    const enableSeparateCfg = config.enableSeparateCfg ?? this.part.hasSeparateCfg;
+    // A pipeline knows its steps; only bare calls have to be counted into requests.
+    const numInferenceSteps = (config.compat ? null : steps) ?? config.numInferenceSteps;
+    return resolveForSteps({ ...config, enableSeparateCfg, numInferenceSteps }, numInferenceSteps ?? steps);
+  }
+
   /** Says why the settings do less than they promise, each thing once. */
-  private advise({ steps, caches }: { steps?: number | null; caches?: readonly GroupCache[] }): void {
-    for (const [i, group] of groupsOf(this.part.sections).entries()) {
-      const { cacheConfig: config, calibratorConfig } = this.groups[i]!;
-      const calls = caches?.[i]?.calls;
+  private advise({ steps, session }: { steps?: number | null; session?: CacheSession }): void {
+    for (const [i, { cacheConfig: config, calibratorConfig }] of this.settings.entries()) {
+      const calls = session?.caches[i]?.calls;
       const about = {
         config,
         calibratorConfig,
-        blocks: group.count,
+        ...(this.groups[i] ? { blocks: this.groups[i].count } : {}),
         ...(typeof steps === 'number' && config.numInferenceSteps === null ? { steps } : {}),
         ...(calls ? { calls } : {}),
       };
@@ -114,4 +130,13 @@ export class CacheHandle {
       }
     }
   }
+}
+
+/** How many caches with settings of their own a transformer takes: one per block group, or one in all. */
+export const cacheUnits = (part: AdapterPart, { cacheType }: CacheConfig): number =>
+  cacheType === 'EasyCache' ? 1 : groupsOf(part.sections).length;
+
+function checkGroup({ name, count, lists }: BlockGroup, config: CacheConfig): void {
+  checkBlocks(config, { blocks: count, path: name });
+  if (isPrune(config)) for (const { pattern } of lists) assertPrunable(config, pattern);
 }

@@ -1,6 +1,6 @@
 /**
- * One request's cache: a `GroupCache` for every block group of a transformer, and nothing that outlives the request. Two requests
- * may interleave call by call on one model; the calls of one request run one after the other, as its steps do.
+ * The sessions that caches make of requests. Nothing outlives the request. Two requests may interleave call by call on one model;
+ * the calls of one request run one after the other, as its steps do.
  */
 import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
 import { epilogue, prologue } from '../models/span.ts';
@@ -13,19 +13,16 @@ import type {
 } from '../models/transformer-model.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
 import type { Section } from './block-group.ts';
+import type { EasyCache } from './easy-cache.ts';
 import { Flow } from './flow.ts';
-import type { GroupCache } from './group-cache.ts';
+import type { GroupCache, RequestCache } from './group-cache.ts';
 
-export interface CacheSessionOptions {
-  model: TransformerModel;
-  sections: readonly Section[];
-  /** One per group section, in order. */
-  caches: readonly GroupCache[];
+export interface SessionHooks {
   /** Called when the request ends; `failed` if a call of it did not come to its end. */
   onEnd(outcome: { failed: boolean }): void;
 }
 
-export class CacheSession implements ForwardSession {
+export abstract class CacheSession implements ForwardSession {
   /** Floating-point operations of every block that has run, by module path. */
   readonly blockFlops = new Map<string, number>();
   /** The most that was remembered after any call. */
@@ -34,11 +31,14 @@ export class CacheSession implements ForwardSession {
   private failed = false;
   private latest: Promise<unknown> = Promise.resolve();
 
-  constructor(private readonly options: CacheSessionOptions) {}
+  constructor(
+    protected readonly model: TransformerModel,
+    readonly caches: readonly RequestCache[],
+    private readonly hooks: SessionHooks,
+  ) {}
 
-  get caches(): readonly GroupCache[] {
-    return this.options.caches;
-  }
+  /** One call, from its inputs on the device to the sample. */
+  protected abstract compute(flow: Flow, inputs: PreparedInputs, context: CallContext): Promise<DeviceTensor>;
 
   /** Bytes remembered now. */
   get bytes(): number {
@@ -60,13 +60,15 @@ export class CacheSession implements ForwardSession {
     for (const cache of this.caches) cache.clear();
     if (this.ended) return;
     this.ended = true;
-    this.options.onEnd({ failed: this.failed });
+    this.hooks.onEnd({ failed: this.failed });
   }
 
   private async run(inputs: PreparedInputs, context: CallContext): Promise<DeviceTensor> {
     if (this.ended) throw new DejaDitError('DISPOSED', 'this request has ended; begin a new session');
     try {
-      const sample = await this.compute(inputs, context);
+      throwIfAborted(context.signal);
+      const flow = new Flow(this.model.runner, inputs, this.blockFlops);
+      const sample = await this.compute(flow, inputs, context);
       this.peakBytes = Math.max(this.peakBytes, this.bytes);
       return sample;
     } catch (error) {
@@ -79,11 +81,24 @@ export class CacheSession implements ForwardSession {
       if (this.ended) this.end();
     }
   }
+}
 
-  private async compute(inputs: PreparedInputs, { branch, signal }: CallContext): Promise<DeviceTensor> {
-    const { model, sections, caches } = this.options;
-    const { definition, runner } = model;
-    const flow = new Flow(runner, inputs, this.blockFlops);
+export interface BlockSessionOptions extends SessionHooks {
+  model: TransformerModel;
+  sections: readonly Section[];
+  /** One per group section, in order. */
+  caches: readonly GroupCache[];
+}
+
+/** A request with a cache for every block group of the transformer. */
+export class BlockCacheSession extends CacheSession {
+  constructor(private readonly options: BlockSessionOptions) {
+    super(options.model, options.caches, options);
+  }
+
+  protected async compute(flow: Flow, _: PreparedInputs, { branch, signal }: CallContext): Promise<DeviceTensor> {
+    const { sections, caches } = this.options;
+    const { definition } = this.model;
     flow.add(prologue(definition));
     let group = 0;
     for (const section of sections) {
@@ -94,5 +109,19 @@ export class CacheSession implements ForwardSession {
     flow.add(epilogue(definition));
     throwIfAborted(signal);
     return (await flow.run()).sample!;
+  }
+}
+
+/** A request with one cache around the whole transformer. */
+export class EasyCacheSession extends CacheSession {
+  private readonly cache: EasyCache;
+
+  constructor(options: SessionHooks & { model: TransformerModel; cache: EasyCache }) {
+    super(options.model, [options.cache], options);
+    this.cache = options.cache;
+  }
+
+  protected compute(flow: Flow, inputs: PreparedInputs, { branch }: CallContext): Promise<DeviceTensor> {
+    return this.cache.forward(flow, inputs, branch);
   }
 }

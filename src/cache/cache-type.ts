@@ -1,8 +1,11 @@
 /** Which cache an option means, and lists of block indices. */
 import { DejaDitError, nearestName } from '../errors/errors.ts';
 
-/** DBCache skips the middle blocks of a step together, DBPrune decides block by block, NONE caches nothing. */
-export type CacheType = 'DBCache' | 'DBPrune' | 'NONE';
+/**
+ * DBCache skips the middle blocks of a step together, DBPrune decides block by block, EasyCache skips whole steps and needs to
+ * know no blocks, NONE caches nothing.
+ */
+export type CacheType = 'DBCache' | 'DBPrune' | 'EasyCache' | 'NONE';
 
 const SPELLINGS: Readonly<Record<string, CacheType>> = {
   dual_block_cache: 'DBCache',
@@ -13,6 +16,9 @@ const SPELLINGS: Readonly<Record<string, CacheType>> = {
   db_prune: 'DBPrune',
   dbprune: 'DBPrune',
   dbp: 'DBPrune',
+  easy_cache: 'EasyCache',
+  easycache: 'EasyCache',
+  ec: 'EasyCache',
   none: 'NONE',
   no_cache: 'NONE',
   nocache: 'NONE',
@@ -28,7 +34,8 @@ export function cacheType(name: string | null | undefined, path = 'cacheType'): 
   const known = SPELLINGS[name.toLowerCase()];
   if (known !== undefined) return known;
   const nearest = nearestName(name, Object.keys(SPELLINGS));
-  const hint = nearest === undefined ? 'use DBCache, DBPrune or NONE' : `did you mean ${SPELLINGS[nearest]}?`;
+  const hint =
+    nearest === undefined ? 'use DBCache, DBPrune, EasyCache or NONE' : `did you mean ${SPELLINGS[nearest]}?`;
   throw new DejaDitError('INVALID_CONFIG', `unknown cache type ${JSON.stringify(name)}; ${hint}`, { path });
 }
 

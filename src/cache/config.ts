@@ -194,6 +194,20 @@ const PRUNE_DEFAULTS = {
   forceReduceCalibratorVram: false,
 } as const satisfies Partial<DBPruneConfig>;
 
+/** The threshold is another one: of the output's own movement, summed since the last computed step. */
+const EASY_DEFAULTS = { residualDiffThreshold: 0.05 } as const satisfies Partial<DBCacheConfig>;
+
+/** Fields that mean blocks, or a forecast from them. */
+const BLOCK_FIELDS = [
+  'fnComputeBlocks',
+  'bnComputeBlocks',
+  'maxAccumulatedResidualDiffThreshold',
+  'l1HiddenStatesDiffThreshold',
+  'importantConditionThreshold',
+  'downsampleFactor',
+  'compat',
+] as const satisfies readonly (keyof DBCacheConfig)[];
+
 const DEFAULT_WARMUP = 8;
 
 export const isPrune = (config: CacheConfig): config is DBPruneConfig => config.cacheType === 'DBPrune';
@@ -208,7 +222,12 @@ export const cacheFieldNames = (): string[] => knownNames(pruneFields);
 export function parseCacheConfig(options: CacheOptions = {}, path = 'cacheConfig'): CacheConfig {
   const type = typeOf(options, path);
   const given = readCache({ options, type, path });
-  const defaults = { ...DEFAULTS, ...(given.compat === 'cache-dit' ? COMPAT_DEFAULTS : {}) };
+  if (type === 'EasyCache') refuseBlockFields(given, path);
+  const defaults = {
+    ...DEFAULTS,
+    ...(given.compat === 'cache-dit' ? COMPAT_DEFAULTS : {}),
+    ...(type === 'EasyCache' ? EASY_DEFAULTS : {}),
+  };
   const config: CacheConfig =
     type === 'DBPrune'
       ? { ...defaults, ...PRUNE_DEFAULTS, ...given, cacheType: type }
@@ -221,6 +240,15 @@ export function parseCacheConfig(options: CacheOptions = {}, path = 'cacheConfig
     );
   }
   return config;
+}
+
+/** Reading a config again must not fail, so a field may repeat its default. */
+function refuseBlockFields(given: Partial<CacheConfig>, path: string): void {
+  const field = BLOCK_FIELDS.find((name) => given[name] !== undefined && given[name] !== DEFAULTS[name]);
+  if (field === undefined) return;
+  throw new DejaDitError('INVALID_CONFIG', 'has no effect with EasyCache, which skips whole calls; leave it out', {
+    path: `${path}.${field}`,
+  });
 }
 
 function typeOf(options: unknown, path: string): CacheType {

@@ -5,8 +5,8 @@
 import { DejaDitError } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
-import { type AdapterPart, type Cacheable, getAdapter, groupsOf } from './block-adapter.ts';
-import { CacheHandle, type GroupSettings } from './cache-handle.ts';
+import { type AdapterPart, type Cacheable, getAdapter } from './block-adapter.ts';
+import { CacheHandle, type CacheSettings, cacheUnits } from './cache-handle.ts';
 import { type CalibratorOptions, parseCalibratorConfig } from './calibrator-config.ts';
 import { applyModifier, type CacheOptions, type ParamsModifier, parseCacheConfig } from './config.ts';
 
@@ -32,16 +32,17 @@ const handles = new WeakMap<TransformerModel, CacheHandle>();
  */
 export function enableCache<T extends Cacheable>(target: T, options: EnableCacheOptions = {}): T {
   const adapter = getAdapter(target);
-  const base: GroupSettings = {
+  const base: CacheSettings = {
     cacheConfig: parseCacheConfig(options.cacheConfig),
     calibratorConfig: options.calibratorConfig ? parseCalibratorConfig(options.calibratorConfig) : null,
   };
   const modifiers = [...(options.paramsModifiers ?? adapter.paramsModifiers ?? [])];
   const given = modifiers.length;
   const made = adapter.parts.map((part) => {
-    const overrides = modifiers.splice(0, groupsOf(part.sections).length);
-    const groups = groupsOf(part.sections).map((_, i) => (overrides[i] ? applyModifier(base, overrides[i]) : base));
-    return new CacheHandle(part, groups);
+    const units = cacheUnits(part, base.cacheConfig);
+    const overrides = modifiers.splice(0, units);
+    const settings = Array.from({ length: units }, (_, i) => (overrides[i] ? applyModifier(base, overrides[i]) : base));
+    return new CacheHandle(part, settings);
   });
   for (const handle of made) install(handle);
   if (modifiers.length > 0)
@@ -83,7 +84,7 @@ export function refreshContext(
       (handle) =>
         new CacheHandle(
           handle.part,
-          handle.groups.map((settings) => applyModifier(settings, options)),
+          handle.settings.map((settings) => applyModifier(settings, options)),
         ),
     );
     for (const handle of changed) install(handle);
@@ -99,6 +100,6 @@ function install(handle: CacheHandle): void {
   const { model } = handle.part;
   model.endImplicitSession();
   handles.set(model, handle);
-  const isOff = handle.groups.every(({ cacheConfig }) => cacheConfig.cacheType === 'NONE');
+  const isOff = handle.settings.every(({ cacheConfig }) => cacheConfig.cacheType === 'NONE');
   model.sessionFactory = isOff ? undefined : (_, options) => handle.newSession(options);
 }

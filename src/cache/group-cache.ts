@@ -20,17 +20,21 @@ export interface GroupCacheOptions<C extends CacheConfig = DBCacheConfig> {
   backend: Backend;
 }
 
-/** What a session asks of the cache of a group, whatever its kind. */
-export interface GroupCache {
+/** What a session asks of a cache, whatever it covers. */
+export interface RequestCache {
   readonly state: CacheState;
   /** Every call in order. */
   readonly calls: readonly CallRecord[];
   /** Bytes of the tensors remembered now, all branches together. */
   readonly bytes: number;
-  /** Adds this group's share of a call to the flow. Runs what has been collected only if a decision needs a number. */
-  forward(flow: Flow, branch: string | undefined): Promise<void>;
   /** Frees all tensors. */
   clear(): void;
+}
+
+/** The cache of one block group. */
+export interface GroupCache extends RequestCache {
+  /** Adds this group's share of a call to the flow. Runs what has been collected only if a decision needs a number. */
+  forward(flow: Flow, branch: string | undefined): Promise<void>;
 }
 
 export class DualBlockCache implements GroupCache {
@@ -47,7 +51,7 @@ export class DualBlockCache implements GroupCache {
     this.middle = new CachedRange({
       ...options,
       first: group.range(0, first),
-      blocks: [...group.range(first, end - 1), ...group.range(end - 1, end)],
+      blocks: [...group.range(first, end - 1), ...group.range(Math.max(first, end - 1), end)],
     });
     this.last = group.range(group.count - last, group.count);
   }

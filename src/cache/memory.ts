@@ -66,4 +66,4 @@ export class BranchMemory {
   }
 }
 
-const bytesOf = ({ dtype, shape }: DeviceTensor): number => sizeOf(shape) * bytesPerElement(dtype);
+export const bytesOf = ({ dtype, shape }: DeviceTensor): number => sizeOf(shape) * bytesPerElement(dtype);

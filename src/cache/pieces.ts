@@ -74,7 +74,8 @@ function relativeChange(previous: SymbolicTensor, current: SymbolicTensor, impor
 }
 
 const flat = (x: SymbolicTensor): SymbolicTensor => x.reshape([-1]);
-const meanOf = (x: SymbolicTensor): SymbolicTensor => flat(x).mean(0);
+/** Of all elements, as a tensor [1]. */
+export const meanOf = (x: SymbolicTensor): SymbolicTensor => flat(x).mean(0);
 const sumOf = (x: SymbolicTensor): SymbolicTensor => flat(x).sum(0);
 
 /** Inner products [B, n, n] of the first tensor and the others' differences from it. */

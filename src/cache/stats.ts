@@ -173,8 +173,10 @@ export function flopsShare(args: {
   const { calls, blockCosts } = args;
   const { fnComputeBlocks, bnComputeBlocks } = args.config;
   const all = sum(blockCosts);
-  const reused =
-    sum(blockCosts.slice(0, fnComputeBlocks)) + (bnComputeBlocks > 0 ? sum(blockCosts.slice(-bnComputeBlocks)) : 0);
+  const wholeCalls = args.config.cacheType === 'EasyCache';
+  const reused = wholeCalls
+    ? 0
+    : sum(blockCosts.slice(0, fnComputeBlocks)) + (bnComputeBlocks > 0 ? sum(blockCosts.slice(-bnComputeBlocks)) : 0);
   const costOf = ({ action, blocks }: { action: Action; blocks?: Decision[] }) => {
     if (blocks) return sum(blocks.map((block, i) => (block.action === 'compute' ? blockCosts[i]! : 0)));
     return action === 'compute' ? all : reused;

@@ -8,7 +8,8 @@ export function cacheTag(config: CacheConfig): string {
   const { maxWarmupSteps, stepsComputationMask } = config;
   const limit = (value: number) => Math.max(0, value);
   let tag =
-    `${config.cacheType}_F${config.fnComputeBlocks}B${config.bnComputeBlocks}` +
+    config.cacheType +
+    (config.cacheType === 'EasyCache' ? '' : `_F${config.fnComputeBlocks}B${config.bnComputeBlocks}`) +
     `_W${maxWarmupSteps ?? resolveForSteps({ ...config, stepsComputationMask: null }).maxWarmupSteps}` +
     `I${config.warmupInterval}M${limit(config.maxCachedSteps)}MC${limit(config.maxContinuousCachedSteps)}` +
     `_R${pythonFloat(config.residualDiffThreshold)}`;

@@ -46,6 +46,7 @@ export function unsupportedModel(className: string, origin: string): DejaDitErro
     return new DejaDitError(
       'UNSUPPORTED',
       `'${className}' is a convolutional UNet, not a Diffusion Transformer; its blocks differ in shape, so there is nothing to cache block by block. ` +
+        "(Whole steps can be skipped of any model, with cacheType 'EasyCache', but UNets are not built here.) " +
         `Supported transformers: ${supportedTransformers().join(', ')}`,
       { path: origin },
     );
