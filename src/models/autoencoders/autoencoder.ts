@@ -33,8 +33,8 @@ export interface EncodeOptions extends AutoencoderOptions {
 }
 
 /**
- * Memory in use that `tiling: 'auto'` allows one image or tile besides the weights; ONNX Runtime's arena may reserve half as much
- * again. It leaves whole what models were trained at: 1250² pixels for FLUX, 1670² for Qwen-Image. Videos of Wan are cut into
+ * Memory in use that `tiling: 'auto'` allows one image or tile besides the weights; ONNX Runtime's arena may reserve as much again.
+ * It leaves whole what models were trained at: 1120² pixels for FLUX, 1670² for Qwen-Image. Videos of Wan are cut into
  * tiles of 440².
  */
 export const activationBytes = 6 * 2 ** 30;

@@ -27,7 +27,7 @@ export const autoencoderDc = defineAutoencoder<DcConfig>({
     scalingFactor,
     shiftFactor: 0,
     tiles: { size: 512, overlap: 0.125 },
-    bytesPerPixel: () => 4 * 4 * decoder.levels[1]!.width,
+    bytesPerPixel: () => 5 * 4 * decoder.levels[1]!.width,
   }),
   functions: {
     encode: {

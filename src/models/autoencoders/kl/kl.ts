@@ -64,8 +64,8 @@ function defineKl(className: string, defaults: KlDefaults): AutoencoderFamily {
       scalingFactor: config.scalingFactor,
       shiftFactor: config.shiftFactor,
       tiles: { size: config.sampleSize, overlap: 0.25 },
-      // Four tensors of the second level's width, at the size of the image.
-      bytesPerPixel: () => 4 * 4 * (config.decoderWidths[1] ?? config.decoderWidths[0]!),
+      // Five tensors of the second level's width, at the size of the image.
+      bytesPerPixel: () => 5 * 4 * (config.decoderWidths[1] ?? config.decoderWidths[0]!),
     }),
     functions: {
       encode: {

@@ -56,7 +56,7 @@ export const autoencoderTiny = defineAutoencoder<TinyConfig>({
     scalingFactor,
     shiftFactor,
     tiles: { size: 512, overlap: 0.125 },
-    bytesPerPixel: () => 4 * 4 * decoderLevels.at(-1)!.width,
+    bytesPerPixel: () => 5 * 4 * decoderLevels.at(-1)!.width,
   }),
 
   functions: {

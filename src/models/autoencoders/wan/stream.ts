@@ -57,18 +57,13 @@ export function streamed<Config>(fn: StreamedFunction<Config>): FunctionDefiniti
         results.push(fn.build(m, chunk, config, history));
         remembered = history.entries;
       }
-      const outputs = Object.keys(results[0]!).map(
-        (name) =>
-          [
-            name,
-            concat(
-              results.map((r) => r[name]!),
-              2,
-            ),
-          ] as const,
-      );
-      const histories = stream ? [...remembered!].map(([path, tensor]) => [prefix + path, tensor] as const) : [];
-      return Object.fromEntries([...outputs, ...histories]);
+      const outputs: Record<string, SymbolicTensor> = {};
+      for (const name of Object.keys(results[0]!)) {
+        const parts = results.map((result) => result[name]!);
+        outputs[name] = concat(parts, 2);
+      }
+      if (stream) for (const [path, tensor] of remembered!) outputs[prefix + path] = tensor;
+      return outputs;
     },
   };
 }
@@ -77,13 +72,8 @@ function readHistory(history: InputValue): Record<string, Tensor> {
   const remembered: Record<string, Tensor> = {};
   for (const [name, tensor] of Object.entries(history ?? {})) {
     if (!name.startsWith(prefix) || !(tensor instanceof Tensor)) {
-      throw new DejaDitError(
-        'INVALID_ARGUMENT',
-        `has '${name}', expected the 'history.*' outputs of the chunk before`,
-        {
-          path: 'history',
-        },
-      );
+      const expected = "expected the 'history.*' outputs of the chunk before";
+      throw new DejaDitError('INVALID_ARGUMENT', `has '${name}', ${expected}`, { path: 'history' });
     }
     remembered[name] = tensor;
   }
