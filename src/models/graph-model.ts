@@ -71,7 +71,7 @@ export function defineModel<Config>(definition: GraphModelDefinition<Config>): G
 
 export class GraphModel {
   readonly kind = 'graph';
-  private readonly runner: SpanRunner;
+  readonly runner: SpanRunner;
   private disposed = false;
 
   constructor(

@@ -145,6 +145,7 @@ export class SpanRunner {
     const outputs: Record<string, DeviceTensor> = {};
     for (const [name, tensor] of Object.entries(results)) {
       if (name.startsWith('output.')) outputs[name.slice('output.'.length)] = tensor;
+      else if (name.startsWith('observed.')) this.weights.observer?.(name.slice('observed.'.length), tensor);
     }
     return { state: next, outputs, blockFlops: span.blockFlops };
   }

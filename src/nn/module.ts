@@ -4,7 +4,7 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 import type { GraphBuilder } from '../graph/builder.ts';
-import { gather } from '../graph/ops.ts';
+import { concat, gather } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { Shape } from '../tensor/tensor.ts';
 import { partName } from '../weights/weight-format.ts';
@@ -13,6 +13,9 @@ import type { QuantizedWeight } from './quantized-linear.ts';
 
 /** What graphs may know of weights: names, dtypes and shapes, but no data. */
 export type WeightCatalog = Pick<Weights, 'origin' | 'has' | 'info' | 'observer'>;
+
+/** Rows of activations that a calibration sees, at most. */
+const observedRows = 32;
 
 export class Module {
   constructor(
@@ -55,9 +58,14 @@ export class Module {
     };
   }
 
-  /** Hands what is about to be multiplied with a weight to whoever calibrates. */
+  /** While somebody calibrates: hands over what is multiplied with a weight, see `Weights.observer`. */
   observe(name: string, x: SymbolicTensor): void {
-    if (this.catalog.observer) this.graph.output(`observed.${this.full(name)}`, x);
+    if (!this.catalog.observer) return;
+    const rows = x.reshape([-1, x.dim(-1)]);
+    const stride = Math.ceil(rows.dim(0) / observedRows);
+    const picked = Array.from({ length: Math.ceil(rows.dim(0) / stride) }, (_, i) => i * stride);
+    const peaks = rows.abs().max(0);
+    this.graph.output(`observed.${this.full(name)}`, concat([peaks, gather(rows, this.graph.integers(picked))], 0));
   }
 
   /**

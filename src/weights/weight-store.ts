@@ -36,7 +36,10 @@ export interface Weights {
   /** @param expected what the architecture expects; checkpoints ignore it, weights made up for a benchmark need it */
   info(name: string, expected?: Shape): WeightInfo | undefined;
   get(name: string): DeviceTensor;
-  /** While set, receives what linear layers multiply with each weight: [..., in]. */
+  /**
+   * While set, receives what linear layers multiply with each weight, [1 + rows, in]: the largest magnitude of every input, and a
+   * few of the rows. Graphs that were built before must be built anew.
+   */
   observer?: ((weight: string, activations: DeviceTensor) => void) | undefined;
   dispose(): void;
 }

@@ -1,0 +1,25 @@
+/** Products with large matrices on a model's backend, many times faster than on the host. */
+import { GraphBuilder } from '../graph/builder.ts';
+import type { SymbolicTensor } from '../graph/symbolic.ts';
+import type { ProgramCache } from '../runtime/program-cache.ts';
+import { floatTensor } from '../tensor/tensor.ts';
+import type { Products } from './linear-algebra.ts';
+import { type Matrix, matrix } from './matrix.ts';
+
+export function backendProducts(programs: ProgramCache): Products {
+  const run = async (w: Matrix, x: Matrix, product: (w: SymbolicTensor, x: SymbolicTensor) => SymbolicTensor) => {
+    const g = new GraphBuilder();
+    const place = (name: string, { rows, columns }: Matrix) => g.input(name, 'float32', [rows, columns]);
+    g.output('y', product(place('w', w), place('x', x)));
+    const program = await programs.program(g.finish());
+    const { backend } = programs;
+    const upload = ({ data, rows, columns }: Matrix) => backend.upload(floatTensor(data, [rows, columns]));
+    const { y } = await program.run({ w: upload(w), x: upload(x) });
+    const { data, shape } = await backend.download(y!);
+    return matrix(shape[0]!, shape[1]!, data as Float32Array);
+  };
+  return {
+    times: (w, x) => run(w, x, (a, b) => a.matmul(b)),
+    transposedTimes: (w, x) => run(w, x, (a, b) => a.transpose([1, 0]).matmul(b)),
+  };
+}

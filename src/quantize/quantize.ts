@@ -1,0 +1,221 @@
+/**
+ * Quantises loaded models in place, layer by layer: each weight is taken out of the store, encoded, and its parts put back, so that
+ * beside the result only one layer is held twice. What a layer becomes is in `plan.ts`, how it is encoded in `encode.ts`.
+ */
+import { DejaDitError, nearestName, throwIfAborted } from '../errors/errors.ts';
+import { warn } from '../errors/warnings.ts';
+import { GraphBuilder } from '../graph/builder.ts';
+import { TransformerModel } from '../models/transformer-model.ts';
+import { linear } from '../nn/linear.ts';
+import { Module } from '../nn/module.ts';
+import { floatTensor } from '../tensor/tensor.ts';
+import { WeightStore } from '../weights/weight-store.ts';
+import { backendProducts } from './backend-products.ts';
+import { type Observation, observe, type QuantizableModel } from './calibrate.ts';
+import { componentConfig, parseQuantizeConfig, type QuantizeConfig, type QuantizeOptions } from './config.ts';
+import { decode, encode } from './encode.ts';
+import { cachedLayer, defaultCacheDir } from './layer-cache.ts';
+import { type Products, transpose } from './linear-algebra.ts';
+import { type Matrix, matrix, relativeError } from './matrix.ts';
+import { type PlannedLayer, planLayers } from './plan.ts';
+import type { ComponentReport, QuantizedLayer, QuantizeReport } from './report.ts';
+import { smoothFactors } from './smoothing.ts';
+import type { SvdQuantOptions } from './svdquant.ts';
+
+/** A pipeline, as far as quantising goes. */
+export interface QuantizablePipeline {
+  readonly transformers: Readonly<Record<string, TransformerModel>>;
+  /** All models by component name, text encoders included. */
+  readonly models?: Readonly<Record<string, QuantizableModel>>;
+}
+
+export type Quantizable = QuantizableModel | QuantizablePipeline;
+
+export interface QuantizeCallOptions {
+  /** Called after every layer. */
+  onProgress?: ((progress: { done: number; total: number; layer: string }) => void) | undefined;
+  /** Checked between layers; layers that are done stay quantised. */
+  signal?: AbortSignal | undefined;
+}
+
+interface Job {
+  component: string;
+  model: QuantizableModel;
+  weights: WeightStore;
+  config: QuantizeConfig;
+  plan: ReturnType<typeof planLayers>;
+}
+
+/**
+ * Quantises a model's linear layers, or those of a pipeline's components. No request may be running meanwhile.
+ * @returns what became of every layer; `summarizeReport` makes it readable
+ * @throws DejaDitError INVALID_CONFIG naming the field; UNSUPPORTED naming layers that the type cannot serve
+ */
+export async function quantize(
+  target: Quantizable,
+  options: QuantizeOptions = {},
+  { onProgress, signal }: QuantizeCallOptions = {},
+): Promise<QuantizeReport> {
+  const config = parseQuantizeConfig(options);
+  const jobs = componentsOf(target, config, options).map(({ component, model, config: own }): Job => {
+    const weights = storeOf(model, component);
+    return { component, model, weights, config: own, plan: planFor(model, weights, own) };
+  });
+  const observations = await calibrate(jobs, config);
+
+  const total = jobs.reduce((sum, { plan }) => sum + plan.layers.length, 0);
+  let done = 0;
+  const components: ComponentReport[] = [];
+  for (const [i, job] of jobs.entries()) {
+    const { component, model, weights, plan } = job;
+    const before = weights.bytes;
+    const layers: QuantizedLayer[] = [];
+    try {
+      for (const layer of plan.layers) {
+        throwIfAborted(signal);
+        layers.push(await quantizeLayer(layer, { ...job, observation: observations[i]?.get(`${layer.name}.weight`) }));
+        done++;
+        onProgress?.({ done, total, layer: layer.name });
+      }
+    } finally {
+      if (model instanceof TransformerModel) model.endImplicitSession();
+      model.runner.reset();
+    }
+    if (job.config.verbose)
+      for (const { name, reason } of plan.kept) warn(`${component}: ${name} is not quantised: ${reason}`);
+    const bytes = { before, after: weights.bytes };
+    components.push({ component, className: model.className, layers, kept: plan.kept, bytes });
+  }
+  return { components };
+}
+
+function componentsOf(
+  target: Quantizable,
+  config: QuantizeConfig,
+  options: QuantizeOptions,
+): Pick<Job, 'component' | 'model' | 'config'>[] {
+  if ('runner' in target) {
+    if (config.componentsToQuantize === null) return [{ component: 'model', model: target, config }];
+    throw new DejaDitError('INVALID_CONFIG', 'is for pipelines, this is a single model', {
+      path: 'quantizeConfig.componentsToQuantize',
+    });
+  }
+  const models: Readonly<Record<string, QuantizableModel>> = { ...target.models, ...target.transformers };
+  const chosen =
+    config.componentsToQuantize ?? Object.fromEntries(Object.keys(target.transformers).map((name) => [name, {}]));
+  return Object.entries(chosen).map(([component, overrides]) => {
+    const path = `quantizeConfig.componentsToQuantize.${component}`;
+    const model = models[component];
+    if (!model) {
+      const nearest = nearestName(component, Object.keys(models));
+      const hint = nearest ? `did you mean ${nearest}?` : `there are ${Object.keys(models).join(', ')}`;
+      throw new DejaDitError('INVALID_CONFIG', `is no model of this pipeline; ${hint}`, { path });
+    }
+    return { component, model, config: componentConfig(options, overrides, path) };
+  });
+}
+
+function storeOf({ weights, className }: QuantizableModel, component: string): WeightStore {
+  if (weights instanceof WeightStore) return weights;
+  throw new DejaDitError('UNSUPPORTED', `the weights of this ${className} cannot be replaced`, { path: component });
+}
+
+function planFor(model: QuantizableModel, weights: WeightStore, config: QuantizeConfig) {
+  const lists = model instanceof TransformerModel ? model.definition.blockLists.map(({ name }) => name) : undefined;
+  const names = new Set([...weights.names, ...weights.quantizedNames]);
+  const infos = [...names].map((name) => [name, weights.info(name)!] as const);
+  return planLayers({ weights: infos, blockLists: lists, config, path: weights.origin });
+}
+
+/** Observations of each job's model; none where nothing asks for them. */
+async function calibrate(jobs: readonly Job[], { calibrateFn }: QuantizeConfig): Promise<Map<string, Observation>[]> {
+  if (!calibrateFn) {
+    const blind = jobs.find(
+      ({ config, plan }) => needsActivations(config) && plan.layers.some(({ format }) => format.kind === 'low-rank'),
+    );
+    if (!blind) return [];
+    throw new DejaDitError(
+      'INVALID_CONFIG',
+      `is missing: smoothStrategy '${blind.config.svdq.smoothStrategy}' observes activations; types that end in _dq do without`,
+      { path: 'quantizeConfig.calibrateFn' },
+    );
+  }
+  const fewShot = jobs.find(({ config }) => config.svdq.smoothStrategy === 'few_shot');
+  const calls = fewShot?.config.svdq.fewShotSteps;
+  return observe({ models: jobs.map(({ model }) => model), run: calibrateFn, calls });
+}
+
+function needsActivations({ svdq: { smoothStrategy } }: QuantizeConfig): boolean {
+  return smoothStrategy === 'activation' || smoothStrategy === 'few_shot';
+}
+
+async function quantizeLayer(
+  layer: PlannedLayer,
+  { model, weights, config, observation }: Job & { observation: Observation | undefined },
+): Promise<QuantizedLayer> {
+  const { name, format, shape } = layer;
+  const weight = `${name}.weight`;
+  const products = backendProducts(model.programs);
+  const w = await readMatrix(weights, weight);
+  if (needsActivations(config) && format.kind === 'low-rank' && !observation) {
+    throw new DejaDitError('INVALID_CONFIG', `does not reach the layer ${name}`, {
+      path: 'quantizeConfig.calibrateFn',
+    });
+  }
+  const options = encodeOptions(w, { config, products, observation });
+  const make = () => encode(w, format, options);
+  const folder = config.diskCache === true ? defaultCacheDir() : config.diskCache;
+  const parts =
+    format.kind === 'low-rank' && folder
+      ? await cachedLayer({ folder, weight: w, format, options }, make)
+      : await make();
+  weights.setQuantized(weight, { format, shape, parts });
+  if (!config.measure) return layer;
+  const decoded = await decode(parts, format, { columns: w.columns, products });
+  const weightError = relativeError(decoded.data, w.data);
+  if (!observation) return { ...layer, weightError };
+  return { ...layer, weightError, outputError: await outputError(w, { name, model, rows: observation.rows }) };
+}
+
+/** A weight's data on the host; not to be changed, since on a CPU it may be the store's own. */
+async function readMatrix(weights: WeightStore, name: string): Promise<Matrix> {
+  const tensor = (await weights.backend.download(weights.get(name))).float();
+  return matrix(tensor.shape[0]!, tensor.shape[1]!, tensor.data as Float32Array);
+}
+
+function encodeOptions(
+  weight: Matrix,
+  {
+    config,
+    products,
+    observation,
+  }: { config: QuantizeConfig; products: Products; observation: Observation | undefined },
+): SvdQuantOptions {
+  const { smoothStrategy: strategy, relaxation, calibratePrecision, refineIterations } = config.svdq;
+  const smooth = smoothFactors({ strategy, weight, activations: observation?.peaks, relaxation });
+  return { smooth, method: calibratePrecision === 'low' ? 'randomised' : 'exact', refineIterations, products };
+}
+
+/** The layer run as the model runs it, activations rounded and all, against the product with the weight it had. */
+async function outputError(
+  w: Matrix,
+  { name, model, rows }: { name: string; model: QuantizableModel; rows: Matrix },
+): Promise<number> {
+  const { weights, programs } = model;
+  const g = new GraphBuilder();
+  const x = g.input('x', 'float32', [rows.rows, rows.columns]);
+  const biasless = {
+    origin: weights.origin,
+    info: weights.info.bind(weights),
+    has: (n: string) => !n.endsWith('.bias'),
+  };
+  g.output('y', linear(new Module(g, biasless, name), x));
+  const graph = g.finish();
+  const program = await programs.program(graph);
+  const feeds = Object.fromEntries(graph.weights.map((slot) => [slot.slot, weights.get(slot.name)]));
+  const { backend } = programs;
+  const { y } = await program.run({ x: backend.upload(floatTensor(rows.data, [rows.rows, rows.columns])), ...feeds });
+  const actual = await backend.download(y!);
+  const expected = await backendProducts(programs).times(rows, transpose(w));
+  return relativeError(actual.data as Float32Array, expected.data);
+}
