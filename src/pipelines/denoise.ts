@@ -1,19 +1,20 @@
 /**
- * The denoising loop that all pipelines share: for every timestep call the model once per guidance branch, combine, and let the
+ * The denoising loop that all pipelines share: for every timestep call the model for each guidance branch, combine, and let the
  * scheduler step. What the model is called with is the pipeline's business, what a call costs is the session's.
  */
 import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
 import type { Image } from '../images/image.ts';
-import type { ForwardInputs } from '../models/inputs.ts';
+import { cut, join } from '../models/autoencoders/slices.ts';
+import type { ForwardInputs, InputValue } from '../models/inputs.ts';
 import type { ForwardSession, StepReport, TransformerModel } from '../models/transformer-model.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import type { Generator } from '../tensor/generator.ts';
-import { floatTensor, type Tensor } from '../tensor/tensor.ts';
+import { floatTensor, Tensor } from '../tensor/tensor.ts';
 import type { StepEvent } from './options.ts';
 
 export interface GuidanceBranch {
   name: string;
-  /** What differs between branches: prompt embeddings and the like. */
+  /** What differs between branches: prompt embeddings and the like. Tensors have a row, lists an item per sample. */
   inputs: ForwardInputs;
 }
 
@@ -23,10 +24,12 @@ export interface DenoiseOptions {
   scheduler: Scheduler;
   latents: Tensor;
   branches: readonly GuidanceBranch[];
-  /** Inputs of one call besides the branch's own. */
-  inputsAt(latents: Tensor, timestep: number): ForwardInputs;
-  /** The branches' outputs, in their order, as the one that the scheduler steps with. */
-  combine(outputs: readonly Tensor[]): Tensor;
+  /** Whether all branches share one call, as samples of one batch. Default: each has a call of its own. */
+  jointCalls?: boolean | undefined;
+  /** Inputs of one call besides the branch's own, which it is given to read. */
+  inputsAt(latents: Tensor, timestep: number, branch: ForwardInputs): ForwardInputs;
+  /** The branches' outputs, in their order, as the one that the scheduler steps with; shaped as the latents. */
+  combine(outputs: readonly Tensor[], timestep: number): Tensor;
   /** Pictures of what `latents` will become. */
   preview(denoised: Tensor): Promise<Image[]>;
   /** Times to run, if not all of the scheduler's: image-to-image starts late. */
@@ -44,14 +47,17 @@ export interface Denoised {
 
 /** Runs a request's steps. Its sessions live no longer than this call, however it ends. */
 export async function denoise(options: DenoiseOptions): Promise<Denoised> {
-  const { scheduler, branches, combine, signal, generator } = options;
+  const { scheduler, combine, signal, generator } = options;
   const timesteps = options.timesteps ?? scheduler.timesteps;
-  const branchNames = branches.map(({ name }) => name);
+  const calls = options.jointCalls ? [joinBranches(options.branches)] : options.branches;
+  const samplesPerCall = options.jointCalls ? options.branches.length : 1;
+  const callNames = calls.map(({ name }) => name);
   const sessions = new Map<TransformerModel, ForwardSession>();
   const sessionOf = (model: TransformerModel): ForwardSession => {
     let session = sessions.get(model);
     if (!session) {
-      session = model.newSession({ numInferenceSteps: timesteps.length, branches: branchNames });
+      const numInferenceSteps = timesteps.filter((timestep) => options.modelAt(timestep) === model).length;
+      session = model.newSession({ numInferenceSteps, branches: callNames });
       sessions.set(model, session);
     }
     return session;
@@ -64,15 +70,17 @@ export async function denoise(options: DenoiseOptions): Promise<Denoised> {
       const start = performance.now();
       const model = options.modelAt(timestep);
       const session = sessionOf(model);
-      const modelInput = scheduler.scaleModelInput(latents, timestep);
+      const sample = scheduler.scaleModelInput(latents, timestep);
+      const modelInput = join(Array<Tensor>(samplesPerCall).fill(sample), 0);
       const outputs: Tensor[] = [];
-      for (const { name, inputs } of branches) {
-        const prepared = model.prepare({ ...options.inputsAt(modelInput, timestep), ...inputs });
-        const output = await session.forward(prepared, { branch: name, signal });
-        outputs.push(await model.programs.backend.download(output));
+      for (const { name, inputs } of calls) {
+        const all = { ...options.inputsAt(modelInput, timestep, inputs), ...inputs };
+        const output = await session.forward(model.prepare(all), { branch: name, signal });
+        const downloaded = await model.programs.backend.download(output);
         output.dispose();
+        outputs.push(...samplesOf(model.definition.present(downloaded, all), samplesPerCall));
       }
-      const modelOutput = combine(outputs);
+      const modelOutput = combine(outputs, timestep);
       const before = latents;
       const result = scheduler.step({ modelOutput, timestep, sample: latents, ...(generator ? { generator } : {}) });
       latents = result.prevSample;
@@ -83,7 +91,7 @@ export async function denoise(options: DenoiseOptions): Promise<Denoised> {
         );
       }
       times.push(performance.now() - start);
-      const reports = reportsOf(session, branchNames);
+      const reports = reportsOf(session, callNames);
       await options.onStep?.({
         step: index + 1,
         steps: timesteps.length,
@@ -122,11 +130,37 @@ function flowEndpoint(sample: Tensor, velocity: Tensor, sigma: number): Tensor {
   );
 }
 
-/** Classifier-free guidance: uncond + scale·(cond − uncond), rounded to float32 after every operation like PyTorch. */
-export function guide(cond: Tensor, uncond: Tensor, scale: number): Tensor {
-  const [c, u] = [cond.data as Float32Array, uncond.data as Float32Array];
-  return floatTensor(
-    c.map((value, i) => u[i]! + Math.fround(scale * Math.fround(value - u[i]!))),
-    cond.shape,
+/** All branches as one call. */
+function joinBranches(branches: readonly GuidanceBranch[]): GuidanceBranch {
+  const [first, ...others] = branches as [GuidanceBranch, ...GuidanceBranch[]];
+  const joined = (name: string): InputValue => {
+    const values = [first, ...others].map(({ inputs }) => inputs[name]);
+    if (values.every((value) => value instanceof Tensor)) return joinRows(values, name);
+    return values.flat() as InputValue;
+  };
+  return { ...first, inputs: Object.fromEntries(Object.keys(first.inputs).map((name) => [name, joined(name)])) };
+}
+
+function joinRows(tensors: readonly Tensor[], name: string): Tensor {
+  const rowShapes = tensors.map(({ shape }) => String(shape.slice(1)));
+  if (rowShapes.every((shape) => shape === rowShapes[0])) return join(tensors, 0);
+  throw new DejaDitError(
+    'SHAPE_MISMATCH',
+    `guidance calls the model once for both prompts, so their embeddings need one shape; got [${rowShapes.join('] and [')}]`,
+    { path: name },
   );
+}
+
+/** A call's result as one tensor per branch in it. */
+function samplesOf(sample: Tensor | readonly Tensor[], branches: number): Tensor[] {
+  const whole =
+    sample instanceof Tensor
+      ? sample
+      : join(
+          sample.map((item) => item.reshape([1, ...item.shape])),
+          0,
+        );
+  if (branches === 1) return [whole];
+  const rows = whole.shape[0]! / branches;
+  return Array.from({ length: branches }, (_, i) => cut(whole, { axis: 0, from: i * rows, to: (i + 1) * rows }));
 }

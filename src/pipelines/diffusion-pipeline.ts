@@ -7,10 +7,24 @@ import { ProgramCache } from '../runtime/program-cache.ts';
 import { type ResolveOptions, resolveModel } from '../weights/hub.ts';
 import { readJsonFile } from '../weights/json.ts';
 import { openModelFolder } from '../weights/model-folder.ts';
+import { ditPipelineClass } from './dit/dit-pipeline.ts';
 import { fluxPipelineClass } from './flux/flux-pipeline.ts';
 import type { GenerationDefaults, Pipeline, PipelineClass, PipelineLoadOptions } from './pipeline.ts';
+import { pixartPipelineClass } from './pixart/pixart-pipeline.ts';
+import { qwenImagePipelineClass } from './qwenimage/qwenimage-pipeline.ts';
+import { sd3PipelineClass } from './sd3/sd3-pipeline.ts';
+import { wanPipelineClass } from './wan/wan-pipeline.ts';
+import { zImagePipelineClass } from './zimage/zimage-pipeline.ts';
 
-const pipelineClasses: readonly PipelineClass[] = [fluxPipelineClass];
+const pipelineClasses: readonly PipelineClass[] = [
+  ditPipelineClass,
+  fluxPipelineClass,
+  pixartPipelineClass,
+  qwenImagePipelineClass,
+  sd3PipelineClass,
+  wanPipelineClass,
+  zImagePipelineClass,
+];
 
 function findClass(className: string): PipelineClass | undefined {
   return pipelineClasses.find(({ classNames }) => classNames.includes(className));

@@ -6,11 +6,33 @@ import { GraphModel } from '../models/graph-model.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import { createScheduler } from '../schedulers/create-scheduler.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
-import { loadTokenizer, type Tokenizer } from '../tokenizers/tokenizer.ts';
+import { loadTokenizer } from '../tokenizers/tokenizer.ts';
 import { type ModelFolder, readConfig, requireComponent } from '../weights/model-folder.ts';
-import type { PipelineLoadOptions } from './pipeline.ts';
+import { disposeAll, type PipelineLoadOptions } from './pipeline.ts';
+import { TextEncoder } from './text-encoder.ts';
+
+/**
+ * Loads what a pipeline consists of. If a part fails, those before it are freed.
+ * @param parts loads the components; the transformer best last, so that whatever is wrong with the small parts shows before it is read
+ */
+export async function loadComponents<C>(
+  folder: ModelFolder,
+  options: PipelineLoadOptions,
+  parts: (load: ComponentLoader) => Promise<C>,
+): Promise<C> {
+  const loader = new ComponentLoader(folder, options);
+  try {
+    return await parts(loader);
+  } catch (error) {
+    await disposeAll(loader.loaded);
+    throw error;
+  }
+}
 
 export class ComponentLoader {
+  /** What has been loaded so far. */
+  readonly loaded: unknown[] = [];
+
   constructor(
     readonly folder: ModelFolder,
     private readonly options: PipelineLoadOptions,
@@ -22,30 +44,37 @@ export class ComponentLoader {
   }
 
   transformer(name = 'transformer'): Promise<TransformerModel> {
-    return AutoModel.fromPretrained(requireComponent(this.folder, name).folder, this.options);
+    return this.keep(AutoModel.fromPretrained(this.folderOf(name), this.options));
   }
 
   autoencoder(name = 'vae'): Promise<Autoencoder> {
-    return Autoencoder.fromPretrained(requireComponent(this.folder, name).folder, this.options);
+    return this.keep(Autoencoder.fromPretrained(this.folderOf(name), this.options));
   }
 
-  async textEncoder(name: string): Promise<GraphModel> {
-    const component = requireComponent(this.folder, name);
-    const model = await loadModel(component.folder, this.options);
-    if (model instanceof GraphModel) return model;
-    await model.dispose();
+  /** A text encoder and its tokenizer: components `text_encoder<suffix>` and `tokenizer<suffix>`. */
+  async textEncoder(suffix: '' | '_2' | '_3' = ''): Promise<TextEncoder> {
+    const [name, folder] = [`text_encoder${suffix}`, this.folderOf(`text_encoder${suffix}`)];
+    const tokenizer = await loadTokenizer(this.folderOf(`tokenizer${suffix}`));
+    const model = await this.keep(loadModel(folder, this.options));
+    if (model instanceof GraphModel) return new TextEncoder(model, tokenizer);
     throw new DejaDitError('INVALID_CONFIG', `component '${name}' is a ${model.className}, not a text encoder`, {
-      path: component.folder,
+      path: folder,
     });
   }
 
-  tokenizer(name: string): Promise<Tokenizer> {
-    return loadTokenizer(requireComponent(this.folder, name).folder);
+  async scheduler(name = 'scheduler'): Promise<Scheduler> {
+    const { className } = requireComponent(this.folder, name);
+    const { config } = await readConfig(this.folderOf(name), 'scheduler_config.json');
+    return createScheduler(className, config);
   }
 
-  async scheduler(name = 'scheduler'): Promise<Scheduler> {
-    const component = requireComponent(this.folder, name);
-    const { config } = await readConfig(component.folder, 'scheduler_config.json');
-    return createScheduler(component.className, config);
+  private folderOf(name: string): string {
+    return requireComponent(this.folder, name).folder;
+  }
+
+  private async keep<T>(loading: Promise<T>): Promise<T> {
+    const component = await loading;
+    this.loaded.push(component);
+    return component;
   }
 }

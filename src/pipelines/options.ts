@@ -1,8 +1,9 @@
 /**
- * What pipelines take and return, under Diffusers' names in camelCase, and the checks that they share.
+ * What pipelines take and return, under Diffusers' names in camelCase. Which options a pipeline takes, their defaults and their
+ * checks are its own business.
  */
-import { DejaDitError, nearestName } from '../errors/errors.ts';
 import type { Image } from '../images/image.ts';
+import type { Video } from '../images/video.ts';
 import type { StepReport } from '../models/transformer-model.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
@@ -13,27 +14,64 @@ export interface StepEvent {
   timestep: number;
   /** `reuse` if every guidance branch was answered from the cache. */
   action: 'compute' | 'reuse';
-  /** What the cache did per guidance branch; empty without a cache. */
+  /** What the cache did per model call (guidance branches that share a call appear as `cond`); empty without a cache. */
   branches: Readonly<Record<string, StepReport>>;
   /** Latents after this step. */
   latents: Tensor;
   /** Milliseconds this step took. */
   time: number;
-  /** Decodes what the finished image looks like so far. Costs a run of the autoencoder. */
+  /** Decodes what the finished images (or the first frames of videos) look like so far. Costs a run of the autoencoder. */
   preview(): Promise<Image[]>;
 }
 
+/** A text for all pictures, or one for each. */
+export type Texts = string | readonly string[];
+
+/** Text embeddings [prompts, tokens, width]; where prompts may differ in length, a list of [tokens, width]. */
+export type Embeddings = Tensor | readonly Tensor[];
+
 /** The options of all pipelines. Each pipeline takes the ones that mean something to it and refuses the others by name. */
 export interface GenerateOptions {
-  prompt?: string | readonly string[];
-  /** For classifier-free guidance. */
-  negativePrompt?: string | readonly string[];
+  prompt?: Texts;
+  /** For the second and third text encoder. Default: `prompt`. */
+  prompt2?: Texts;
+  prompt3?: Texts;
+  /** For classifier-free guidance. Default: an empty text where guidance is on anyway. */
+  negativePrompt?: Texts;
+  /** Default: `negativePrompt`. */
+  negativePrompt2?: Texts;
+  negativePrompt3?: Texts;
+  /** What to draw for models that know classes instead of texts: numbers, or names that the checkpoint lists. */
+  classLabels?: number | string | readonly (number | string)[];
+
+  /** What a text encoder made of the prompt, in place of `prompt`; then all tensors of the prompt have to be given. */
+  promptEmbeds?: Embeddings;
+  /** [prompts, width]. */
+  pooledPromptEmbeds?: Tensor;
+  /** [prompts, tokens], 1 for tokens and 0 for padding. Default: no padding. */
+  promptAttentionMask?: Tensor;
+  /** As `promptAttentionMask`, under the name that Qwen-Image has for it. */
+  promptEmbedsMask?: Tensor;
+  negativePromptEmbeds?: Embeddings;
+  negativePooledPromptEmbeds?: Tensor;
+  negativePromptAttentionMask?: Tensor;
+  negativePromptEmbedsMask?: Tensor;
+
   /** Guidance: the scale that the model was distilled with (FLUX.1-dev), or the classifier-free one where there is no other. */
   guidanceScale?: number;
+  /** Guidance of the second expert, which takes over at low noise. Default: `guidanceScale`. */
+  guidanceScale2?: number;
   /** Classifier-free guidance of models that also have a distilled `guidanceScale`: a second model call per step. Default 1, off. */
   trueCfgScale?: number;
+  /** Largest norm of the guided output relative to the unguided; false or 0: no limit, true: 1. Default false. */
+  cfgNormalization?: boolean | number;
+  /** Share of the way from noise to image after which guidance ends. Default 1: never. */
+  cfgTruncation?: number;
   /** Text tokens. Default: what the pipeline's text encoder was used with in training. */
   maxSequenceLength?: number;
+  /** CLIP layers to leave out at the end, besides the last. Default 0. */
+  clipSkip?: number;
+
   /** Starting image for image-to-image; resized to `width`×`height`. */
   image?: Image;
   /** How much of the schedule runs on the starting image: 1 all of it, near 0 almost nothing. Default 0.6. */
@@ -41,7 +79,11 @@ export interface GenerateOptions {
   numInferenceSteps?: number;
   height?: number;
   width?: number;
-  /** Images per prompt. Default 1. */
+  /** Frames of a video. */
+  numFrames?: number;
+  /** Draw at the nearest size that the model was trained on, then resize and crop. Default true. */
+  useResolutionBinning?: boolean;
+  /** Images (or videos) per prompt. Default 1. */
   numImages?: number;
   /** Any integer; the same seed gives the same noise as a CPU generator of PyTorch. A list gives every image its own. Default: random. */
   seed?: number | readonly number[];
@@ -49,6 +91,8 @@ export interface GenerateOptions {
   latents?: Tensor;
   /** Noise levels instead of the scheduler's spacing. */
   sigmas?: readonly number[];
+  /** Times instead of the scheduler's spacing, for schedulers that take them. */
+  timesteps?: readonly number[];
   /** `image`: pictures. `latent`: the final latents alone. Default `image`. */
   outputType?: 'image' | 'latent';
   /** Called after every step; a promise it returns is awaited. */
@@ -56,6 +100,8 @@ export interface GenerateOptions {
   /** Ends the request between two steps with an `ABORTED` error. */
   signal?: AbortSignal;
 }
+
+export type OptionName = keyof GenerateOptions;
 
 export interface Timings {
   /** Milliseconds. */
@@ -67,80 +113,12 @@ export interface Timings {
 }
 
 export interface GenerateResult {
-  /** Empty with `outputType: 'latent'`. */
+  /** Empty with `outputType: 'latent'`, and where videos come out. */
   images: Image[];
+  /** Empty with `outputType: 'latent'`, and where images come out. */
+  videos: Video[];
   /** Final latents as the scheduler left them. */
   latents: Tensor;
   seed: number | readonly number[];
   timings: Timings;
-}
-
-/** Refuses options that the pipeline does not know: a typo must not be a silent no-op. */
-export function checkOptionNames(options: object, known: readonly string[], pipeline: string): void {
-  for (const name of Object.keys(options)) {
-    if (known.includes(name)) continue;
-    const nearest = nearestName(name, known);
-    const hint = nearest ? `did you mean '${nearest}'?` : `known: ${known.join(', ')}`;
-    throw new DejaDitError('INVALID_ARGUMENT', `unknown option of ${pipeline}; ${hint}`, { path: name });
-  }
-}
-
-export const commonOptionNames = [
-  'prompt',
-  'numInferenceSteps',
-  'height',
-  'width',
-  'numImages',
-  'seed',
-  'latents',
-  'sigmas',
-  'outputType',
-  'onStep',
-  'signal',
-] as const satisfies readonly (keyof GenerateOptions)[];
-
-/** An integer within bounds. */
-export function checkInteger(
-  name: string,
-  value: unknown,
-  { min, max, multipleOf = 1 }: { min: number; max: number; multipleOf?: number },
-): number {
-  if (
-    Number.isSafeInteger(value) &&
-    (value as number) >= min &&
-    (value as number) <= max &&
-    (value as number) % multipleOf === 0
-  )
-    return value as number;
-  const multiple = multipleOf === 1 ? '' : ` that is a multiple of ${multipleOf}`;
-  throw new DejaDitError(
-    'INVALID_ARGUMENT',
-    `expected an integer from ${min} to ${max}${multiple}, got ${JSON.stringify(value)}`,
-    { path: name },
-  );
-}
-
-/** A finite number within bounds. */
-export function checkNumber(name: string, value: unknown, { min, max }: { min: number; max: number }): number {
-  if (typeof value === 'number' && value >= min && value <= max) return value;
-  throw new DejaDitError('INVALID_ARGUMENT', `expected a number from ${min} to ${max}, got ${JSON.stringify(value)}`, {
-    path: name,
-  });
-}
-
-/** Prompts as a list, each a string. */
-export function checkPrompts(prompt: unknown, name = 'prompt'): string[] {
-  const prompts = Array.isArray(prompt) ? prompt : [prompt];
-  if (prompts.length > 0 && prompts.every((text) => typeof text === 'string')) return prompts;
-  throw new DejaDitError('INVALID_ARGUMENT', `expected a string or a list of strings, got ${JSON.stringify(prompt)}`, {
-    path: name,
-  });
-}
-
-/** Prompts for as many images as there are others: one for all, or one each. */
-export function matchPrompts(prompt: unknown, count: number, name: string): string[] {
-  const prompts = checkPrompts(prompt, name);
-  if (prompts.length === count) return prompts;
-  if (prompts.length === 1) return Array<string>(count).fill(prompts[0]!);
-  throw new DejaDitError('INVALID_ARGUMENT', `${prompts.length} texts for ${count} prompts`, { path: name });
 }

@@ -1,5 +1,5 @@
 /** What all pipelines have: components loaded from one folder, and transformers that a cache can be put on. */
-import type { TransformerModel } from '../models/transformer-model.ts';
+import { TransformerModel } from '../models/transformer-model.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { ModelFolder } from '../weights/model-folder.ts';
 import type { WeightStoreOptions } from '../weights/weight-store.ts';
@@ -15,6 +15,15 @@ export interface PipelineLoadOptions {
 /** Defaults that a checkpoint brings along in `generation_config.json`, camelCased. */
 export type GenerationDefaults = Readonly<Record<string, unknown>>;
 
+/** How requests are written that work with any pipeline: what command lines and servers need to know. */
+export interface PipelineTraits {
+  /** The option that says what to make. */
+  subject: 'prompt' | 'classLabels';
+  /** The option that sets how closely to follow it. */
+  guidance: 'guidanceScale' | 'trueCfgScale';
+  output: 'images' | 'videos';
+}
+
 export interface Pipeline {
   /** Diffusers' class name. */
   readonly className: string;
@@ -23,6 +32,11 @@ export interface Pipeline {
   readonly programs: ProgramCache;
   /** By component name: `transformer`, and `transformer_2` where there are two experts. */
   readonly transformers: Readonly<Record<string, TransformerModel>>;
+  readonly traits: PipelineTraits;
+  /**
+   * Runs one request; several may run at the same time.
+   * @throws DejaDitError naming the option that cannot be used; `ABORTED` if the signal fired
+   */
   generate(options: GenerateOptions): Promise<GenerateResult>;
   /** Frees all components. */
   dispose(): Promise<void>;
@@ -32,4 +46,55 @@ export interface Pipeline {
 export interface PipelineClass {
   readonly classNames: readonly string[];
   load(folder: ModelFolder, defaults: GenerationDefaults, options: PipelineLoadOptions): Promise<Pipeline>;
+}
+
+/** Where a pipeline came from. */
+export interface Origin {
+  readonly className: string;
+  readonly path: string;
+  readonly defaults: GenerationDefaults;
+}
+
+/** Components by name; transformers under the names that they have in the checkpoint. */
+export type Components = Readonly<Record<string, unknown>> & { readonly transformer: TransformerModel };
+
+/** The part of a pipeline that is the same for all: it owns its components. */
+export abstract class ComponentPipeline<C extends Components> implements Pipeline {
+  abstract readonly traits: PipelineTraits;
+
+  constructor(
+    protected readonly origin: Origin,
+    protected readonly components: C,
+  ) {}
+
+  abstract generate(options: GenerateOptions): Promise<GenerateResult>;
+
+  get className(): string {
+    return this.origin.className;
+  }
+
+  get path(): string {
+    return this.origin.path;
+  }
+
+  get programs(): ProgramCache {
+    return this.components.transformer.programs;
+  }
+
+  get transformers(): Record<string, TransformerModel> {
+    const isTransformer = (entry: [string, unknown]): entry is [string, TransformerModel] =>
+      entry[1] instanceof TransformerModel;
+    return Object.fromEntries(Object.entries(this.components).filter(isTransformer));
+  }
+
+  async dispose(): Promise<void> {
+    await disposeAll(Object.values(this.components));
+  }
+}
+
+/** Disposes whatever can be disposed. */
+export async function disposeAll(components: readonly unknown[]): Promise<void> {
+  const disposable = (component: unknown): component is { dispose(): Promise<void> } =>
+    typeof (component as { dispose?: unknown } | undefined)?.dispose === 'function';
+  await Promise.all(components.filter(disposable).map((component) => component.dispose()));
 }

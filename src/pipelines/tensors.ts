@@ -1,6 +1,7 @@
 /** Small host-side tensor helpers of the pipelines. */
 import { DejaDitError } from '../errors/errors.ts';
-import { floatTensor, intTensor, type Shape, type Tensor } from '../tensor/tensor.ts';
+import { join } from '../models/autoencoders/slices.ts';
+import { floatTensor, intTensor, type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
 
 /** Every row of the first axis `times` times in a row: [a, b] → [a, a, b, b]. */
 export function repeatRows(tensor: Tensor, times: number): Tensor {
@@ -21,6 +22,12 @@ export function affine(tensor: Tensor, { scale = 1, shift = 0 }: { scale?: numbe
     (tensor.data as Float32Array).map((value) => Math.fround(value * scale) + shift),
     tensor.shape,
   );
+}
+
+/** Zeros behind the elements of an axis, up to `length`. */
+export function padEnd(tensor: Tensor, { axis, length }: { axis: number; length: number }): Tensor {
+  const shape = tensor.shape.map((dim, i) => (i === axis ? length - dim : dim));
+  return shape[axis] === 0 ? tensor : join([tensor, floatTensor(new Float32Array(sizeOf(shape)), shape)], axis);
 }
 
 /** Token ids [B, tokens]. */

@@ -2,15 +2,16 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { setWarningHandler } from '../../errors/warnings.ts';
 import { Image } from '../../images/image.ts';
 import { psnr } from '../../metrics/pixel-errors.ts';
 import { relativeError } from '../../models/testing/golden.ts';
-import { Tensor } from '../../tensor/tensor.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 import { readSafetensors } from '../../weights/safetensors.ts';
 import { DiffusionPipeline } from '../diffusion-pipeline.ts';
 import type { GenerateOptions } from '../options.ts';
 import type { Pipeline } from '../pipeline.ts';
+import { itReproducesDiffusers, rowOf } from '../testing/recorded.ts';
+import { warningsOf } from '../testing/warnings.ts';
 
 const model = path.resolve(import.meta.dirname, '../../../models/emoji-flux');
 
@@ -124,28 +125,27 @@ describe('FluxPipeline on the bundled model', () => {
   });
 
   it('says which options have no effect', async () => {
-    const warnings: string[] = [];
-    const previous = setWarningHandler((message) => warnings.push(message));
-    try {
-      await pipe.generate({
+    const warnings = await warningsOf(() =>
+      pipe.generate({
         prompt: 'an apple '.repeat(20),
         numInferenceSteps: 1,
         guidanceScale: 3,
         strength: 0.5,
         trueCfgScale: 1,
         negativePrompt: 'x',
-      });
-    } finally {
-      setWarningHandler(previous);
-    }
-    expect(warnings.join('\n')).toMatch(/guidanceScale has no effect/);
-    expect(warnings.join('\n')).toMatch(/strength has no effect/);
-    expect(warnings.join('\n')).toMatch(/negativePrompt has no effect/);
-    expect(warnings.join('\n')).toMatch(/longer than maxSequenceLength 16/);
+      }),
+    );
+    expect(warnings).toMatch(/guidanceScale has no effect/);
+    expect(warnings).toMatch(/strength has no effect/);
+    expect(warnings).toMatch(/negativePrompt has no effect/);
+    expect(warnings).toMatch(/longer than maxSequenceLength 16/);
   });
 });
 
-function rowOf({ dtype, data, shape }: Tensor, index: number): Tensor {
-  const size = data.length / shape[0]!;
-  return new Tensor(dtype, data.slice(index * size, (index + 1) * size), shape.slice(1));
-}
+describe('FluxPipeline given embeddings', () => {
+  const pipe = itReproducesDiffusers('flux');
+
+  it('is guided by the scale it was distilled with', () => {
+    expect(pipe().traits.guidance).toBe('guidanceScale');
+  });
+});

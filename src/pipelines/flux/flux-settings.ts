@@ -1,26 +1,14 @@
 /** The options of `FluxPipeline.generate`, their defaults and their checks. */
-import { warn } from '../../errors/warnings.ts';
 import type { Image } from '../../images/image.ts';
-import {
-  checkInteger,
-  checkNumber,
-  checkOptionNames,
-  checkPrompts,
-  commonOptionNames,
-  type GenerateOptions,
-  matchPrompts,
-} from '../options.ts';
+import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
+import { type ConditionNames, type Conditions, conditionOptionNames, readConditions } from '../conditions.ts';
+import type { GenerateOptions } from '../options.ts';
 import type { GenerationDefaults } from '../pipeline.ts';
 
-const optionNames = [
-  ...commonOptionNames,
-  'negativePrompt',
-  'trueCfgScale',
-  'guidanceScale',
-  'maxSequenceLength',
-  'image',
-  'strength',
-] as const satisfies readonly (keyof GenerateOptions)[];
+const conditionNames: ConditionNames = {
+  texts: ['prompt', 'prompt2'],
+  embeds: ['promptEmbeds', 'pooledPromptEmbeds'],
+};
 
 /** What a loaded model determines. */
 export interface FluxTraits {
@@ -34,9 +22,7 @@ export interface FluxTraits {
 
 /** Options with every default filled in. */
 export interface FluxSettings {
-  prompts: readonly string[];
-  /** Absent where guidance is off. */
-  negativePrompts: readonly string[] | undefined;
+  conditions: Conditions;
   trueCfgScale: number;
   guidanceScale: number | undefined;
   maxSequenceLength: number;
@@ -52,24 +38,34 @@ export interface FluxSettings {
 
 /** @throws DejaDitError naming the option that cannot be used; warns about options that have no effect */
 export function fluxSettings(options: GenerateOptions, defaults: GenerationDefaults, traits: FluxTraits): FluxSettings {
-  checkOptionNames(options, optionNames, 'FluxPipeline');
-  const given: GenerateOptions = { ...defaults };
-  Object.assign(given, Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)));
-
+  const given = takeOptions(options, {
+    known: [
+      ...conditionOptionNames(conditionNames),
+      'height',
+      'width',
+      'sigmas',
+      'trueCfgScale',
+      'guidanceScale',
+      'maxSequenceLength',
+      'image',
+      'strength',
+    ],
+    defaults,
+    pipeline: 'FluxPipeline',
+  });
   const { guidanceEmbedding, sampleSize, spatialScale, maxTextTokens } = traits;
-  const prompts = checkPrompts(given.prompt);
   const trueCfgScale = checkNumber('trueCfgScale', given.trueCfgScale ?? 1, { min: 0, max: 100 });
-  warnAboutIdleOptions(options, { given, trueCfgScale, guidanceEmbedding });
+  const guidance = { option: 'trueCfgScale', scale: trueCfgScale, needsNegative: true } as const;
+  const conditions = readConditions(options, { given, names: conditionNames, guidance });
+  warnIdle(options, {
+    guidanceScale: !guidanceEmbedding && 'as this model has no guidance embedding; use trueCfgScale and negativePrompt',
+    strength: !given.image && 'without an image',
+    latents: given.image && 'with an image, whose noised latents are the start',
+  });
   // A token covers 2×2 latents.
-  const edge = (name: 'height' | 'width') =>
-    checkInteger(name, given[name] ?? sampleSize, { min: 2 * spatialScale, max: 16384, multipleOf: 2 * spatialScale });
-  const [height, width] = [edge('height'), edge('width')];
+  const size = checkSize(given, { height: sampleSize, width: sampleSize, multipleOf: 2 * spatialScale });
   return {
-    prompts,
-    negativePrompts:
-      trueCfgScale > 1 && given.negativePrompt !== undefined
-        ? matchPrompts(given.negativePrompt, prompts.length, 'negativePrompt')
-        : undefined,
+    conditions,
     trueCfgScale,
     guidanceScale: guidanceEmbedding
       ? checkNumber('guidanceScale', given.guidanceScale ?? 3.5, { min: 0, max: 1000 })
@@ -78,38 +74,11 @@ export function fluxSettings(options: GenerateOptions, defaults: GenerationDefau
       min: 1,
       max: 512,
     }),
-    steps: checkInteger('numInferenceSteps', given.numInferenceSteps ?? given.sigmas?.length ?? 28, {
-      min: 1,
-      max: 10000,
-    }),
-    numImages: checkInteger('numImages', given.numImages ?? 1, { min: 1, max: 1024 }),
-    height,
-    width,
-    latentHeight: height / spatialScale,
-    latentWidth: width / spatialScale,
+    ...checkCounts(given, { steps: 28 }),
+    ...size,
+    latentHeight: size.height / spatialScale,
+    latentWidth: size.width / spatialScale,
     strength: checkNumber('strength', given.strength ?? 0.6, { min: 0, max: 1 }),
     image: given.image,
   };
-}
-
-interface Idle {
-  given: GenerateOptions;
-  trueCfgScale: number;
-  guidanceEmbedding: boolean;
-}
-
-/** An option that cannot take effect is never dropped in silence. */
-function warnAboutIdleOptions(options: GenerateOptions, { given, trueCfgScale, guidanceEmbedding }: Idle): void {
-  if (options.guidanceScale !== undefined && !guidanceEmbedding) {
-    warn('guidanceScale has no effect: this model has no guidance embedding; use trueCfgScale and negativePrompt');
-  }
-  if (options.trueCfgScale !== undefined && trueCfgScale > 1 && given.negativePrompt === undefined) {
-    warn("trueCfgScale has no effect without a negativePrompt; pass negativePrompt: '' for none in particular");
-  }
-  if (options.negativePrompt !== undefined && trueCfgScale <= 1) {
-    warn(`negativePrompt has no effect at trueCfgScale ${trueCfgScale}; set it above 1`);
-  }
-  if (options.strength !== undefined && !given.image) warn('strength has no effect without an image');
-  if (options.latents !== undefined && given.image)
-    warn('latents have no effect with an image, whose noised latents are the start');
 }

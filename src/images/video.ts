@@ -1,0 +1,105 @@
+/** `Video`: frames in memory, and the files they can become. */
+import { mkdir, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { DejaDitError } from '../errors/errors.ts';
+import { floatTensor, type Tensor } from '../tensor/tensor.ts';
+import { encodeAnimatedWebp } from './animated-webp.ts';
+import { exifBlock } from './exif.ts';
+import { encodeMp4 } from './ffmpeg.ts';
+import { writeImageFile } from './files.ts';
+import { type Image, imagesFromTensor } from './image.ts';
+import { type ImageMetadata, metadataJson, parametersText } from './metadata.ts';
+
+export interface SaveVideoOptions {
+  /** Frames per second; default the video's own. */
+  fps?: number | undefined;
+  /** What made the video; written into the file. */
+  metadata?: ImageMetadata;
+}
+
+export class Video {
+  readonly frames: readonly Image[];
+  /** Frames per second that the video is meant to be played at. */
+  readonly fps: number;
+
+  /** @throws DejaDitError if there is no frame, or frames differ in size */
+  constructor(frames: readonly Image[], fps: number) {
+    const [first] = frames;
+    if (!first) throw new DejaDitError('INVALID_ARGUMENT', 'a video needs at least one frame');
+    const odd = frames.findIndex(
+      ({ width, height, channels }) => width !== first.width || height !== first.height || channels !== first.channels,
+    );
+    if (odd > 0) throw new DejaDitError('SHAPE_MISMATCH', `frame ${odd} differs from the first in size or channels`);
+    this.frames = frames;
+    this.fps = checkFps(fps);
+  }
+
+  get width(): number {
+    return this.frames[0]!.width;
+  }
+
+  get height(): number {
+    return this.frames[0]!.height;
+  }
+
+  /**
+   * Writes `.mp4` (with the system's ffmpeg), an animated `.webp`, or for any other image format one file per frame,
+   * numbered from 0: `out.png` becomes `out-0000.png`, …. Folders are created; a file appears complete or not at all.
+   * @returns the files written
+   */
+  async save(file: string, { fps = this.fps, metadata }: SaveVideoOptions = {}): Promise<string[]> {
+    checkFps(fps);
+    const { dir, name, ext } = path.parse(file);
+    const about = metadata && { ...metadata, width: this.width, height: this.height };
+    switch (ext.toLowerCase()) {
+      case '.mp4': {
+        const unfinished = path.join(dir, `.${name}.${process.pid}.tmp`);
+        await mkdir(dir || '.', { recursive: true });
+        try {
+          await encodeMp4(unfinished, this.frames, { fps, comment: about && parametersText(about) });
+          await rename(unfinished, file);
+        } finally {
+          await rm(unfinished, { force: true });
+        }
+        return [file];
+      }
+      case '.webp': {
+        const [first] = this.frames as [Image];
+        if (this.frames.every(({ data }) => Buffer.compare(data, first.data) === 0)) {
+          await first.save(file, metadata ? { metadata } : {});
+          return [file];
+        }
+        const exif = about && exifBlock({ userComment: parametersText(about), makerNote: metadataJson(about) });
+        await writeImageFile(file, await encodeAnimatedWebp(this.frames, { fps, exif }));
+        return [file];
+      }
+      default: {
+        const files = this.frames.map((_, i) => path.join(dir, `${name}-${String(i).padStart(4, '0')}${ext}`));
+        for (const [i, frame] of this.frames.entries()) await frame.save(files[i]!, metadata ? { metadata } : {});
+        return files;
+      }
+    }
+  }
+}
+
+/** One video per entry of a [B, C, frames, H, W] float tensor from -1 to 1. Rounding and errors as in `Image.fromTensor`. */
+export function videosFromTensor(tensor: Tensor, { fps }: { fps: number }): Video[] {
+  const [count, channels, frames, height, width] = tensor.shape as [number, number, number, number, number];
+  const plane = height * width;
+  const source = tensor.float().data as Float32Array;
+  return Array.from({ length: count }, (_, video) => {
+    const data = new Float32Array(frames * channels * plane);
+    for (let c = 0; c < channels; c++) {
+      for (let t = 0; t < frames; t++) {
+        const from = ((video * channels + c) * frames + t) * plane;
+        data.set(source.subarray(from, from + plane), (t * channels + c) * plane);
+      }
+    }
+    return new Video(imagesFromTensor(floatTensor(data, [frames, channels, height, width])), fps);
+  });
+}
+
+function checkFps(fps: number): number {
+  if (Number.isFinite(fps) && fps > 0 && fps <= 1000) return fps;
+  throw new DejaDitError('INVALID_ARGUMENT', `expected frames per second up to 1000, got ${fps}`, { path: 'fps' });
+}

@@ -1,0 +1,104 @@
+/** Checks of option values. Every refusal names the option; an option that cannot take effect is never dropped in silence. */
+import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { warn } from '../errors/warnings.ts';
+import type { GenerateOptions, OptionName } from './options.ts';
+import type { GenerationDefaults } from './pipeline.ts';
+
+/** Options of every pipeline. */
+export const commonOptionNames = [
+  'numInferenceSteps',
+  'numImages',
+  'seed',
+  'latents',
+  'outputType',
+  'onStep',
+  'signal',
+] as const satisfies readonly OptionName[];
+
+export interface TakenOptions {
+  /** Names beside `commonOptionNames`. */
+  known: readonly OptionName[];
+  defaults: GenerationDefaults;
+  /** Name of the pipeline, for messages. */
+  pipeline: string;
+}
+
+/**
+ * A request's options over the checkpoint's defaults. Options that are `undefined` count as not given.
+ * @throws DejaDitError for options that the pipeline does not know: a typo must not be a silent no-op
+ */
+export function takeOptions(options: GenerateOptions, { known, defaults, pipeline }: TakenOptions): GenerateOptions {
+  const names = [...known, ...commonOptionNames];
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  for (const [name] of given) {
+    if ((names as string[]).includes(name)) continue;
+    const nearest = nearestName(name, names);
+    const hint = nearest ? `did you mean '${nearest}'?` : `known: ${names.join(', ')}`;
+    throw new DejaDitError('INVALID_ARGUMENT', `unknown option of ${pipeline}; ${hint}`, { path: name });
+  }
+  const merged: GenerateOptions = { ...defaults, ...Object.fromEntries(given) };
+  // Embeddings replace the checkpoint's texts; only texts of the same request contradict them.
+  if (options.negativePromptEmbeds !== undefined && options.negativePrompt === undefined) delete merged.negativePrompt;
+  const { outputType } = merged;
+  if (outputType !== undefined && outputType !== 'image' && outputType !== 'latent')
+    throw invalid('outputType', "expected 'image' or 'latent'", outputType);
+  return merged;
+}
+
+/** Warns about options that were given and cannot take effect, for the reasons there are. */
+export function warnIdle(
+  options: GenerateOptions,
+  reasons: Readonly<Partial<Record<OptionName, string | false | undefined>>>,
+): void {
+  for (const [name, reason] of Object.entries(reasons))
+    if (reason && options[name as OptionName] !== undefined) warn(`${name} has no effect ${reason}`);
+}
+
+/** An integer within bounds. */
+export function checkInteger(
+  name: OptionName,
+  value: unknown,
+  { min, max, multipleOf = 1 }: { min: number; max: number; multipleOf?: number },
+): number {
+  const fits = Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max;
+  if (fits && (value as number) % multipleOf === 0) return value as number;
+  const multiple = multipleOf === 1 ? '' : ` that is a multiple of ${multipleOf}`;
+  throw invalid(name, `expected an integer from ${min} to ${max}${multiple}`, value);
+}
+
+/** A finite number within bounds. */
+export function checkNumber(name: OptionName, value: unknown, { min, max }: { min: number; max: number }): number {
+  if (typeof value === 'number' && value >= min && value <= max) return value;
+  throw invalid(name, `expected a number from ${min} to ${max}`, value);
+}
+
+export function checkFlag(name: OptionName, value: unknown): boolean {
+  if (typeof value === 'boolean') return value;
+  throw invalid(name, 'expected true or false', value);
+}
+
+/** Height and width in pixels. */
+export function checkSize(
+  given: GenerateOptions,
+  { height, width, multipleOf }: { height: number; width: number; multipleOf: number },
+): { height: number; width: number } {
+  const edge = (name: 'height' | 'width', fallback: number) =>
+    checkInteger(name, given[name] ?? fallback, { min: multipleOf, max: 16384, multipleOf });
+  return { height: edge('height', height), width: edge('width', width) };
+}
+
+/** Steps and pictures per prompt. */
+export function checkCounts(
+  given: GenerateOptions,
+  { steps: defaultSteps }: { steps: number },
+): { steps: number; numImages: number } {
+  const steps = given.numInferenceSteps ?? given.sigmas?.length ?? given.timesteps?.length ?? defaultSteps;
+  return {
+    steps: checkInteger('numInferenceSteps', steps, { min: 1, max: 10000 }),
+    numImages: checkInteger('numImages', given.numImages ?? 1, { min: 1, max: 1024 }),
+  };
+}
+
+function invalid(name: OptionName, expected: string, value: unknown): DejaDitError {
+  return new DejaDitError('INVALID_ARGUMENT', `${expected}, got ${JSON.stringify(value)}`, { path: name });
+}

@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest';
+import { floatTensor } from '../tensor/tensor.ts';
+import { type ConditionNames, guidanceBranches, readConditions } from './conditions.ts';
+import type { GenerateOptions } from './options.ts';
+import { warningsOf } from './testing/warnings.ts';
+
+const names: ConditionNames = {
+  texts: ['prompt', 'prompt2'],
+  embeds: ['promptEmbeds', 'pooledPromptEmbeds'],
+  masks: ['promptAttentionMask'],
+};
+const guided = { option: 'guidanceScale', scale: 5 } as const;
+const read = (given: GenerateOptions, guidance: Parameters<typeof readConditions>[1]['guidance'] = guided) =>
+  readConditions(given, { given, names, guidance });
+const embeds = (count: number) => floatTensor(new Float32Array(count * 6), [count, 3, 2]);
+const pooled = (count: number) => floatTensor(new Float32Array(count * 2), [count, 2]);
+
+describe('readConditions', () => {
+  it('uses the first text for all encoders, and one text for all prompts', () => {
+    const { positive, negative } = read({ prompt: ['a', 'b'], prompt2: 'c', negativePrompt: 'd' });
+    expect(positive).toMatchObject({
+      count: 2,
+      texts: [
+        ['a', 'b'],
+        ['c', 'c'],
+      ],
+    });
+    expect(negative).toMatchObject({
+      count: 2,
+      texts: [
+        ['d', 'd'],
+        ['d', 'd'],
+      ],
+    });
+  });
+
+  it('puts an empty text in for a negative prompt that guidance needs', () => {
+    expect(read({ prompt: 'a' }).negative?.texts).toEqual([[''], ['']]);
+    expect(read({ prompt: 'a', negativePrompt2: 'x' }).negative?.texts).toEqual([[''], ['x']]);
+    expect(read({ prompt: 'a' }, { option: 'guidanceScale', scale: 1 }).negative).toBeUndefined();
+    expect(read({ prompt: 'a' }, { option: 'trueCfgScale', scale: 4, needsNegative: true }).negative).toBeUndefined();
+  });
+
+  it('takes embeddings in place of texts, one negative for all prompts', () => {
+    const given = { promptEmbeds: embeds(2), pooledPromptEmbeds: pooled(2) };
+    const negative = { negativePromptEmbeds: embeds(1), negativePooledPromptEmbeds: pooled(1) };
+    const conditions = read({ ...given, ...negative });
+    expect(conditions.positive).toMatchObject({ count: 2, texts: [], embeds: given });
+    expect(conditions.negative).toMatchObject({ count: 2, texts: [], embeds: { promptEmbeds: { shape: [2, 3, 2] } } });
+  });
+
+  it.each([
+    [{}, /prompt: expected a string or a list of strings \(or promptEmbeds and pooledPromptEmbeds\)/],
+    [{ prompt: [] }, /prompt: expected a string/],
+    [{ prompt: 'a', prompt2: ['a', 3] }, /prompt2: expected a string.*got \["a",3\]/],
+    [{ prompt: ['a', 'b', 'c'], prompt2: ['a', 'b'] }, /prompt2: 2 texts for 3 prompts/],
+    [{ prompt2: 'a' }, /prompt: missing/],
+    [{ prompt: ['a', 'b'], negativePrompt: ['a', 'b', 'c'] }, /negativePrompt: 3 of them for 2 prompts/],
+    [{ prompt: 'a', promptEmbeds: embeds(1) }, /prompt: promptEmbeds takes the place of texts/],
+    [{ promptEmbeds: embeds(1) }, /pooledPromptEmbeds: missing, it goes with promptEmbeds/],
+    [{ promptAttentionMask: pooled(1) }, /promptEmbeds: missing, it goes with promptAttentionMask/],
+    [{ promptEmbeds: embeds(2), pooledPromptEmbeds: pooled(1) }, /pooledPromptEmbeds: 1 rows, but promptEmbeds has 2/],
+    [{ promptEmbeds: [1], pooledPromptEmbeds: pooled(1) }, /promptEmbeds: expected a Tensor/],
+    [{ prompt: 'a', negativePromptEmbeds: embeds(1) }, /negativePooledPromptEmbeds: missing/],
+  ])('refuses %#', (given, message) => {
+    expect(() => read(given as GenerateOptions)).toThrow(message);
+  });
+
+  it('says what has no effect', async () => {
+    const warnings = await warningsOf(async () => {
+      read({ prompt: 'a', negativePrompt: 'b' }, { option: 'guidanceScale', scale: 1 });
+      read({ prompt: 'a', trueCfgScale: 4 }, { option: 'trueCfgScale', scale: 4, needsNegative: true });
+    });
+    expect(warnings).toMatch(/^negativePrompt has no effect at guidanceScale 1; set it above 1$/m);
+    expect(warnings).toMatch(/^trueCfgScale has no effect without a negativePrompt/m);
+  });
+});
+
+describe('guidanceBranches', () => {
+  it('repeats rows and list items for the pictures of each prompt', async () => {
+    const conditions = read({ prompt: ['a', 'b'] }, { option: 'guidanceScale', scale: 1 });
+    const [branch, ...others] = await guidanceBranches(conditions, 2, async () => ({
+      rows: floatTensor([1, 2, 3, 4], [2, 2]),
+      list: ['a', 'b'],
+    }));
+    expect(others).toEqual([]);
+    expect(branch).toEqual({
+      name: 'cond',
+      inputs: { rows: floatTensor([1, 2, 1, 2, 3, 4, 3, 4], [4, 2]), list: ['a', 'a', 'b', 'b'] },
+    });
+  });
+});

@@ -1,0 +1,191 @@
+/**
+ * What a guidance branch is conditioned on: texts, or embeddings that the caller made in their place. How texts become
+ * embeddings is in `text-encoder.ts` and in each pipeline.
+ */
+import { DejaDitError } from '../errors/errors.ts';
+import type { ForwardInputs, InputValue } from '../models/inputs.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import { warnIdle } from './checks.ts';
+import type { GuidanceBranch } from './denoise.ts';
+import type { GenerateOptions, OptionName } from './options.ts';
+import { repeatRows } from './tensors.ts';
+
+/** The options that condition a pipeline, under the names they have for the positive prompt. */
+export interface ConditionNames {
+  /** One per text encoder; the first stands in for the others. */
+  texts: readonly ('prompt' | 'prompt2' | 'prompt3')[];
+  /** Embeddings, all of which are needed in place of texts. */
+  embeds: readonly ('promptEmbeds' | 'pooledPromptEmbeds')[];
+  /** Masks that may come with embeddings. */
+  masks?: readonly ('promptAttentionMask' | 'promptEmbedsMask')[];
+  /** Whether `promptEmbeds` is a list with one tensor per prompt. */
+  ragged?: boolean;
+}
+
+export interface Condition {
+  /** Number of prompts. */
+  count: number;
+  /** `count` texts per text encoder; empty with embeddings. */
+  texts: readonly (readonly string[])[];
+  /** By the positive prompt's names, in float32. */
+  embeds: Readonly<Record<string, InputValue>> | undefined;
+}
+
+/** Every option name that conditions, positive and negative. */
+export function conditionOptionNames(names: ConditionNames): OptionName[] {
+  return [...names.texts, ...names.embeds, ...(names.masks ?? [])].flatMap((name) => [name, negativeName(name)]);
+}
+
+/** When a request is guided. */
+export interface GuidanceRule {
+  option: 'guidanceScale' | 'trueCfgScale';
+  /** That option's value. */
+  scale: number;
+  /** Guidance is on above this scale. Default 1. */
+  above?: number;
+  /** Whether guidance is on with a negative prompt only. Default: an empty one stands in. */
+  needsNegative?: boolean;
+}
+
+export interface Conditions {
+  positive: Condition;
+  /** Absent where guidance is off. */
+  negative: Condition | undefined;
+}
+
+/**
+ * The conditions of a request; warns about those that have no effect.
+ * @param options what the request gave, `given` with the checkpoint's defaults
+ * @throws DejaDitError if there is no prompt, or texts as well as embeddings, or some of the embeddings only, or counts do not fit
+ */
+export function readConditions(
+  options: GenerateOptions,
+  { given, names, guidance }: { given: GenerateOptions; names: ConditionNames; guidance: GuidanceRule },
+): Conditions {
+  const { option, scale, above = 1, needsNegative = false } = guidance;
+  const positive = read(given, names, { naming: (name) => name });
+  if (!positive)
+    throw invalid(names.texts[0]!, `expected a string or a list of strings (or ${names.embeds.join(' and ')})`);
+  const fallback = needsNegative ? undefined : '';
+  const negative = withCount(read(given, names, { naming: negativeName, fallback }), names, positive.count);
+  const guided = scale > above;
+  const unguided = !guided && `at ${option} ${scale}; set it above ${above}`;
+  warnIdle(options, {
+    [option]:
+      guided &&
+      needsNegative &&
+      !negative &&
+      "without a negativePrompt; pass negativePrompt: '' for none in particular",
+    negativePrompt: unguided,
+    negativePromptEmbeds: unguided,
+    maxSequenceLength: positive.embeds && 'on embeddings, which have their length',
+  });
+  const empty = fallback === undefined ? undefined : emptyCondition(names, positive.count);
+  return { positive, negative: guided ? (negative ?? empty) : undefined };
+}
+
+/**
+ * Guidance branches, the positive one first.
+ * @param embed the model inputs of a condition, with a row (or list item) per prompt
+ */
+export async function guidanceBranches(
+  { positive, negative }: Conditions,
+  numImages: number,
+  embed: (condition: Condition, isNegative: boolean) => Promise<ForwardInputs>,
+): Promise<GuidanceBranch[]> {
+  const branches = [{ name: 'cond', inputs: repeatInputs(await embed(positive, false), numImages) }];
+  if (negative) branches.push({ name: 'uncond', inputs: repeatInputs(await embed(negative, true), numImages) });
+  return branches;
+}
+
+/** A condition for one prompt is one for all. */
+function withCount(condition: Condition | undefined, names: ConditionNames, count: number): Condition | undefined {
+  if (!condition || condition.count === count) return condition;
+  if (condition.count > 1) {
+    const path = negativeName(condition.embeds ? names.embeds[0]! : names.texts[0]!);
+    throw invalid(path, `${condition.count} of them for ${count} prompts`);
+  }
+  return {
+    count,
+    texts: condition.texts.map(([text]) => Array<string>(count).fill(text!)),
+    embeds: condition.embeds && repeatInputs(condition.embeds, count),
+  };
+}
+
+function emptyCondition({ texts }: ConditionNames, count: number): Condition {
+  return { count, texts: texts.map(() => Array<string>(count).fill('')), embeds: undefined };
+}
+
+/** Every row (or list item) of the inputs `times` times in a row: the pictures of one prompt follow each other. */
+function repeatInputs(inputs: ForwardInputs, times: number): Record<string, InputValue> {
+  const repeat = (value: InputValue): InputValue => {
+    if (value instanceof Tensor) return repeatRows(value, times);
+    return Array.isArray(value) ? value.flatMap((item: InputValue) => Array<InputValue>(times).fill(item)) : value;
+  };
+  return Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, repeat(value)]));
+}
+
+function negativeName(name: OptionName): OptionName {
+  return `negative${name[0]!.toUpperCase()}${name.slice(1)}` as OptionName;
+}
+
+interface Reading {
+  /** How an option is called: as it is, or with `negative` in front. */
+  naming(name: OptionName): OptionName;
+  /** The first text, where only others are given. */
+  fallback?: string | undefined;
+}
+
+function read(given: GenerateOptions, names: ConditionNames, reading: Reading): Condition | undefined {
+  const { naming } = reading;
+  const has = (name: OptionName) => given[naming(name)] !== undefined;
+  const embeds = [...names.embeds, ...(names.masks ?? [])].filter(has);
+  const text = names.texts.find(has);
+  if (embeds.length === 0) return text && readTexts(given, names, reading);
+  if (text) throw invalid(naming(text), `${naming(embeds[0]!)} takes the place of texts; give one of the two`);
+  const missing = names.embeds.find((name) => !has(name));
+  if (missing) throw invalid(naming(missing), `missing, it goes with ${naming(embeds[0]!)}`);
+  return readEmbeds(given, { present: embeds, ragged: names.ragged ?? false, naming });
+}
+
+function readTexts(given: GenerateOptions, { texts: names }: ConditionNames, { naming, fallback }: Reading): Condition {
+  const first = given[naming(names[0]!)] ?? fallback;
+  if (first === undefined) throw invalid(naming(names[0]!), 'missing, it goes with the other texts');
+  const lists = names.map((name) => {
+    const value = given[naming(name)] ?? first;
+    const list: unknown[] = Array.isArray(value) ? value : [value];
+    if (list.length > 0 && list.every((text) => typeof text === 'string')) return list as string[];
+    throw invalid(naming(name), `expected a string or a list of strings, got ${JSON.stringify(value)}`);
+  });
+  const count = Math.max(...lists.map((list) => list.length));
+  const texts = lists.map((list, i) => {
+    if (list.length === count) return list;
+    if (list.length === 1) return Array<string>(count).fill(list[0]!);
+    throw invalid(naming(names[i]!), `${list.length} texts for ${count} prompts`);
+  });
+  return { count, texts, embeds: undefined };
+}
+
+function readEmbeds(
+  given: GenerateOptions,
+  { present, ragged, naming }: { present: readonly OptionName[]; ragged: boolean; naming: Reading['naming'] },
+): Condition {
+  const isTensor = (value: unknown): value is Tensor => value instanceof Tensor && value.size > 0;
+  let count: number | undefined;
+  const embeds: Record<string, InputValue> = {};
+  for (const name of present) {
+    const value: unknown = given[naming(name)];
+    const asList = ragged && name === 'promptEmbeds';
+    const fits = asList ? Array.isArray(value) && value.length > 0 && value.every(isTensor) : isTensor(value);
+    if (!fits) throw invalid(naming(name), asList ? 'expected a list of tensors [tokens, width]' : 'expected a Tensor');
+    const rows = Array.isArray(value) ? value.length : (value as Tensor).shape[0]!;
+    count ??= rows;
+    if (rows !== count) throw invalid(naming(name), `${rows} rows, but ${naming(present[0]!)} has ${count}`);
+    embeds[name] = Array.isArray(value) ? value.map((item: Tensor) => item.float()) : (value as Tensor).float();
+  }
+  return { count: count!, texts: [], embeds };
+}
+
+function invalid(name: OptionName, message: string): DejaDitError {
+  return new DejaDitError('INVALID_ARGUMENT', message, { path: name });
+}

@@ -1,0 +1,54 @@
+/** Classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598): two predictions as one. Rounded to float32 after every operation, like PyTorch. */
+import { floatTensor, type Tensor } from '../tensor/tensor.ts';
+
+/** uncond + scale·(cond − uncond). */
+export function guide(cond: Tensor, uncond: Tensor, scale: number): Tensor {
+  const [c, u] = [cond.data as Float32Array, uncond.data as Float32Array];
+  return floatTensor(
+    c.map((value, i) => u[i]! + Math.fround(scale * Math.fround(value - u[i]!))),
+    cond.shape,
+  );
+}
+
+/** How outputs combine: `guide`, where there is an unconditional one. */
+export function guidedBy(scale: number): (outputs: readonly Tensor[]) => Tensor {
+  return ([cond, uncond]) => (uncond ? guide(cond!, uncond, scale) : cond!);
+}
+
+/** `guide`, every vector of the last axis brought back to the length that it has in `cond`. */
+export function guideKeepingNorm(cond: Tensor, uncond: Tensor, scale: number): Tensor {
+  const guided = guide(cond, uncond, scale);
+  const width = cond.shape.at(-1)!;
+  const [c, g] = [cond.data as Float32Array, guided.data as Float32Array];
+  for (let at = 0; at < g.length; at += width) {
+    const row = g.subarray(at, at + width);
+    const factor = Math.fround(norm(c.subarray(at, at + width)) / norm(row));
+    for (let i = 0; i < width; i++) row[i]! *= factor;
+  }
+  return guided;
+}
+
+/**
+ * cond + scale·(cond − uncond), which is `guide` with a scale that counts from 0.
+ * @param maxNorm largest norm of a sample, as a multiple of its norm in `cond`; 0: no limit
+ */
+export function guideBeyond(
+  cond: Tensor,
+  uncond: Tensor,
+  { scale, maxNorm }: { scale: number; maxNorm: number },
+): Tensor {
+  const [c, u] = [cond.data as Float32Array, uncond.data as Float32Array];
+  const guided = c.map((value, i) => value + Math.fround(scale * Math.fround(value - u[i]!)));
+  const size = c.length / cond.shape[0]!;
+  for (let at = 0; maxNorm > 0 && at < c.length; at += size) {
+    const sample = guided.subarray(at, at + size);
+    const limit = Math.fround(norm(c.subarray(at, at + size)) * maxNorm);
+    const factor = Math.fround(limit / norm(sample));
+    if (factor < 1) for (let i = 0; i < size; i++) sample[i]! *= factor;
+  }
+  return floatTensor(guided, cond.shape);
+}
+
+function norm(values: Float32Array): number {
+  return Math.fround(Math.sqrt(values.reduce((sum, value) => sum + value * value, 0)));
+}

@@ -1,0 +1,72 @@
+/** The image sizes that PixArt was trained on, one per aspect ratio, and how a picture of one becomes one of another size. */
+import { DejaDitError } from '../../errors/errors.ts';
+import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
+
+/** Height × width for each ratio, in sixteenths of the square picture's edge. */
+const sizes =
+  '8×32 8×29 9×28 9×27 9×26 10×25 10×24 11×23 11×22 11×21 12×21 12×20 13×19 13×18 14×18 14×17 15×17 15×16 16×16 16×15 17×15 ' +
+  '17×14 18×14 18×13 19×13 20×12 21×12 22×11 23×11 24×10 25×10 27×9 32×8';
+/** PixArt-Σ at 2048 pixels knows a few long ones more. */
+const moreSizes = ' 8×31 8×30 26×9 28×9 29×8 30×8 31×8';
+
+export interface Size {
+  height: number;
+  width: number;
+}
+
+/**
+ * The trained size whose aspect ratio is nearest to the one that is asked for.
+ * @param sampleSize the transformer's, in latents: 32, 64, 128 or 256 for pictures of 256 to 2048 pixels
+ * @throws DejaDitError for models of another size
+ */
+export function nearestTrainedSize({ height, width }: Size, sampleSize: number): Size {
+  if (![32, 64, 128, 256].includes(sampleSize)) {
+    throw new DejaDitError(
+      'INVALID_ARGUMENT',
+      `this model's sample size of ${sampleSize} latents has no table of trained sizes; pass false`,
+      { path: 'useResolutionBinning' },
+    );
+  }
+  const unit = sampleSize / 2;
+  const known = `${sizes}${sampleSize === 256 ? moreSizes : ''}`.split(' ').map((text) => {
+    const [rows, columns] = text.split('×').map(Number) as [number, number];
+    return { height: rows * unit, width: columns * unit, distance: Math.abs(rounded(rows / columns) - height / width) };
+  });
+  const nearest = known.reduce((best, size) => (size.distance < best.distance ? size : best));
+  return { height: nearest.height, width: nearest.width };
+}
+
+/** Diffusers compares with ratios of two decimals. */
+const rounded = (ratio: number) => Math.round(ratio * 100) / 100;
+
+/** Pictures [B, C, h, w] scaled (bilinear, without smoothing) until they cover a size, and cropped to it around their middle. */
+export function resizeAndCrop(pictures: Tensor, { height, width }: Size): Tensor {
+  const [batch, channels, h, w] = pictures.shape as [number, number, number, number];
+  if (h === height && w === width) return pictures;
+  const ratio = Math.max(height / h, width / w);
+  const rows = samples({ from: h, to: Math.trunc(h * ratio), take: height });
+  const columns = samples({ from: w, to: Math.trunc(w * ratio), take: width });
+  const source = pictures.data as Float32Array;
+  const out = new Float32Array(batch * channels * height * width);
+  let at = 0;
+  for (let plane = 0; plane < batch * channels * h * w; plane += h * w) {
+    for (const row of rows) {
+      for (const { low, high, share } of columns) {
+        const top = source[plane + row.low * w + low]! * (1 - share) + source[plane + row.low * w + high]! * share;
+        const bottom = source[plane + row.high * w + low]! * (1 - share) + source[plane + row.high * w + high]! * share;
+        out[at++] = top * (1 - row.share) + bottom * row.share;
+      }
+    }
+  }
+  return floatTensor(out, [batch, channels, height, width]);
+}
+
+/** For each of the middle `take` of `to` samples: its two neighbours among `from`, and the share of the higher one. */
+function samples({ from, to, take }: { from: number; to: number; take: number }) {
+  const first = Math.floor((to - take) / 2);
+  return Array.from({ length: take }, (_, i) => {
+    const position = Math.max(0, ((first + i + 0.5) * from) / to - 0.5);
+    const low = Math.min(Math.floor(position), from - 1);
+    return { low, high: Math.min(low + 1, from - 1), share: position - low };
+  });
+}

@@ -1,0 +1,21 @@
+import { describe, expect, it } from 'vitest';
+import { itReproducesDiffusers } from '../testing/recorded.ts';
+
+describe('PixArtSigmaPipeline', () => {
+  itReproducesDiffusers('pixart_sigma');
+});
+
+describe('PixArtAlphaPipeline, told of the picture it draws', () => {
+  const pipe = itReproducesDiffusers('pixart_alpha');
+
+  it('reads embeddings and texts of other lengths beside each other', async () => {
+    const size = { height: 32, width: 32, useResolutionBinning: false, numInferenceSteps: 1, seed: 1 };
+    const { latents } = await pipe().generate({ prompt: 'a photo of a cat', negativePrompt: 'x', ...size });
+    expect(latents.shape).toEqual([1, 4, 4, 4]);
+  });
+
+  it('refuses sizes that do not fit, where they are not brought to a trained one', async () => {
+    const options = { prompt: 'x', useResolutionBinning: false, width: 33, height: 32 };
+    await expect(pipe().generate(options)).rejects.toThrow(/width: expected .* multiple of 16, got 33/);
+  });
+});

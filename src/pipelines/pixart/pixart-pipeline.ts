@@ -1,0 +1,168 @@
+/** PixArt-α and PixArt-Σ: text to image with T5. Diffusers' `PixArtAlphaPipeline` and `PixArtSigmaPipeline`. */
+import { imagesFromTensor } from '../../images/image.ts';
+import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
+import type { ForwardInputs, InputValue } from '../../models/inputs.ts';
+import type { TransformerModel } from '../../models/transformer-model.ts';
+import type { Scheduler } from '../../schedulers/scheduler.ts';
+import { floatTensor, type Shape, sizeOf, type Tensor } from '../../tensor/tensor.ts';
+import { checkCounts, checkFlag, checkInteger, checkNumber, checkSize, takeOptions } from '../checks.ts';
+import {
+  type Condition,
+  type ConditionNames,
+  conditionOptionNames,
+  guidanceBranches,
+  readConditions,
+} from '../conditions.ts';
+import type { GuidanceBranch } from '../denoise.ts';
+import { guidedBy } from '../guidance.ts';
+import { firstChannels, perSample, rawLatents, startFromNoise } from '../latents.ts';
+import { loadComponents } from '../load.ts';
+import type { GenerateOptions, GenerateResult } from '../options.ts';
+import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
+import { runRequest } from '../request.ts';
+import { padEnd } from '../tensors.ts';
+import { padTexts, type TextEncoder } from '../text-encoder.ts';
+import { nearestTrainedSize, resizeAndCrop, type Size } from './aspect-ratios.ts';
+
+const conditionNames: ConditionNames = {
+  texts: ['prompt'],
+  embeds: ['promptEmbeds'],
+  masks: ['promptAttentionMask'],
+};
+
+interface PixArtComponents extends Record<string, unknown> {
+  transformer: TransformerModel;
+  t5: TextEncoder;
+  autoencoder: Autoencoder;
+  scheduler: Scheduler;
+}
+
+export class PixArtPipeline extends ComponentPipeline<PixArtComponents> {
+  readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'images' };
+
+  async generate(options: GenerateOptions): Promise<GenerateResult> {
+    const { transformer, autoencoder } = this.components;
+    const { conditions, numImages, maxSequenceLength, guidanceScale, steps, size, drawn, sizeConditions } =
+      this.settings(options);
+    const { signal, sigmas, timesteps } = options;
+    const batch = conditions.positive.count * numImages;
+    const channels = Number(transformer.config['in_channels'] ?? 4);
+    const scale = autoencoder.spatialScale;
+    return runRequest(options, {
+      batch,
+      encode: async () =>
+        equalLengths(
+          await guidanceBranches(conditions, numImages, (condition) =>
+            this.embed(condition, { maxSequenceLength, signal }),
+          ),
+        ),
+      start: (noise) =>
+        startFromNoise(this.components.scheduler, {
+          schedule: sigmas ? { sigmas } : timesteps ? { timesteps } : { numInferenceSteps: steps },
+          given: options.latents,
+          shape: [batch, channels, drawn.height / scale, drawn.width / scale],
+          draw: (shape) => noise.randn(shape),
+        }),
+      jointCalls: true,
+      modelAt: () => transformer,
+      inputsAt: (latents, timestep) => ({
+        hidden_states: latents,
+        timestep: perSample(latents, timestep),
+        ...(sizeConditions ? { added_cond_kwargs: sizeConditionsOf(drawn, latents.shape[0]!) } : {}),
+      }),
+      combine: (outputs) => guidedBy(guidanceScale)(outputs.map((output) => firstChannels(output, channels))),
+      decode: async (latents) => {
+        const pictures = await autoencoder.decode(rawLatents(latents, autoencoder), { signal });
+        return { images: imagesFromTensor(resizeAndCrop(pictures, size)) };
+      },
+    });
+  }
+
+  private settings(options: GenerateOptions) {
+    const { transformer, autoencoder, t5 } = this.components;
+    const { config } = transformer;
+    const given = takeOptions(options, {
+      known: [
+        ...conditionOptionNames(conditionNames),
+        'height',
+        'width',
+        'useResolutionBinning',
+        'sigmas',
+        'timesteps',
+        'guidanceScale',
+        'maxSequenceLength',
+      ],
+      defaults: this.origin.defaults,
+      pipeline: this.className,
+    });
+    const guidanceScale = checkNumber('guidanceScale', given.guidanceScale ?? 4.5, { min: 0, max: 1000 });
+    const guidance = { option: 'guidanceScale', scale: guidanceScale } as const;
+    const sampleSize = Number(config['sample_size'] ?? 128);
+    const edge = sampleSize * autoencoder.spatialScale;
+    const binning = checkFlag('useResolutionBinning', given.useResolutionBinning ?? true);
+    const multipleOf = binning ? 1 : autoencoder.spatialScale * Number(config['patch_size'] ?? 2);
+    const size = checkSize(given, { height: edge, width: edge, multipleOf });
+    const trained = this.className === 'PixArtSigmaPipeline' ? 300 : 120;
+    const maxLength = given.maxSequenceLength ?? Math.min(trained, t5.tokenizer.modelMaxLength);
+    return {
+      conditions: readConditions(options, { given, names: conditionNames, guidance }),
+      guidanceScale,
+      maxSequenceLength: checkInteger('maxSequenceLength', maxLength, { min: 1, max: 512 }),
+      ...checkCounts(given, { steps: 20 }),
+      size,
+      drawn: binning ? nearestTrainedSize(size, sampleSize) : size,
+      sizeConditions: Boolean(config['use_additional_conditions'] ?? sampleSize === 128),
+    };
+  }
+
+  /** T5's hidden states of the prompts in lower case, and which of them are text. */
+  private async embed(
+    { texts: [texts], embeds }: Condition,
+    { maxSequenceLength, signal }: { maxSequenceLength: number; signal: AbortSignal | undefined },
+  ): Promise<ForwardInputs> {
+    if (embeds) {
+      const hidden = embeds.promptEmbeds as Tensor;
+      const mask = embeds.promptAttentionMask as Tensor | undefined;
+      return { encoder_hidden_states: hidden, encoder_attention_mask: mask ?? ones(hidden.shape.slice(0, 2)) };
+    }
+    const prepared = texts!.map((text) => text.toLowerCase().trim());
+    const each = await this.components.t5.encodeEach(prepared, { maxLength: maxSequenceLength, signal });
+    const padded = padTexts(each);
+    return { encoder_hidden_states: padded.embeds, encoder_attention_mask: padded.mask };
+  }
+}
+
+/** Branches in one call need one number of tokens; the mask hides what is added. */
+function equalLengths(branches: readonly GuidanceBranch[]): GuidanceBranch[] {
+  const tokens = (tensor: InputValue) => (tensor as Tensor).shape[1]!;
+  const length = Math.max(...branches.map(({ inputs }) => tokens(inputs.encoder_hidden_states)));
+  const padded = (inputs: ForwardInputs) =>
+    Object.entries(inputs).map(([name, tensor]) => [name, padEnd(tensor as Tensor, { axis: 1, length })] as const);
+  return branches.map(({ name, inputs }) => ({ name, inputs: Object.fromEntries(padded(inputs)) }));
+}
+
+/** What models at 1024 pixels are told of the picture they draw. */
+function sizeConditionsOf({ height, width }: Size, batch: number): ForwardInputs {
+  const each = <T>(row: readonly T[]): T[] => Array<readonly T[]>(batch).fill(row).flat();
+  return {
+    resolution: floatTensor(each([height, width]), [batch, 2]),
+    aspect_ratio: floatTensor(each([height / width]), [batch, 1]),
+  };
+}
+
+function ones(shape: Shape): Tensor {
+  return floatTensor(new Float32Array(sizeOf(shape)).fill(1), shape);
+}
+
+export const pixartPipelineClass: PipelineClass = {
+  classNames: ['PixArtSigmaPipeline', 'PixArtAlphaPipeline'],
+  async load(folder, defaults, options) {
+    const components = await loadComponents(folder, options, async (load) => ({
+      scheduler: await load.scheduler(),
+      t5: await load.textEncoder(),
+      autoencoder: await load.autoencoder(),
+      transformer: await load.transformer(),
+    }));
+    return new PixArtPipeline({ className: folder.className, path: folder.path, defaults }, components);
+  },
+};

@@ -1,0 +1,137 @@
+/** Qwen-Image: text to image, the text read by a language model under a fixed instruction. Diffusers' `QwenImagePipeline`. */
+import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
+import type { ForwardInputs } from '../../models/inputs.ts';
+import type { TransformerModel } from '../../models/transformer-model.ts';
+import type { Scheduler } from '../../schedulers/scheduler.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
+import {
+  type Condition,
+  type ConditionNames,
+  conditionOptionNames,
+  guidanceBranches,
+  readConditions,
+} from '../conditions.ts';
+import { packLatents, unpackLatents } from '../flux/packing.ts';
+import { guideKeepingNorm } from '../guidance.ts';
+import { decodeImages, perSample, resolutionShift, startFromNoise } from '../latents.ts';
+import { loadComponents } from '../load.ts';
+import type { GenerateOptions, GenerateResult } from '../options.ts';
+import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
+import { runRequest } from '../request.ts';
+import { linspace } from '../tensors.ts';
+import { padTexts, type TextEncoder } from '../text-encoder.ts';
+
+const conditionNames: ConditionNames = { texts: ['prompt'], embeds: ['promptEmbeds'], masks: ['promptEmbedsMask'] };
+
+/** The conversation that the model was trained with; the tokens before the prompt are read, but not passed on. */
+const instruction =
+  'Describe the image by detailing the color, shape, size, texture, quantity, text, spatial relationships of the objects and background:';
+const conversation = (prompt: string) =>
+  `<|im_start|>system\n${instruction}<|im_end|>\n<|im_start|>user\n${prompt}<|im_end|>\n<|im_start|>assistant\n`;
+const templateTokens = 34;
+
+interface QwenImageComponents extends Record<string, unknown> {
+  transformer: TransformerModel;
+  textEncoder: TextEncoder;
+  autoencoder: Autoencoder;
+  scheduler: Scheduler;
+}
+
+export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
+  readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'trueCfgScale', output: 'images' };
+
+  async generate(options: GenerateOptions): Promise<GenerateResult> {
+    const { transformer, autoencoder, scheduler } = this.components;
+    const { conditions, trueCfgScale, steps, numImages, height, width, maxSequenceLength } = this.settings(options);
+    const { signal, sigmas } = options;
+    const batch = conditions.positive.count * numImages;
+    const [rows, columns] = [height / autoencoder.spatialScale / 2, width / autoencoder.spatialScale / 2];
+    const channels = Number(transformer.config['in_channels'] ?? 64);
+    const unpacked = (tokens: Tensor) => {
+      const latents = unpackLatents(tokens, 2 * rows, 2 * columns);
+      return latents.reshape([batch, channels / 4, 1, 2 * rows, 2 * columns]);
+    };
+    return runRequest(options, {
+      batch,
+      encode: () =>
+        guidanceBranches(conditions, numImages, (condition) => this.embed(condition, { maxSequenceLength, signal })),
+      start: (noise) =>
+        startFromNoise(scheduler, {
+          schedule: {
+            sigmas: sigmas ?? linspace(1, 1 / steps, steps),
+            mu: resolutionShift(scheduler, rows * columns),
+          },
+          given: options.latents,
+          shape: [batch, rows * columns, channels],
+          draw: () => packLatents(noise.randn([batch, channels / 4, 2 * rows, 2 * columns])),
+        }),
+      modelAt: () => transformer,
+      inputsAt: (latents, timestep) => ({
+        hidden_states: latents,
+        timestep: perSample(latents, Math.fround(timestep) / 1000),
+        img_shapes: [[1, rows, columns]],
+      }),
+      combine: ([cond, uncond]) => (uncond ? guideKeepingNorm(cond!, uncond, trueCfgScale) : cond!),
+      decode: async (tokens) => ({ images: await decodeImages(autoencoder, unpacked(tokens), signal) }),
+    });
+  }
+
+  private settings(options: GenerateOptions) {
+    const { autoencoder } = this.components;
+    const given = takeOptions(options, {
+      known: [
+        ...conditionOptionNames(conditionNames),
+        'height',
+        'width',
+        'sigmas',
+        'trueCfgScale',
+        'guidanceScale',
+        'maxSequenceLength',
+      ],
+      defaults: this.origin.defaults,
+      pipeline: 'QwenImagePipeline',
+    });
+    const trueCfgScale = checkNumber('trueCfgScale', given.trueCfgScale ?? 4, { min: 0, max: 100 });
+    const guidance = { option: 'trueCfgScale', scale: trueCfgScale, needsNegative: true } as const;
+    warnIdle(options, {
+      guidanceScale: 'as this model has no guidance embedding; use trueCfgScale and negativePrompt',
+    });
+    const edge = 128 * autoencoder.spatialScale;
+    return {
+      conditions: readConditions(options, { given, names: conditionNames, guidance }),
+      trueCfgScale,
+      maxSequenceLength: checkInteger('maxSequenceLength', given.maxSequenceLength ?? 512, { min: 1, max: 1024 }),
+      ...checkCounts(given, { steps: 50 }),
+      ...checkSize(given, { height: edge, width: edge, multipleOf: 2 * autoencoder.spatialScale }),
+    };
+  }
+
+  private async embed(
+    { texts: [texts], embeds }: Condition,
+    { maxSequenceLength, signal }: { maxSequenceLength: number; signal: AbortSignal | undefined },
+  ): Promise<ForwardInputs> {
+    if (embeds)
+      return { encoder_hidden_states: embeds.promptEmbeds, encoder_hidden_states_mask: embeds.promptEmbedsMask };
+    const each = await this.components.textEncoder.encodeEach(texts!.map(conversation), {
+      maxLength: maxSequenceLength,
+      templateTokens,
+      signal,
+    });
+    const { embeds: hidden, mask } = padTexts(each);
+    return { encoder_hidden_states: hidden, encoder_hidden_states_mask: mask };
+  }
+}
+
+export const qwenImagePipelineClass: PipelineClass = {
+  classNames: ['QwenImagePipeline'],
+  async load(folder, defaults, options) {
+    const components = await loadComponents(folder, options, async (load) => ({
+      scheduler: await load.scheduler(),
+      textEncoder: await load.textEncoder(),
+      autoencoder: await load.autoencoder(),
+      transformer: await load.transformer(),
+    }));
+    return new QwenImagePipeline({ className: 'QwenImagePipeline', path: folder.path, defaults }, components);
+  },
+};

@@ -1,0 +1,61 @@
+/** The course of every request: condition, noise, denoise, decode; timed, previewed and abortable. What happens in each is the pipeline's plan. */
+import type { Image } from '../images/image.ts';
+import type { Scheduler } from '../schedulers/scheduler.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { type DenoiseOptions, denoise, type GuidanceBranch } from './denoise.ts';
+import { NoiseSource } from './noise.ts';
+import type { GenerateOptions, GenerateResult } from './options.ts';
+
+export interface Start {
+  /** With its schedule laid out. */
+  scheduler: Scheduler;
+  latents: Tensor;
+  /** Times to run, if not all of the scheduler's. */
+  timesteps?: readonly number[];
+}
+
+export interface Plan extends Pick<DenoiseOptions, 'modelAt' | 'jointCalls' | 'inputsAt' | 'combine'> {
+  /** Pictures of the request. */
+  batch: number;
+  /** Texts to guidance branches, the positive one first. */
+  encode(): Promise<GuidanceBranch[]>;
+  start(noise: NoiseSource): Start | Promise<Start>;
+  decode(latents: Tensor, signal?: AbortSignal): Promise<Partial<Pick<GenerateResult, 'images' | 'videos'>>>;
+  /** Default: the images that `decode` returns. */
+  preview?(latents: Tensor): Promise<Image[]>;
+}
+
+/** Runs a request. @throws DejaDitError `ABORTED` if the signal fired */
+export async function runRequest(options: GenerateOptions, plan: Plan): Promise<GenerateResult> {
+  const { signal, onStep, outputType = 'image' } = options;
+  const noise = new NoiseSource(options.seed, plan.batch);
+  const begin = performance.now();
+  const branches = await plan.encode();
+  const encoded = performance.now();
+  const { latents, times } = await denoise({
+    ...plan,
+    ...(await plan.start(noise)),
+    branches,
+    preview: plan.preview ?? (async (denoised) => (await plan.decode(denoised)).images ?? []),
+    generator: noise.generators[0],
+    onStep,
+    signal,
+  });
+  const denoised = performance.now();
+  const pictures = outputType === 'latent' ? {} : await plan.decode(latents, signal);
+  const end = performance.now();
+  return {
+    images: [],
+    videos: [],
+    ...pictures,
+    latents,
+    seed: noise.seed,
+    timings: {
+      encode: encoded - begin,
+      denoise: denoised - encoded,
+      decode: end - denoised,
+      total: end - begin,
+      steps: times,
+    },
+  };
+}

@@ -1,0 +1,164 @@
+/** Stable Diffusion 3 and 3.5: text to image, read by two CLIP encoders and, where the checkpoint has it, T5. Diffusers' `StableDiffusion3Pipeline`. */
+import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
+import { join } from '../../models/autoencoders/slices.ts';
+import type { ForwardInputs } from '../../models/inputs.ts';
+import type { TransformerModel } from '../../models/transformer-model.ts';
+import type { Scheduler } from '../../schedulers/scheduler.ts';
+import { floatTensor, sizeOf } from '../../tensor/tensor.ts';
+import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
+import {
+  type Condition,
+  type ConditionNames,
+  conditionOptionNames,
+  guidanceBranches,
+  readConditions,
+} from '../conditions.ts';
+import { guidedBy } from '../guidance.ts';
+import { decodeImages, perSample, resolutionShift, startFromNoise } from '../latents.ts';
+import { loadComponents } from '../load.ts';
+import type { GenerateOptions, GenerateResult } from '../options.ts';
+import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
+import { runRequest } from '../request.ts';
+import { padEnd } from '../tensors.ts';
+import type { TextEncoder } from '../text-encoder.ts';
+
+const conditionNames: ConditionNames = {
+  texts: ['prompt', 'prompt2', 'prompt3'],
+  embeds: ['promptEmbeds', 'pooledPromptEmbeds'],
+};
+
+interface SD3Components extends Record<string, unknown> {
+  transformer: TransformerModel;
+  clipL: TextEncoder;
+  clipG: TextEncoder;
+  t5: TextEncoder | undefined;
+  autoencoder: Autoencoder;
+  scheduler: Scheduler;
+}
+
+interface EmbedOptions {
+  maxSequenceLength: number;
+  clipSkip: number;
+  signal: AbortSignal | undefined;
+}
+
+export class StableDiffusion3Pipeline extends ComponentPipeline<SD3Components> {
+  readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'images' };
+
+  async generate(options: GenerateOptions): Promise<GenerateResult> {
+    const { transformer, autoencoder, scheduler } = this.components;
+    const { signal } = options;
+    const settings = this.settings(options);
+    const { conditions, guidanceScale, steps, numImages, embedding, patch } = settings;
+    const batch = conditions.positive.count * numImages;
+    const [height, width] = [settings.height / autoencoder.spatialScale, settings.width / autoencoder.spatialScale];
+    const shape = [batch, Number(transformer.config['in_channels'] ?? 16), height, width];
+    return runRequest(options, {
+      batch,
+      // As in Diffusers, the negative prompt is read by all of CLIP's layers.
+      encode: () =>
+        guidanceBranches(conditions, numImages, (condition, isNegative) =>
+          this.embed(condition, { ...embedding, ...(isNegative ? { clipSkip: 0 } : {}), signal }),
+        ),
+      start: (noise) =>
+        startFromNoise(scheduler, {
+          schedule: {
+            ...(options.sigmas ? { sigmas: options.sigmas } : { numInferenceSteps: steps }),
+            ...(scheduler.config['use_dynamic_shifting']
+              ? { mu: resolutionShift(scheduler, (height * width) / patch ** 2, 1.16) }
+              : {}),
+          },
+          given: options.latents,
+          shape,
+          draw: () => noise.randn(shape),
+        }),
+      jointCalls: true,
+      modelAt: () => transformer,
+      inputsAt: (latents, timestep) => ({ hidden_states: latents, timestep: perSample(latents, timestep) }),
+      combine: guidedBy(guidanceScale),
+      decode: async (latents) => ({ images: await decodeImages(autoencoder, latents, signal) }),
+    });
+  }
+
+  private settings(options: GenerateOptions) {
+    const { transformer, autoencoder, t5 } = this.components;
+    const { config } = transformer;
+    const given = takeOptions(options, {
+      known: [
+        ...conditionOptionNames(conditionNames),
+        'height',
+        'width',
+        'sigmas',
+        'guidanceScale',
+        'maxSequenceLength',
+        'clipSkip',
+      ],
+      defaults: this.origin.defaults,
+      pipeline: 'StableDiffusion3Pipeline',
+    });
+    const guidanceScale = checkNumber('guidanceScale', given.guidanceScale ?? 7, { min: 0, max: 1000 });
+    const guidance = { option: 'guidanceScale', scale: guidanceScale } as const;
+    const conditions = readConditions(options, { given, names: conditionNames, guidance });
+    warnIdle(options, {
+      clipSkip: conditions.positive.embeds && 'on embeddings',
+      prompt3: !t5 && 'as this checkpoint has no third text encoder',
+    });
+    const patch = Number(config['patch_size'] ?? 2);
+    const edge = Number(config['sample_size'] ?? 128) * autoencoder.spatialScale;
+    const maxLength = given.maxSequenceLength ?? Math.min(256, t5?.tokenizer.modelMaxLength ?? 256);
+    return {
+      conditions,
+      guidanceScale,
+      patch,
+      ...checkCounts(given, { steps: 28 }),
+      ...checkSize(given, { height: edge, width: edge, multipleOf: autoencoder.spatialScale * patch }),
+      embedding: {
+        maxSequenceLength: checkInteger('maxSequenceLength', maxLength, { min: 1, max: 512 }),
+        clipSkip: checkInteger('clipSkip', given.clipSkip ?? 0, { min: 0, max: 100 }),
+      },
+    };
+  }
+
+  /** Tokens of [both CLIPs side by side, T5], and both pooled embeddings side by side. */
+  private async embed({ texts, embeds }: Condition, options: EmbedOptions): Promise<ForwardInputs> {
+    if (embeds) return { encoder_hidden_states: embeds.promptEmbeds, pooled_projections: embeds.pooledPromptEmbeds };
+    const { clipL, clipG, t5 } = this.components;
+    const { maxSequenceLength, clipSkip, signal } = options;
+    const [forClipL, forClipG, forT5] = texts as [string[], string[], string[]];
+    const clip = {
+      maxLength: clipL.tokenizer.modelMaxLength,
+      hiddenState: -2 - clipSkip,
+      // T5 reads what CLIP has to cut.
+      warnOfCuts: t5 === undefined,
+      signal,
+    };
+    const [l, g] = [await clipL.encodePadded(forClipL, clip), await clipG.encodePadded(forClipG, clip)];
+    const width = Number(this.components.transformer.config['joint_attention_dim'] ?? 4096);
+    const t5Shape = [forT5.length, maxSequenceLength, width];
+    const t5Hidden = t5
+      ? (await t5.encodePadded(forT5, { maxLength: maxSequenceLength, signal })).hidden
+      : floatTensor(new Float32Array(sizeOf(t5Shape)), t5Shape);
+    return {
+      encoder_hidden_states: join([padEnd(join([l.hidden, g.hidden], 2), { axis: 2, length: width }), t5Hidden], 1),
+      pooled_projections: join([l.pooled!, g.pooled!], 1),
+    };
+  }
+}
+
+export const sd3PipelineClass: PipelineClass = {
+  classNames: ['StableDiffusion3Pipeline'],
+  async load(folder, defaults, options) {
+    const components = await loadComponents(folder, options, async (load) => ({
+      scheduler: await load.scheduler(),
+      clipL: await load.textEncoder(),
+      clipG: await load.textEncoder('_2'),
+      t5: load.has('text_encoder_3') ? await load.textEncoder('_3') : undefined,
+      autoencoder: await load.autoencoder(),
+      transformer: await load.transformer(),
+    }));
+    return new StableDiffusion3Pipeline(
+      { className: 'StableDiffusion3Pipeline', path: folder.path, defaults },
+      components,
+    );
+  },
+};

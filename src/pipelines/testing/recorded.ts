@@ -1,0 +1,162 @@
+/**
+ * Test support: pipelines put together from the fixtures' tiny parts, and runs of the same parts recorded with Diffusers
+ * (`fixtures/pipelines/<name>/runs.json` and `.safetensors`).
+ */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Image } from '../../images/image.ts';
+import { fixtures, relativeError } from '../../models/testing/golden.ts';
+import { Tensor } from '../../tensor/tensor.ts';
+import { readSafetensors } from '../../weights/safetensors.ts';
+import { DiffusionPipeline } from '../diffusion-pipeline.ts';
+import type { GenerateOptions, GenerateResult, StepEvent } from '../options.ts';
+import type { Pipeline } from '../pipeline.ts';
+
+/** A component's folder: files of a fixture, changes to its config, files of its own. */
+interface Part {
+  from?: string;
+  config?: Record<string, unknown>;
+  files?: Record<string, Record<string, unknown>>;
+}
+
+export interface Run {
+  name: string;
+  seed: number;
+  /** Arguments under their Python names. */
+  call: Record<string, unknown>;
+  /** Whether the tensors named `call.*` are arguments too. */
+  embeds?: boolean;
+  /** Settings of cache-dit, and per transformer what it did. */
+  cache?: Record<string, unknown>;
+  transformers?: CacheRecord[];
+}
+
+export interface CacheRecord {
+  cached_steps: number[];
+  cfg_cached_steps: number[];
+  residual_diffs: Record<string, number>;
+  cfg_residual_diffs: Record<string, number>;
+}
+
+export interface Recording {
+  checkpoint: { className: string; options: Record<string, unknown>; components: Record<string, Part | null> };
+  runs: Run[];
+}
+
+const json = <T>(...parts: string[]): T => JSON.parse(readFileSync(path.join(...parts), 'utf8')) as T;
+
+export function readRecording(name: string): Recording {
+  return json(fixtures, 'pipelines', name, 'runs.json');
+}
+
+/** Writes a checkpoint in Diffusers layout into a new folder; weights are linked. The caller removes it. */
+export function assembleCheckpoint({ className, options, components }: Recording['checkpoint']): string {
+  const root = mkdtempSync(path.join(tmpdir(), 'deja-dit-pipeline-'));
+  const index: Record<string, unknown> = { _class_name: className, ...options };
+  for (const [name, part] of Object.entries(components)) {
+    index[name] = [null, null];
+    if (!part) continue;
+    const { from, config, files = {} } = part;
+    const folder = path.join(root, name);
+    mkdirSync(folder);
+    const source = from && path.join(fixtures, from);
+    const own: Record<string, Record<string, unknown>> = { ...files };
+    if (source && config) own['config.json'] = { ...json<Record<string, unknown>>(source, 'config.json'), ...config };
+    for (const [file, content] of Object.entries(own)) writeFileSync(path.join(folder, file), JSON.stringify(content));
+    for (const file of source ? readdirSync(source) : [])
+      if (!own[file]) symlinkSync(path.join(source!, file), path.join(folder, file));
+    index[name] = ['library', classOf(folder)];
+  }
+  writeFileSync(path.join(root, 'model_index.json'), JSON.stringify(index));
+  return root;
+}
+
+function classOf(folder: string): unknown {
+  const file = readdirSync(folder).find((name) => /^(scheduler_|tokenizer_)?config\.json$/.test(name))!;
+  const config = json<Record<string, unknown>>(folder, file);
+  return config['_class_name'] ?? (config['architectures'] as string[] | undefined)?.[0] ?? config['tokenizer_class'];
+}
+
+/** A call's arguments as our options. */
+export async function optionsOf(name: string, { call, seed, embeds = false }: Run): Promise<GenerateOptions> {
+  const tensors = embeds ? await readSafetensors(path.join(fixtures, 'pipelines', name, 'runs.safetensors')) : {};
+  const given = Object.entries(tensors).flatMap(([key, tensor]) =>
+    key.startsWith('call.') ? [[key.slice('call.'.length), tensor] as const] : [],
+  );
+  const renamed = (key: string) =>
+    key
+      .replace(/^num_(images|videos)_per_prompt$/, 'num_images')
+      .replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
+  return {
+    ...Object.fromEntries([...Object.entries(call), ...given].map(([key, value]) => [renamed(key), value])),
+    seed,
+  };
+}
+
+export interface Reproduced {
+  result: GenerateResult;
+  events: StepEvent[];
+}
+
+/** Generates as recorded, and compares the latents after every step and the pictures. */
+export async function reproduce(pipe: Pipeline, name: string, run: Run): Promise<Reproduced> {
+  const recorded = await readSafetensors(path.join(fixtures, 'pipelines', name, 'runs.safetensors'));
+  const events: StepEvent[] = [];
+  const options = await optionsOf(name, run);
+  const result = await pipe.generate({ ...options, onStep: (event) => void events.push(event) });
+  const steps = recorded[`${run.name}.latents`]!;
+  expect(events).toHaveLength(steps.shape[0]!);
+  for (const [i, { latents }] of events.entries())
+    expect(relativeError(latents, rowOf(steps, i)), `latents after step ${i}`).toBeLessThan(1e-4);
+  const pictures = recorded[`${run.name}.image`];
+  if (pictures) expectPictures(result, pictures);
+  return { result, events };
+}
+
+/** Levels of [B, 3, H, W] or [B, frames, 3, H, W], with room for rounding to fall the other way. */
+function expectPictures({ images, videos }: GenerateResult, recorded: Tensor): void {
+  const frames: Image[] = videos.length > 0 ? videos.flatMap((video) => video.frames) : images;
+  const [channels, height, width] = recorded.shape.slice(-3) as [number, number, number];
+  const plane = height * width;
+  expect(frames).toHaveLength(recorded.size / (channels * plane));
+  for (const [n, frame] of frames.entries()) {
+    expect([frame.width, frame.height]).toEqual([width, height]);
+    let worst = 0;
+    for (const [i, level] of frame.data.entries()) {
+      const at = (n * channels + (i % channels)) * plane + Math.floor(i / channels);
+      worst = Math.max(worst, Math.abs(level - Number(recorded.data[at])));
+    }
+    expect(worst, `levels of picture ${n}`).toBeLessThanOrEqual(1);
+  }
+}
+
+export function rowOf({ dtype, data, shape }: Tensor, index: number): Tensor {
+  const size = data.length / shape[0]!;
+  return new Tensor(dtype, data.slice(index * size, (index + 1) * size), shape.slice(1));
+}
+
+/**
+ * Tests: every uncached run of a recording.
+ * @returns the pipeline, for further tests
+ */
+export function itReproducesDiffusers(name: string): () => Pipeline {
+  const { checkpoint, runs } = readRecording(name);
+  let root: string;
+  let pipe: Pipeline;
+  beforeAll(async () => {
+    root = assembleCheckpoint(checkpoint);
+    pipe = await DiffusionPipeline.fromPretrained(root);
+  });
+  afterAll(async () => {
+    await pipe?.dispose();
+    rmSync(root, { recursive: true, force: true });
+  });
+  it.each(
+    runs.filter(({ cache }) => !cache).map((run) => [run.name, run] as const),
+  )('reproduces Diffusers: %s', async (_name, run) => {
+    await reproduce(pipe, name, run);
+  });
+  return () => pipe;
+}

@@ -1,0 +1,97 @@
+/** A text encoder with its tokenizer: texts to embeddings. Which texts, and what a template adds to them, is each pipeline's business. */
+import { warn } from '../errors/warnings.ts';
+import { cut, join } from '../models/autoencoders/slices.ts';
+import type { GraphModel } from '../models/graph-model.ts';
+import { floatTensor, type Tensor } from '../tensor/tensor.ts';
+import type { Tokenizer } from '../tokenizers/tokenizer.ts';
+import { idTensor, padEnd } from './tensors.ts';
+
+export interface EncodeTextOptions {
+  /** Tokens per text, special ones included; the rest is cut. */
+  maxLength: number;
+  /** Tokens of a template in front of each text, which the encoder reads and the result leaves out. Default 0. */
+  templateTokens?: number;
+  /** Which hidden state to return; default the last one, behind the final norm. */
+  hiddenState?: number;
+  /** Whether to warn of what was cut, which some other encoder of the pipeline may still read. Default true. */
+  warnOfCuts?: boolean;
+  signal?: AbortSignal | undefined;
+}
+
+export interface EncodedTexts {
+  /** [texts, maxLength, width]. */
+  hidden: Tensor;
+  /** CLIP's summary of each text [texts, width]; absent from other encoders. */
+  pooled: Tensor | undefined;
+}
+
+export class TextEncoder {
+  constructor(
+    readonly model: GraphModel,
+    readonly tokenizer: Tokenizer,
+  ) {}
+
+  /** Texts padded to one length, the padding read as if it were text: what CLIP and an unmasked T5 were trained with. */
+  async encodePadded(texts: readonly string[], options: EncodeTextOptions): Promise<EncodedTexts> {
+    const inputIds = this.tokenize(texts, { ...options, padding: 'max_length' });
+    return this.run(inputIds, options);
+  }
+
+  /**
+   * Each text alone and without padding, [tokens, width]. For the tokens of the text this equals what an encoder that is given a
+   * mask computes next to padding, at a fraction of the cost.
+   */
+  async encodeEach(texts: readonly string[], options: EncodeTextOptions): Promise<Tensor[]> {
+    const known = new Map<string, Tensor>();
+    for (const text of texts) {
+      if (known.has(text)) continue;
+      const { hidden } = await this.run(this.tokenize([text], { ...options, padding: false }), options);
+      const [, tokens, width] = hidden.shape as [number, number, number];
+      const own = cut(hidden, { axis: 1, from: Math.min(options.templateTokens ?? 0, tokens), to: tokens });
+      known.set(text, own.reshape([-1, width]));
+    }
+    return texts.map((text) => known.get(text)!);
+  }
+
+  dispose(): Promise<void> {
+    return this.model.dispose();
+  }
+
+  private tokenize(
+    texts: readonly string[],
+    {
+      maxLength,
+      templateTokens = 0,
+      padding,
+      warnOfCuts = true,
+    }: EncodeTextOptions & { padding: 'max_length' | false },
+  ): number[][] {
+    const { inputIds, truncated } = this.tokenizer.tokenize([...texts], {
+      padding,
+      truncation: true,
+      maxLength: templateTokens + maxLength,
+    });
+    for (const rest of warnOfCuts ? truncated : [])
+      if (rest) warn(`the prompt is longer than maxSequenceLength ${maxLength}; this part is ignored: '${rest}'`);
+    return inputIds;
+  }
+
+  private async run(ids: number[][], { hiddenState, signal }: EncodeTextOptions): Promise<EncodedTexts> {
+    const wanted = hiddenState === undefined ? {} : { output_hidden_states: [hiddenState] };
+    const outputs = await this.model.call('forward', { input_ids: idTensor(ids), ...wanted }, signal);
+    return {
+      hidden: outputs[hiddenState === undefined ? 'last_hidden_state' : `hidden_states.${hiddenState}`]!,
+      pooled: outputs.pooler_output ?? outputs.text_embeds,
+    };
+  }
+}
+
+/** Texts [tokens, width] as one batch [texts, length, width] with zeros behind each. @param length default: the longest */
+export function padTexts(
+  texts: readonly Tensor[],
+  length = Math.max(...texts.map(({ shape }) => shape[0]!)),
+): { embeds: Tensor; mask: Tensor } {
+  const padded = texts.map((text) => padEnd(text, { axis: 0, length }).reshape([1, length, -1]));
+  const mask = texts.flatMap(({ shape }) => Array.from({ length }, (_, token) => (token < shape[0]! ? 1 : 0)));
+  return { embeds: join(padded, 0), mask: floatTensor(mask, [texts.length, length]) };
+}

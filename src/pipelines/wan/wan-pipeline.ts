@@ -1,0 +1,172 @@
+/**
+ * Wan 2.1 and 2.2: text to video. Diffusers' `WanPipeline`. Wan 2.2 has two experts: one for the noisy part of the schedule, down
+ * to `boundary_ratio` of the training times, one for the rest.
+ */
+import { DejaDitError } from '../../errors/errors.ts';
+import { warn } from '../../errors/warnings.ts';
+import { videosFromTensor } from '../../images/video.ts';
+import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
+import { cut } from '../../models/autoencoders/slices.ts';
+import type { ForwardInputs } from '../../models/inputs.ts';
+import type { TransformerModel } from '../../models/transformer-model.ts';
+import type { Scheduler } from '../../schedulers/scheduler.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
+import {
+  type Condition,
+  type ConditionNames,
+  conditionOptionNames,
+  guidanceBranches,
+  readConditions,
+} from '../conditions.ts';
+import { guide } from '../guidance.ts';
+import { perSample, rawLatents, startFromNoise } from '../latents.ts';
+import { loadComponents } from '../load.ts';
+import type { GenerateOptions, GenerateResult } from '../options.ts';
+import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
+import { runRequest } from '../request.ts';
+import { padTexts, type TextEncoder } from '../text-encoder.ts';
+import { cleanPrompt } from './clean-prompt.ts';
+
+const conditionNames: ConditionNames = { texts: ['prompt'], embeds: ['promptEmbeds'] };
+
+/** What the models were trained at. */
+const framesPerSecond = 16;
+
+interface WanComponents extends Record<string, unknown> {
+  transformer: TransformerModel;
+  transformer_2: TransformerModel | undefined;
+  /** Share of the training times at which the second expert takes over. */
+  boundaryRatio: number | undefined;
+  textEncoder: TextEncoder;
+  autoencoder: Autoencoder;
+  scheduler: Scheduler;
+}
+
+export class WanPipeline extends ComponentPipeline<WanComponents> {
+  readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'videos' };
+
+  async generate(options: GenerateOptions): Promise<GenerateResult> {
+    const { transformer, transformer_2, autoencoder, scheduler } = this.components;
+    const settings = this.settings(options);
+    const { conditions, guidanceScale, guidanceScale2, steps, numImages, maxSequenceLength, latentFrames } = settings;
+    const { signal } = options;
+    const batch = conditions.positive.count * numImages;
+    const { spatialScale } = autoencoder;
+    const isNoisy = (timestep: number) => timestep >= this.boundary;
+    const decode = async (latents: Tensor) =>
+      videosFromTensor(await autoencoder.decode(rawLatents(latents, autoencoder), { signal }), {
+        fps: framesPerSecond,
+      });
+    return runRequest(options, {
+      batch,
+      encode: () =>
+        guidanceBranches(conditions, numImages, (condition) => this.embed(condition, { maxSequenceLength, signal })),
+      start: (noise) =>
+        startFromNoise(scheduler, {
+          schedule: { numInferenceSteps: steps },
+          given: options.latents,
+          shape: [
+            batch,
+            Number(transformer.config['in_channels'] ?? 16),
+            latentFrames,
+            settings.height / spatialScale,
+            settings.width / spatialScale,
+          ],
+          draw: (shape) => noise.randn(shape),
+        }),
+      modelAt: (timestep) => (isNoisy(timestep) ? transformer : transformer_2!),
+      inputsAt: (latents, timestep) => ({ hidden_states: latents, timestep: perSample(latents, timestep) }),
+      combine: ([cond, uncond], timestep) =>
+        uncond ? guide(cond!, uncond, isNoisy(timestep) ? guidanceScale : guidanceScale2) : cond!,
+      decode: async (latents) => ({ videos: await decode(latents) }),
+      preview: async (latents) =>
+        (await decode(cut(latents, { axis: 2, from: 0, to: 1 }))).flatMap(({ frames }) => frames),
+    });
+  }
+
+  /** Times below it are the second expert's. */
+  private get boundary(): number {
+    const { boundaryRatio, scheduler } = this.components;
+    if (boundaryRatio === undefined) return Number.NEGATIVE_INFINITY;
+    return boundaryRatio * Number(scheduler.config['num_train_timesteps']);
+  }
+
+  private settings(options: GenerateOptions) {
+    const { transformer, autoencoder, textEncoder, boundaryRatio } = this.components;
+    const given = takeOptions(options, {
+      known: [
+        ...conditionOptionNames(conditionNames),
+        'height',
+        'width',
+        'numFrames',
+        'guidanceScale',
+        'guidanceScale2',
+        'maxSequenceLength',
+      ],
+      defaults: this.origin.defaults,
+      pipeline: 'WanPipeline',
+    });
+    const scale = { min: 0, max: 1000 };
+    const guidanceScale = checkNumber('guidanceScale', given.guidanceScale ?? 5, scale);
+    const guidance = { option: 'guidanceScale', scale: guidanceScale } as const;
+    warnIdle(options, { guidanceScale2: boundaryRatio === undefined && 'as this model has one expert' });
+    const [, rows, columns] = (transformer.config['patch_size'] ?? [1, 2, 2]) as [number, number, number];
+    const multipleOf = autoencoder.spatialScale * Math.max(rows, columns);
+    const maxLength = given.maxSequenceLength ?? Math.min(512, textEncoder.tokenizer.modelMaxLength);
+    return {
+      conditions: readConditions(options, { given, names: conditionNames, guidance }),
+      guidanceScale,
+      guidanceScale2: checkNumber('guidanceScale2', given.guidanceScale2 ?? guidanceScale, scale),
+      maxSequenceLength: checkInteger('maxSequenceLength', maxLength, { min: 1, max: 512 }),
+      latentFrames: this.latentFrames(checkInteger('numFrames', given.numFrames ?? 81, { min: 1, max: 10000 })),
+      ...checkCounts(given, { steps: 50 }),
+      ...checkSize(given, { height: 480, width: 832, multipleOf }),
+    };
+  }
+
+  /** The first frame has a latent of its own; after it several share one. */
+  private latentFrames(numFrames: number): number {
+    const perLatent = this.components.autoencoder.traits.temporalScale ?? 1;
+    const fits = (numFrames - 1) % perLatent === 0;
+    const groups = fits ? (numFrames - 1) / perLatent : Math.floor(numFrames / perLatent);
+    const possible = 1 + groups * perLatent;
+    if (!fits)
+      warn(`numFrames ${numFrames} becomes ${possible}: frames after the first come in groups of ${perLatent}`);
+    return 1 + groups;
+  }
+
+  /** T5's hidden states of the text, zeros behind it: the model was trained to see these zeros. */
+  private async embed(
+    { texts: [texts], embeds }: Condition,
+    { maxSequenceLength, signal }: { maxSequenceLength: number; signal: AbortSignal | undefined },
+  ): Promise<ForwardInputs> {
+    if (embeds) return { encoder_hidden_states: embeds.promptEmbeds };
+    const each = await this.components.textEncoder.encodeEach(texts!.map(cleanPrompt), {
+      maxLength: maxSequenceLength,
+      signal,
+    });
+    return { encoder_hidden_states: padTexts(each, maxSequenceLength).embeds };
+  }
+}
+
+export const wanPipelineClass: PipelineClass = {
+  classNames: ['WanPipeline'],
+  async load(folder, defaults, options) {
+    const ratio = folder.options['boundary_ratio'] ?? undefined;
+    if (ratio !== undefined && !(typeof ratio === 'number' && ratio >= 0 && ratio <= 1)) {
+      throw new DejaDitError('INVALID_CONFIG', `boundary_ratio is ${JSON.stringify(ratio)}, expected 0 to 1`, {
+        path: folder.path,
+      });
+    }
+    const components = await loadComponents(folder, options, async (load) => ({
+      scheduler: await load.scheduler(),
+      boundaryRatio: ratio,
+      textEncoder: await load.textEncoder(),
+      autoencoder: await load.autoencoder(),
+      transformer: await load.transformer(),
+      transformer_2: ratio === undefined ? undefined : await load.transformer('transformer_2'),
+    }));
+    return new WanPipeline({ className: 'WanPipeline', path: folder.path, defaults }, components);
+  },
+};
