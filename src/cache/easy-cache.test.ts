@@ -59,34 +59,35 @@ describe('EasyCache', () => {
     { threshold: 0.3, warmup: 3, run: 3 },
     { threshold: 0.6, warmup: 2, run: 2 },
     { threshold: 0.9, warmup: 0, run: 99 },
-  ])(
-    'skips the calls, and gives the outputs, that the formula says: $threshold',
-    async ({ threshold, warmup, run }) => {
-      const model = await toyModel(3);
-      enableCache(model, {
-        cacheConfig: {
-          cacheType: 'EasyCache',
-          residualDiffThreshold: threshold,
-          maxWarmupSteps: warmup,
-          maxContinuousCachedSteps: run,
-        },
-      });
-      const outputs: number[][] = [];
-      for (const step of steps) outputs.push(await callToy(model, step));
-      const expected = byHand({ threshold, warmup, run });
-      const [stats] = summary(model, { logging: false });
-      expect(stats!.cachedSteps).toEqual(expected.reused);
-      expect(stats!.cachedSteps.length).toBeGreaterThan(3);
-      for (const [n, values] of expected.outputs.entries())
-        for (const [i, value] of values.entries()) expect(outputs[n]![i], `step ${n}`).toBeCloseTo(value, 4);
-      expect(Object.keys(stats!.residualDiffs)).toEqual(Object.keys(expected.diffs));
-      for (const [n, diff] of Object.entries(expected.diffs)) expect(stats!.residualDiffs[n]).toBeCloseTo(diff, 4);
-      expect(stats!.flopsShare).toBe(stats!.computedShare);
-      // Input and output of the computed step, and the input of a skipped one.
-      expect(stats!.peakBytes).toBe(3 * 2 * 4);
-      await model.dispose();
-    },
-  );
+  ])('skips the calls, and gives the outputs, that the formula says: $threshold', async ({
+    threshold,
+    warmup,
+    run,
+  }) => {
+    const model = await toyModel(3);
+    enableCache(model, {
+      cacheConfig: {
+        cacheType: 'EasyCache',
+        residualDiffThreshold: threshold,
+        maxWarmupSteps: warmup,
+        maxContinuousCachedSteps: run,
+      },
+    });
+    const outputs: number[][] = [];
+    for (const step of steps) outputs.push(await callToy(model, step));
+    const expected = byHand({ threshold, warmup, run });
+    const [stats] = summary(model, { logging: false });
+    expect(stats!.cachedSteps).toEqual(expected.reused);
+    expect(stats!.cachedSteps.length).toBeGreaterThan(3);
+    for (const [n, values] of expected.outputs.entries())
+      for (const [i, value] of values.entries()) expect(outputs[n]![i], `step ${n}`).toBeCloseTo(value, 4);
+    expect(Object.keys(stats!.residualDiffs)).toEqual(Object.keys(expected.diffs));
+    for (const [n, diff] of Object.entries(expected.diffs)) expect(stats!.residualDiffs[n]).toBeCloseTo(diff, 4);
+    expect(stats!.flopsShare).toBe(stats!.computedShare);
+    // Input and output of the computed step, and the input of a skipped one.
+    expect(stats!.peakBytes).toBe(3 * 2 * 4);
+    await model.dispose();
+  });
 
   it('keeps guidance branches apart, and begins anew with other sizes', async () => {
     const model = await toyModel(3);

@@ -7,16 +7,17 @@ import { warn } from '../errors/warnings.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import { type AdapterPart, type Cacheable, getAdapter } from './block-adapter.ts';
 import { CacheHandle, type CacheSettings, cacheUnits } from './cache-handle.ts';
-import { type CalibratorOptions, parseCalibratorConfig } from './calibrator-config.ts';
-import { applyModifier, type CacheOptions, type ParamsModifier, parseCacheConfig } from './config.ts';
+import type { CalibratorOptions } from './calibrator-config.ts';
+import { applyModifier, type CacheOptions, type ParamsModifier } from './config.ts';
+import { completeConfigs } from './defaults.ts';
 
 export type { Cacheable };
 
 export interface EnableCacheOptions {
-  /** Default: our defaults (F1 B0, R 0.24, W at most 8 and a third of the steps, MC 3). */
+  /** Default: F1 B0, and decisions by the error budget that measured best, unless another rule's fields are set. */
   cacheConfig?: CacheOptions;
-  /** Forecaster of the skipped blocks. Default: none, which is plain re-use. */
-  calibratorConfig?: CalibratorOptions;
+  /** Forecaster of the skipped blocks. Default: compensated Taylor (compat mode, DBPrune: none). Null: plain re-use. */
+  calibratorConfig?: CalibratorOptions | null;
   /** Overrides per block group, in the order the groups run, transformer after transformer. Default: the adapter's. */
   paramsModifiers?: readonly ParamsModifier[];
 }
@@ -32,10 +33,7 @@ const handles = new WeakMap<TransformerModel, CacheHandle>();
  */
 export function enableCache<T extends Cacheable>(target: T, options: EnableCacheOptions = {}): T {
   const adapter = getAdapter(target);
-  const base: CacheSettings = {
-    cacheConfig: parseCacheConfig(options.cacheConfig),
-    calibratorConfig: options.calibratorConfig ? parseCalibratorConfig(options.calibratorConfig) : null,
-  };
+  const base: CacheSettings = completeConfigs(options);
   const modifiers = [...(options.paramsModifiers ?? adapter.paramsModifiers ?? [])];
   const given = modifiers.length;
   const made = adapter.parts.map((part) => {
@@ -67,10 +65,7 @@ export function disableCache<T extends Cacheable>(target: T): T {
  * the given fields are changed and all others stay.
  * @throws DejaDitError if no cache is enabled, or INVALID_CONFIG naming the field
  */
-export function refreshContext(
-  target: Cacheable,
-  options: Pick<EnableCacheOptions, 'cacheConfig' | 'calibratorConfig'> = {},
-): void {
+export function refreshContext(target: Cacheable, options: ParamsModifier = {}): void {
   const found = getAdapter(target).parts.map(({ model }) => {
     const handle = handles.get(model);
     if (handle) return handle;

@@ -44,7 +44,7 @@ describe.each([{ compat: 'cache-dit' }, {}] as const)('four additive blocks, F1 
 
   it.each(patterns)('pattern %i', async (pattern) => {
     const model = await toyModel(pattern);
-    enableCache(model, { cacheConfig: options });
+    enableCache(model, { cacheConfig: options, calibratorConfig: null });
     const outputs = await run(model, hidden.length);
     const stats = statsOf(model);
     expect(stats.cachedSteps).toEqual([2, 3, 5, 6, 8, 9, 11, 12]);
@@ -59,7 +59,7 @@ describe.each([{ compat: 'cache-dit' }, {}] as const)('four additive blocks, F1 
 
   it('B1: the last block runs on cached steps too', async () => {
     const model = await toyModel(3);
-    enableCache(model, { cacheConfig: { ...options, Bn: 1 } });
+    enableCache(model, { cacheConfig: { ...options, Bn: 1 }, calibratorConfig: null });
     const outputs = await run(model, 6);
     const expected = { 2: 5.1818, 3: 5.245454, 5: 5.569566 };
     for (const [step, value] of Object.entries(expected)) expect(outputs[Number(step)]![0]).toBeCloseTo(value, 5);

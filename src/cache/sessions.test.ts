@@ -211,28 +211,28 @@ describe('sessions of one transformer', () => {
     session.end();
   });
 
-  it.each(['aborted', 'failing'])(
-    'an %s call ends its request and frees its memory; the next one is as if it had never been',
-    async (how) => {
-      const expected = await alone(first);
-      const session = begin(first) as CacheSession;
-      expect(session).toBeInstanceOf(CacheSession);
-      const running = calls(first, session);
-      for (let call = 0; call < 9; call++) await running.next();
-      expect(session.bytes).toBeGreaterThan(0);
+  it.each([
+    'aborted',
+    'failing',
+  ])('an %s call ends its request and frees its memory; the next one is as if it had never been', async (how) => {
+    const expected = await alone(first);
+    const session = begin(first) as CacheSession;
+    expect(session).toBeInstanceOf(CacheSession);
+    const running = calls(first, session);
+    for (let call = 0; call < 9; call++) await running.next();
+    expect(session.bytes).toBeGreaterThan(0);
 
-      const controller = new AbortController();
-      const inputs = model.prepare(inputsOf(first, { step: 4, branch: 'uncond' }));
-      if (how === 'failing') backend.countdown = 2;
-      const last = session.forward(inputs, { branch: 'uncond', signal: controller.signal });
-      if (how === 'aborted') controller.abort();
-      await expect(last).rejects.toThrow(how === 'aborted' ? 'aborted' : 'out of memory');
-      expect(session.bytes).toBe(0);
-      await expect(session.forward(inputs, { branch: 'uncond' })).rejects.toMatchObject({ code: 'DISPOSED' });
-      backend.countdown = Number.POSITIVE_INFINITY;
-      expect(await alone(first)).toEqual(expected);
-    },
-  );
+    const controller = new AbortController();
+    const inputs = model.prepare(inputsOf(first, { step: 4, branch: 'uncond' }));
+    if (how === 'failing') backend.countdown = 2;
+    const last = session.forward(inputs, { branch: 'uncond', signal: controller.signal });
+    if (how === 'aborted') controller.abort();
+    await expect(last).rejects.toThrow(how === 'aborted' ? 'aborted' : 'out of memory');
+    expect(session.bytes).toBe(0);
+    await expect(session.forward(inputs, { branch: 'uncond' })).rejects.toMatchObject({ code: 'DISPOSED' });
+    backend.countdown = Number.POSITIVE_INFINITY;
+    expect(await alone(first)).toEqual(expected);
+  });
 
   it('bare calls: one that fails ends the request they form', async () => {
     disableCache(model);

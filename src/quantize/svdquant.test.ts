@@ -57,16 +57,16 @@ describe('lowRankFactors', () => {
     return products.times(up, down);
   };
 
-  it.each(['exact', 'randomised'] as const)(
-    '%s: the best approximation, as torch.linalg.svd finds it',
-    async (method) => {
-      const best = load('svd.rank8');
-      const found = await product(load('svd.weight'), { method, rank: 8 });
-      expect(relativeError(found.data, best.data)).toBeLessThan(2e-6);
-      const across = await product(transpose(load('svd.weight')), { method, rank: 8 });
-      expect(relativeError(transpose(across).data, best.data)).toBeLessThan(2e-6);
-    },
-  );
+  it.each([
+    'exact',
+    'randomised',
+  ] as const)('%s: the best approximation, as torch.linalg.svd finds it', async (method) => {
+    const best = load('svd.rank8');
+    const found = await product(load('svd.weight'), { method, rank: 8 });
+    expect(relativeError(found.data, best.data)).toBeLessThan(2e-6);
+    const across = await product(transpose(load('svd.weight')), { method, rank: 8 });
+    expect(relativeError(transpose(across).data, best.data)).toBeLessThan(2e-6);
+  });
 
   it('shares each singular value evenly between the factors', async () => {
     const { up, down } = await lowRankFactors(load('svd.weight'), { method: 'exact', rank: 8, products });
@@ -135,22 +135,22 @@ describe('SVDQuant', () => {
     expect(parts.scale!.data).toEqual(expected.scale!.data);
   });
 
-  it.each(['block', 'nvfp4'] as const)(
-    'rank and refinement lower the error, smoothing is undone (%s)',
-    async (kind) => {
-      const w = load('tile');
-      const residual = kind === 'block' ? format().residual : ({ kind: 'nvfp4', scales: 'row' } as const);
-      const plain = await errorOf(w, { rank: 0, residual });
-      const branched = await errorOf(w, { rank: 32, residual });
-      const refined = await errorOf(w, { rank: 32, residual }, 5);
-      expect(branched).toBeLessThan(plain * 0.9);
-      expect(refined).toBeLessThan(branched * 0.95);
-      expect(await errorOf(w, { rank: 0, residual }, 5)).toBe(plain);
-      const relaxation = { factor: 1.5, topRatio: 0.25, strategy: 'auto' } as const;
-      const smooth = smoothFactors({ strategy: 'weight', weight: w, relaxation })!;
-      expect(await errorOf(w, { rank: 32, residual, smooth: true }, 0, smooth)).toBeLessThan(plain);
-    },
-  );
+  it.each([
+    'block',
+    'nvfp4',
+  ] as const)('rank and refinement lower the error, smoothing is undone (%s)', async (kind) => {
+    const w = load('tile');
+    const residual = kind === 'block' ? format().residual : ({ kind: 'nvfp4', scales: 'row' } as const);
+    const plain = await errorOf(w, { rank: 0, residual });
+    const branched = await errorOf(w, { rank: 32, residual });
+    const refined = await errorOf(w, { rank: 32, residual }, 5);
+    expect(branched).toBeLessThan(plain * 0.9);
+    expect(refined).toBeLessThan(branched * 0.95);
+    expect(await errorOf(w, { rank: 0, residual }, 5)).toBe(plain);
+    const relaxation = { factor: 1.5, topRatio: 0.25, strategy: 'auto' } as const;
+    const smooth = smoothFactors({ strategy: 'weight', weight: w, relaxation })!;
+    expect(await errorOf(w, { rank: 32, residual, smooth: true }, 0, smooth)).toBeLessThan(plain);
+  });
 });
 
 describe('smoothing', () => {

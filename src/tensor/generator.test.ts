@@ -60,13 +60,14 @@ describe('Generator against PyTorch', () => {
     ['rand', 'float32', '377b2523218e8f3c'],
     ['rand', 'bfloat16', '001f090fb9c06b62'],
     ['rand', 'float16', '69cb7e10993a53e4'],
-  ] as ['randn' | 'rand', RandomDType, string][])(
-    '%s in %s has the same bytes over a long draw',
-    (kind, dtype, hash) => {
-      const { data } = new Generator(7)[kind]([100003], dtype);
-      expect(createHash('sha256').update(data).digest('hex').slice(0, 16)).toBe(hash);
-    },
-  );
+  ] as [
+    'randn' | 'rand',
+    RandomDType,
+    string,
+  ][])('%s in %s has the same bytes over a long draw', (kind, dtype, hash) => {
+    const { data } = new Generator(7)[kind]([100003], dtype);
+    expect(createHash('sha256').update(data).digest('hex').slice(0, 16)).toBe(hash);
+  });
 
   it('draws wider words for wide ranges of integers', () => {
     const draw = (low: number, high: number) => [...new Generator(7).randint({ low, high, shape: [3] }).data];

@@ -38,16 +38,14 @@ export function itRefuses({ folder, inputs = [], configs = [] }: Refusals): void
   it('accepts the recorded inputs', async () => {
     expect((await prepare()).tensors).not.toEqual({});
   });
-  it.each(inputs.map(([change, message]) => [Object.keys(change).join(', '), message, change] as const))(
-    'refuses a wrong %s: %s',
-    async (_names, message, change) => {
-      await expect(prepare(change)).rejects.toThrow(message);
-    },
-  );
-  it.each(configs.map(([change, message]) => [JSON.stringify(change), message, change] as const))(
-    'refuses the config %s: %s',
-    async (_json, message, change) => {
-      await expect(configure(change)).rejects.toThrow(message);
-    },
-  );
+  it.each(
+    inputs.map(([change, message]) => [Object.keys(change).join(', '), message, change] as const),
+  )('refuses a wrong %s: %s', async (_names, message, change) => {
+    await expect(prepare(change)).rejects.toThrow(message);
+  });
+  it.each(
+    configs.map(([change, message]) => [JSON.stringify(change), message, change] as const),
+  )('refuses the config %s: %s', async (_json, message, change) => {
+    await expect(configure(change)).rejects.toThrow(message);
+  });
 }
