@@ -9,6 +9,7 @@ import { floatTensor } from '../tensor/tensor.ts';
 import type { CalibratorConfig } from './calibrator-config.ts';
 import type { DBCacheConfig, Resolved } from './config.ts';
 import type { Decision } from './decide.ts';
+import { ERROR_PROBES, visibleError } from './error-budget.ts';
 import type { Flow, Outputs } from './flow.ts';
 import { createForecaster } from './forecasters/create.ts';
 import { type Forecaster, reuse as plainReuse } from './forecasters/forecaster.ts';
@@ -57,7 +58,7 @@ export class CachedRange {
     this.limits = {
       hidden: encoder.needs.residual ? Math.max(hiddenLimit, encoderLimit) : hiddenLimit,
       encoder: encoderLimit,
-      probe: this.needsProbe ? forecaster.historySize : 1,
+      probe: Math.max(this.needsProbe ? forecaster.historySize : 1, config.errorBudget === null ? 1 : ERROR_PROBES),
     };
   }
 
@@ -76,20 +77,25 @@ export class CachedRange {
 
     const early = call.early({ shapeChanged });
     if (shapeChanged && early?.action === 'compute') memory.clear();
-    const measure = early === undefined && !memory.isEmpty;
-    const gram = this.needsProbe && early?.action !== 'compute' && !memory.isEmpty;
+    const byError = this.options.config.errorBudget !== null;
+    const measure = early === undefined && !memory.isEmpty && !byError;
+    const wanted = (byError && early === undefined) || (this.needsProbe && early?.action !== 'compute');
+    const gram = wanted && !memory.isEmpty;
     const probeId = this.probe(flow, memory, { measure, gram });
     let ran: Outputs | undefined;
     let decision = early;
     if (!decision || (decision.action === 'reuse' && gram)) {
       ran = await flow.run();
-      decision ??= call.byDiff(await this.scalar(ran, `${probeId}.diff`));
+    }
+    const probeGram = ran && gram ? await this.matrices(ran, `${probeId}.gram`) : undefined;
+    if (!decision) {
+      const error = byError ? this.visibleError(memory, { target: call.step, probeGram: probeGram! }) : undefined;
+      decision = call.byDiff(error ?? (await this.scalar(ran!, `${probeId}.diff`)));
     }
     if (decision.action === 'compute') {
       this.compute(flow, memory, { step: call.step, probeId, ran });
       return decision;
     }
-    const probeGram = gram ? await this.matrices(ran!, `${probeId}.gram`) : undefined;
     const note = this.reuse(flow, memory, { target: call.step, probeGram });
     return note === undefined ? decision : { ...decision, note };
   }
@@ -189,6 +195,13 @@ export class CachedRange {
     const { backend } = this.options;
     flow.give({ [`${id}.${stream}Weights`]: backend.upload(floatTensor(table, [batch, used.length])) });
     return { reuse: { count: used.length, weighted: true }, note };
+  }
+
+  /** Mean over the batch. */
+  private visibleError(memory: BranchMemory, args: { target: number; probeGram: Gram[] }): number {
+    const { target, probeGram } = args;
+    const about = { positions: memory.steps, first: memory.first!, target };
+    return probeGram.reduce((sum, probe) => sum + visibleError({ ...about, probe }), 0) / probeGram.length;
   }
 
   private async scalar(outputs: Outputs, name: string): Promise<number> {

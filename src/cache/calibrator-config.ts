@@ -68,6 +68,17 @@ export interface ProbeCalibratorConfig extends CalibratorCommon {
   gain: number;
 }
 
+/** Taylor that takes off what its earlier forecasts turned out to be wrong by (ours). */
+export interface CompensatedCalibratorConfig extends CalibratorCommon {
+  type: 'compensated';
+  /** Order of the Taylor forecast. Default 2. */
+  order: number;
+  /** Share of the open error that a forecast takes off. Default 0.5. */
+  gain: number;
+  /** Computed tensors remembered. At least order + 1. Default 5. */
+  history: number;
+}
+
 /** Weights per step fitted beforehand (`deja-dit calibrate`). */
 export interface LearnedCalibratorConfig extends CalibratorCommon {
   type: 'learned';
@@ -79,6 +90,7 @@ export type CalibratorConfig =
   | FoCaCalibratorConfig
   | DMDCalibratorConfig
   | ProbeCalibratorConfig
+  | CompensatedCalibratorConfig
   | LearnedCalibratorConfig;
 export type CalibratorType = CalibratorConfig['type'];
 
@@ -88,6 +100,7 @@ export type CalibratorOptions = { type?: string } & Options<
   WithoutType<TaylorSeerCalibratorConfig> &
     WithoutType<DMDCalibratorConfig> &
     WithoutType<ProbeCalibratorConfig> &
+    WithoutType<CompensatedCalibratorConfig> &
     WithoutType<LearnedCalibratorConfig>
 >;
 
@@ -97,6 +110,7 @@ const TYPES: Readonly<Record<string, CalibratorType>> = {
   dmd: 'dmd',
   probe: 'probe',
   'probe-taylor': 'probe',
+  compensated: 'compensated',
   learned: 'learned',
 };
 
@@ -127,6 +141,7 @@ const FIELDS: { [T in CalibratorType]: Fields<WithoutType<Extract<CalibratorConf
     lambda: real({ min: 0 }),
     gain: real(),
   },
+  compensated: { ...common, order, gain: real({ min: 0 }), history: integer({ min: 2, max: 32 }) },
   learned: {
     ...common,
     coefficients: { read: (value) => parseLearnedCoefficients(value, 'calibratorConfig.coefficients') },
@@ -138,6 +153,7 @@ const DEFAULTS: { [T in CalibratorType]: Partial<Extract<CalibratorConfig, { typ
   foca: { history: 10 },
   dmd: { history: 6, rank: 0, ridge: 1e-8, svdPrecision: 'medium' },
   probe: { order: 1, snapshots: 3, lambda: 1e-2, gain: 1 },
+  compensated: { order: 2, gain: 0.5, history: 5 },
   learned: {},
 };
 
@@ -191,6 +207,11 @@ function parseOfType(args: { type: CalibratorType; options: object; path: string
         path: `${path}.snapshots`,
       },
     );
+  }
+  if (config.type === 'compensated' && config.history <= config.order) {
+    throw new DejaDitError('INVALID_CONFIG', `order ${config.order} needs ${config.order + 1}, got ${config.history}`, {
+      path: `${path}.history`,
+    });
   }
   if (config.type === 'learned' && config.coefficients === undefined) {
     throw new DejaDitError('INVALID_CONFIG', 'is required: the content of a file that `deja-dit calibrate` wrote', {

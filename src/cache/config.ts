@@ -10,6 +10,7 @@ import {
   mergeCalibrator,
   parseCalibratorConfig,
 } from './calibrator-config.ts';
+import { budgetForPsnr } from './error-budget.ts';
 import {
   asObject,
   type Field,
@@ -37,13 +38,20 @@ export interface DBCacheConfig {
   residualDiffThreshold: number;
   /** Compute once the diffs summed since the last computed step reach this; null or 0: no limit. */
   maxAccumulatedResidualDiffThreshold: number | null;
-  /** W: steps at the start that are computed. Null, the default: 8, but at most a third of the steps. */
+  /**
+   * Decide by the forecast's own visible error instead of R: how far the first blocks are from their forecast, relative, weighted
+   * by what an error costs on that step and summed since the last computed step, stays below this. Null: R decides.
+   */
+  errorBudget: number | null;
+  /** The error budget that reached this PSNR in dB, on average, on the bundled model; an estimate on any other. */
+  targetPsnr: number | null;
+  /** W: steps at the start that are computed. Null, the default: 8, at most a third of the steps; 1 with `errorBudget`. */
   maxWarmupSteps: number | null;
   /** I: of the warm-up steps only every I-th must be computed. Default 1. */
   warmupInterval: number;
   /** M: re-used steps per request and branch; -1: no limit, 0: none. */
   maxCachedSteps: number;
-  /** MC: re-used steps in a row; -1: no limit. Default 3. */
+  /** MC: re-used steps in a row; -1: no limit. Default 3; no limit with `errorBudget`. */
   maxContinuousCachedSteps: number;
   /** Model calls alternate between the two branches of classifier-free guidance. Null: what is known of the model. */
   enableSeparateCfg: boolean | null;
@@ -116,6 +124,8 @@ const cacheFields: Fields<DBCacheConfig> = {
   bnComputeBlocks: integer({ min: 0, aliases: ['Bn'] }),
   residualDiffThreshold: real(),
   maxAccumulatedResidualDiffThreshold: real({ min: 0 }),
+  errorBudget: real({ min: 0 }),
+  targetPsnr: real({ min: 0 }),
   maxWarmupSteps: integer({ min: 0 }),
   warmupInterval: integer({ min: 1 }),
   maxCachedSteps: integer({ min: -1 }),
@@ -160,6 +170,8 @@ const DEFAULTS: DBCacheConfig = {
   bnComputeBlocks: 0,
   residualDiffThreshold: 0.24,
   maxAccumulatedResidualDiffThreshold: null,
+  errorBudget: null,
+  targetPsnr: null,
   maxWarmupSteps: null,
   warmupInterval: 1,
   maxCachedSteps: -1,
@@ -223,10 +235,12 @@ export function parseCacheConfig(options: CacheOptions = {}, path = 'cacheConfig
   const type = typeOf(options, path);
   const given = readCache({ options, type, path });
   if (type === 'EasyCache') refuseBlockFields(given, path);
+  const budgeted = budgetOf(given, path);
   const defaults = {
     ...DEFAULTS,
     ...(given.compat === 'cache-dit' ? COMPAT_DEFAULTS : {}),
     ...(type === 'EasyCache' ? EASY_DEFAULTS : {}),
+    ...(budgeted === null ? {} : { errorBudget: budgeted, maxWarmupSteps: 1, maxContinuousCachedSteps: -1 }),
   };
   const config: CacheConfig =
     type === 'DBPrune'
@@ -240,6 +254,22 @@ export function parseCacheConfig(options: CacheOptions = {}, path = 'cacheConfig
     );
   }
   return config;
+}
+
+/** @throws DejaDitError INVALID_CONFIG if what the budget replaces is asked for as well */
+function budgetOf(given: Partial<CacheConfig>, path: string): number | null {
+  const { errorBudget, targetPsnr } = given;
+  const named = errorBudget === undefined ? 'targetPsnr' : 'errorBudget';
+  if (errorBudget === undefined && targetPsnr === undefined) return null;
+  const other = given.compat
+    ? "compat: 'cache-dit'"
+    : given.cacheType !== undefined && given.cacheType !== 'DBCache'
+      ? given.cacheType
+      : undefined;
+  if (other !== undefined) {
+    throw new DejaDitError('INVALID_CONFIG', `is not known to ${other}`, { path: `${path}.${named}` });
+  }
+  return errorBudget ?? budgetForPsnr(targetPsnr!);
 }
 
 /** Reading a config again must not fail, so a field may repeat its default. */

@@ -9,6 +9,7 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 import type { CacheConfig, Resolved } from './config.ts';
+import { importance } from './error-budget.ts';
 import { type BranchState, branchState, type CacheState, COND } from './state.ts';
 
 export type Action = 'compute' | 'reuse';
@@ -24,6 +25,8 @@ export type Gate =
   | 'threshold_off'
   | 'no_buffer'
   | 'diff'
+  | 'error_budget'
+  | 'same_step'
   | 'protected'; // DBPrune only
 
 export interface Decision {
@@ -68,6 +71,7 @@ export function preDecide({ state, config, shapeChanged = false }: DecideArgs): 
     shapeChanged,
   });
   if (verdict === undefined) {
+    if (config.errorBudget !== null) return sameStep({ state, config });
     const shared = sharedDiff({ state, config });
     if (shared === undefined) return undefined;
     const decision = decideByDiff({ state, config, diff: shared.diff });
@@ -82,8 +86,36 @@ export function preDecide({ state, config, shapeChanged = false }: DecideArgs): 
 export function decideByDiff({ state, config, diff }: DecideArgs & { diff: number }): Decision {
   const { step } = state.current;
   const branch = branchState(state, state.current.branch);
+  if (config.errorBudget !== null) return decideByError({ state, config, diff });
   recordDiff({ branch, step, diff });
   return settle({ branch, step, config, decision: compare(diff, thresholdOf(config)) });
+}
+
+/** The decision by the forecast's visible error: what has been let through since the last computed step may fill the budget. */
+function decideByError({ state, config, diff }: DecideArgs & { diff: number }): Decision {
+  const { step } = state.current;
+  const branch = branchState(state, state.current.branch);
+  const threshold = config.errorBudget!;
+  const open = branch.accumulatedDiff + diff * importance(step, config.numInferenceSteps);
+  const reuse = open < threshold;
+  branch.residualDiffs[step] ??= diff;
+  if (reuse) branch.accumulatedDiff = open;
+  const reason = `error ${show(open)} ${reuse ? '<' : '≥'} ${show(threshold)}`;
+  const decision = { action: reuse ? 'reuse' : 'compute', gate: 'error_budget', reason, diff, threshold } as const;
+  return settle({ branch, step, config, decision });
+}
+
+/**
+ * What another branch decided on this step: guidance multiplies the difference between the branches, so that errors they share
+ * cost less than errors they do not.
+ */
+function sameStep({ state, config }: DecideArgs): Decision | undefined {
+  const { branch: name, step } = state.current;
+  const other = Object.entries(state.branches).find(([key, { step: latest }]) => key !== name && latest === step);
+  if (other === undefined) return undefined;
+  const action = other[1].cachedSteps.at(-1) === step ? 'reuse' : 'compute';
+  const decision = { action, gate: 'same_step', reason: `as ${other[0]}`, diff: null, threshold: null } as const;
+  return settle({ branch: branchState(state, name), step, config, decision });
 }
 
 /** The threshold of a DBCache step. */
@@ -151,6 +183,7 @@ export function gatesBeforeDiff(input: GateInput): Decision | undefined {
   if (limit !== null && limit > 0 && input.accumulated >= limit) {
     return compute('accumulated', `accumulated ${show(input.accumulated)} ≥ ${show(limit)}`);
   }
+  if (config.errorBudget !== null) return reusable ? undefined : compute('no_buffer', nothingToReuse(input));
   if (threshold <= 0) return compute('threshold_off', `threshold ${show(threshold)}: never re-use`);
   if (!reusable) return compute('no_buffer', nothingToReuse(input));
 

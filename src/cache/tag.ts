@@ -18,6 +18,7 @@ export function cacheTag(config: CacheConfig): string {
     const mask = typeof stepsComputationMask === 'string' ? stepsComputationMask : stepsComputationMask.join('');
     tag += `_SCM${mask}_${config.stepsComputationPolicy}`;
   }
+  if (config.errorBudget !== null) tag += `_E${config.errorBudget}`;
   if (config.numInferenceSteps !== null) tag += `_N${config.numInferenceSteps}`;
   if (config.forceRefreshStepHint !== null) tag += `_FR${config.forceRefreshStepHint}_${config.forceRefreshStepPolicy}`;
   if (config.enableSeparateCfg !== null) tag += `_CFG${Number(config.enableSeparateCfg)}`;
@@ -38,6 +39,8 @@ export function calibratorTag(config: CalibratorConfig | null, { details = false
       return `DMDH${config.history}${{ low: 'l', medium: '', high: 'h' }[config.svdPrecision]}`;
     case 'probe':
       return `ProbeO${config.order}S${config.snapshots}`;
+    case 'compensated':
+      return `CompensatedO${config.order}`;
     case 'learned':
       return `Learned${config.coefficients.numInferenceSteps}`;
   }

@@ -24,10 +24,13 @@ const modelOption = () =>
 addCacheFlags(
   program
     .command('generate')
-    .description('generate images from a text')
+    .description('generate images or videos from a text')
     .argument('<prompt...>', 'what to draw; several words need no quotes')
     .addOption(modelOption())
-    .option('-o, --out <file>', 'PNG, JPEG or WebP by its ending; several images are numbered', 'out.png')
+    .option(
+      '-o, --out <file>',
+      'PNG, JPEG or WebP by its ending, MP4 for videos (with ffmpeg); several are numbered (default: out.png, videos out.webp)',
+    )
     .option('-s, --seed <n>', 'seed of the initial noise (default: random)', integer)
     .option('--steps <n>', 'denoising steps', integer)
     .option('--size <WxH>', 'image size, as 512 or 768x512', size)
@@ -36,8 +39,11 @@ addCacheFlags(
       'guidance scale: the distilled one where the model has it, else classifier-free',
       number,
     )
+    .option('--guidance-2 <x>', 'guidance scale of the second of two experts', number)
     .option('--negative <text>', 'negative prompt, for classifier-free guidance')
     .option('-n, --num-images <n>', 'images to draw', integer)
+    .option('--num-frames <n>', 'frames of a video', integer)
+    .option('--fps <n>', 'frames per second of a video file', number)
     .option('--grid', 'one file with all images side by side')
     .option('--image <file>', 'start from this image')
     .option('--strength <x>', 'how far to move from the starting image, 0 to 1', number)
@@ -70,6 +76,57 @@ program
   .action(async (options) => (await import('./bench/bench.ts')).bench(options));
 
 program
+  .command('metrics')
+  .description('how much images differ from true ones')
+  .argument('<metric...>', 'psnr, ssim, mse, rmse, mae, or all')
+  .requiredOption('--ref, --img-true <path>', 'the true image, or a folder of them')
+  .requiredOption('--test, --img-test <path>', 'the image to judge, or a folder with images of the same names')
+  .addOption(
+    new Option('--psnr-type <type>', "custom: cache-dit's 8-bit arithmetic")
+      .choices(['skimage', 'custom'])
+      .default('skimage'),
+  )
+  .option('-s, --summary', 'the mean only')
+  .option('--json', 'print as JSON')
+  .action(async (names: string[], options) => (await import('./metrics.ts')).metrics(names, options));
+
+program
+  .command('sweep')
+  .description('what a speed-up costs in image quality: a table and a plot, beside plainly taking fewer steps')
+  .addOption(modelOption())
+  .option('--prompts <n>', 'how many of the built-in prompts', integer, 24)
+  .option('--methods <names>', 'curves, or with --schedules forecasters; separated by commas', list)
+  .option(
+    '--schedules <names>',
+    'fixed schedules instead of thresholds: every3, fast, ultra, 1100100..., by commas',
+    list,
+  )
+  .option('--coefficients <file>', 'what deja-dit calibrate wrote: the forecaster `learned`')
+  .option('--steps <n>', 'denoising steps of the uncached run', integer, 28)
+  .option('--size <WxH>', 'image size', size)
+  .option('-o, --out <folder>', 'write sweep.md, sweep.json, sweep.svg and sweep.png there')
+  .option('--threads <n>', 'threads within an operator', integer)
+  .option('--json', 'print as JSON')
+  .action(async (options) => (await import('./sweep/sweep.ts')).sweep(options));
+
+program
+  .command('calibrate')
+  .description('fit forecast weights to a model: least squares over uncached runs of a few prompts')
+  .addOption(modelOption())
+  .option('--prompts <n>', 'how many of the built-in prompts', integer, 8)
+  .option('--steps <n>', 'denoising steps', integer, 28)
+  .option('--size <WxH>', 'image size', size)
+  .option('--schedules <names>', 'schedules to fit: every3, fast, ultra, 1100100..., by commas', list, [
+    'every3',
+    'every4',
+    'fast',
+    'ultra',
+  ])
+  .option('-o, --out <file>', 'JSON for the forecaster `learned`', 'coefficients.json')
+  .option('--threads <n>', 'threads within an operator', integer)
+  .action(async (options) => (await import('./calibrate.ts')).calibrate(options));
+
+program
   .command('matrix')
   .description('for contributors: which family can do what, from a test report')
   .argument('<report>', 'JSON of vitest run --reporter=json')
@@ -85,6 +142,10 @@ try {
 
 function integer(text: string): number {
   return parsed(text, Number.isSafeInteger, 'an integer');
+}
+
+function list(text: string): string[] {
+  return text.split(',').map((name) => name.trim());
 }
 
 function number(text: string): number {

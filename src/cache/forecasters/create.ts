@@ -1,5 +1,6 @@
 /** From a calibrator's config to its forecaster. */
 import type { CalibratorConfig } from '../calibrator-config.ts';
+import { compensated } from './compensated.ts';
 import { dmd } from './dmd.ts';
 import { foca } from './foca.ts';
 import { type Forecaster, reuse } from './forecaster.ts';
@@ -20,6 +21,8 @@ export function createForecaster(config: CalibratorConfig | null, compat: 'cache
       return dmd({ ...config, compat });
     case 'probe':
       return probe({ ...config, compat });
+    case 'compensated':
+      return compensated(config);
     case 'learned':
       return learned(config.coefficients);
   }

@@ -96,7 +96,8 @@ export class Sweep {
       method,
       label,
       speedup: this.work(this.references) / this.work(made),
-      psnr: mean(scores),
+      // An image equal to the uncached one has no finite PSNR; as in `deja-dit metrics` it does not count for the mean.
+      psnr: mean(scores.filter(Number.isFinite)),
       worst: Math.min(...scores),
       seconds: mean(made.map(({ seconds }) => seconds)),
     };

@@ -1,0 +1,41 @@
+/** What a cache does where its user leaves the choice to us: the settings that measured best (docs/caching.md). */
+import { type CalibratorConfig, type CalibratorOptions, parseCalibratorConfig } from './calibrator-config.ts';
+import { type CacheConfig, type CacheOptions, parseCacheConfig } from './config.ts';
+import { isOneOf } from './fields.ts';
+
+/** About half of the block computations on the bundled model, and 43 dB. */
+export const DEFAULT_ERROR_BUDGET = 0.03;
+
+/** Whoever sets one of these wants another rule than the error budget, or has set it. */
+const RULES = [
+  'errorBudget',
+  'targetPsnr',
+  'residualDiffThreshold',
+  'l1HiddenStatesDiffThreshold',
+  'maxAccumulatedResidualDiffThreshold',
+  'maxWarmupSteps',
+  'warmupInterval',
+  'stepsComputationMask',
+  'compat',
+];
+
+/**
+ * Both configs, checked and complete. Without a rule for the decision: the error budget. Without a forecaster: compensated
+ * Taylor; `null` is plain re-use. In compat mode and for DBPrune nothing is added.
+ */
+export function completeConfigs(options: {
+  cacheConfig?: CacheOptions | undefined;
+  calibratorConfig?: CalibratorOptions | null | undefined;
+}): { cacheConfig: CacheConfig; calibratorConfig: CalibratorConfig | null } {
+  const plain = parseCacheConfig(options.cacheConfig);
+  const ours = plain.cacheType === 'DBCache' && plain.compat === null;
+  const ruled = Object.entries(options.cacheConfig ?? {}).some(
+    ([key, value]) => value !== undefined && value !== null && isOneOf(key, RULES),
+  );
+  const { calibratorConfig = ours ? { type: 'compensated' } : null } = options;
+  return {
+    cacheConfig:
+      ours && !ruled ? parseCacheConfig({ ...options.cacheConfig, errorBudget: DEFAULT_ERROR_BUDGET }) : plain,
+    calibratorConfig: calibratorConfig === null ? null : parseCalibratorConfig(calibratorConfig),
+  };
+}

@@ -1,0 +1,114 @@
+/**
+ * The settings that a sweep measures. A method is a curve, its settings are the points along it: thresholds, or fixed schedules
+ * under which every forecaster pays the same.
+ */
+import type { CalibratorOptions } from '../../cache/calibrator-config.ts';
+import type { CacheOptions } from '../../cache/config.ts';
+import { MASK_POLICIES, type StepMask, stepsMask } from '../../cache/steps-mask.ts';
+import { DejaDitError, nearestName } from '../../errors/errors.ts';
+import type { Setting } from './run.ts';
+
+/** Curves by name; steps are those of the uncached run. */
+const curves: Readonly<Record<string, (steps: number) => Setting[]>> = {
+  plain: (steps) =>
+    [0.72, 0.64, 0.5, 0.4, 0.32, 0.28].map((share) => {
+      const fewer = Math.max(2, Math.round(share * steps));
+      return { method: 'plain', label: `${fewer} steps`, steps: fewer };
+    }),
+  anchor: () => [0.1, 0.12, 0.16, 0.2, 0.24, 0.4].map((r) => anchor(`R ${r}`, { residualDiffThreshold: r })),
+  default: () =>
+    [0.015, 0.02, 0.03, 0.045, 0.07, 0.11].map((errorBudget) => ({
+      method: 'default',
+      label: `E ${errorBudget}`,
+      cache: { cacheConfig: { errorBudget } },
+    })),
+  'anchor-scm': () =>
+    MASK_POLICIES.map((policy) => ({
+      ...anchor(policy, { stepsComputationMask: policy, stepsComputationPolicy: 'static' }),
+      method: 'anchor-scm',
+    })),
+};
+
+/** cache-dit as its documentation recommends it: F1 B0, four warm-up steps, at most three cached in a row, Taylor of order 1. */
+function anchor(label: string, cacheConfig: CacheOptions): Setting {
+  return {
+    method: 'anchor',
+    label,
+    cache: {
+      cacheConfig: {
+        compat: 'cache-dit',
+        fnComputeBlocks: 1,
+        maxWarmupSteps: 4,
+        maxContinuousCachedSteps: 3,
+        enableSeparateCfg: true,
+        ...cacheConfig,
+      },
+      calibratorConfig: { type: 'taylorseer', order: 1 },
+    },
+  };
+}
+
+/** Forecasters by name, for fixed schedules; null is plain re-use. */
+export const forecasters: Readonly<Record<string, CalibratorOptions | null>> = {
+  reuse: null,
+  taylorseer1: { type: 'taylorseer', order: 1 },
+  taylorseer2: { type: 'taylorseer', order: 2 },
+  taylorseer3: { type: 'taylorseer', order: 3 },
+  foca: { type: 'foca' },
+  dmd: { type: 'dmd' },
+  probe1: { type: 'probe', order: 1 },
+  probe2: { type: 'probe', order: 2 },
+  compensated: { type: 'compensated' },
+  'probe2-half': { type: 'probe', order: 2, gain: 0.5 },
+};
+
+/** Of these cache-dit has its own versions, which a comparison uses. */
+const ofTheAnchor = ['reuse', 'taylorseer1', 'taylorseer2', 'taylorseer3', 'foca', 'dmd'];
+
+/** Fixed schedules by name: `every3` computes every third step after four in a row, the others are cache-dit's. */
+export function scheduleMask(name: string, steps: number): StepMask {
+  const [, interval] = /^every(\d+)$/.exec(name) ?? [];
+  if (interval !== undefined && Number(interval) > 0)
+    return Array.from({ length: steps }, (_, step) => (step < 4 || (step - 3) % Number(interval) === 0 ? 1 : 0));
+  if (/^[01]+$/.test(name) && name.length === steps) return Array.from(name, (digit) => (digit === '1' ? 1 : 0));
+  return stepsMask({ maskPolicy: name, totalSteps: steps });
+}
+
+/** One forecaster under one fixed schedule. */
+export function scheduled(args: {
+  method: string;
+  calibrator: CalibratorOptions | null;
+  schedule: string;
+  steps: number;
+}): Setting {
+  const { method, calibrator, schedule, steps } = args;
+  return {
+    method,
+    label: schedule,
+    cache: {
+      cacheConfig: {
+        fnComputeBlocks: 1,
+        maxWarmupSteps: 1,
+        maxContinuousCachedSteps: -1,
+        stepsComputationMask: scheduleMask(schedule, steps),
+        stepsComputationPolicy: 'static',
+        enableSeparateCfg: true,
+        ...(ofTheAnchor.includes(method) ? { compat: 'cache-dit', bnComputeBlocks: 0 } : {}),
+      },
+      ...(calibrator ? { calibratorConfig: calibrator } : {}),
+    },
+  };
+}
+
+export const curveNames = Object.keys(curves);
+
+/** @throws DejaDitError `INVALID_ARGUMENT` naming the nearest method */
+export function settingsOf(names: readonly string[], steps: number): Setting[] {
+  return names.flatMap((name) => (curves[name] ?? unknown(name, curveNames))(steps));
+}
+
+export function unknown(name: string, known: readonly string[]): never {
+  const nearest = nearestName(name, known);
+  const hint = nearest === undefined ? `use ${known.join(', ')}` : `did you mean ${nearest}?`;
+  throw new DejaDitError('INVALID_ARGUMENT', `there is no method '${name}', ${hint}`, { path: '--methods' });
+}
