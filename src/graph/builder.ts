@@ -119,8 +119,19 @@ export class GraphBuilder {
     throw new DejaDitError('SHAPE_MISMATCH', message, this.path === '' ? {} : { path: this.path });
   }
 
+  /** The graph, without what no output depends on: ONNX Runtime would compute it all the same. */
   finish(): Graph {
-    const { inputs, constants, nodes, outputs, flops } = this;
-    return { inputs, constants, nodes, outputs, flops, weights: [...this.weights.values()] };
+    const { inputs, constants, outputs, flops } = this;
+    const needed = new Set([...outputs.values()].map(({ value }) => value));
+    const nodes = this.nodes
+      .toReversed()
+      .filter((node) => {
+        const live = node.outputs.some((name) => needed.has(name));
+        if (live) for (const name of node.inputs) needed.add(name);
+        return live;
+      })
+      .reverse();
+    const weights = [...this.weights.values()].filter(({ slot }) => needed.has(slot));
+    return { inputs, constants, nodes, outputs, flops, weights };
   }
 }
