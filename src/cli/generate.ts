@@ -1,30 +1,30 @@
-/** `deja-dit generate`: text to image files, with a progress bar, previews and machine-readable timings. */
+/** `deja-dit generate`: text to image or video files, with a progress bar, previews and machine-readable timings. */
 import path from 'node:path';
 import { enableCache } from '../cache/enable-cache.ts';
 import { summary } from '../cache/summary.ts';
-import { DejaDitError } from '../errors/errors.ts';
-import { imageGrid } from '../images/grid.ts';
 import { Image } from '../images/image.ts';
 import { renderToTerminal } from '../images/terminal.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
 import type { GenerateOptions, StepEvent } from '../pipelines/options.ts';
+import type { PipelineTraits } from '../pipelines/pipeline.ts';
 import type { BackendName } from '../runtime/create-backend.ts';
 import type { CacheFlags } from './cache-flags.ts';
 import { cacheOptions } from './cache-options.ts';
 import { milliseconds } from './format.ts';
 import { modelPath } from './model-path.ts';
 import { ProgressBar } from './progress.ts';
+import { checkOut, type OutputFlags, outputFile, savePictures } from './save-pictures.ts';
 
-export interface GenerateFlags extends CacheFlags {
+export interface GenerateFlags extends CacheFlags, OutputFlags {
   model?: string;
-  out: string;
   seed?: number;
   steps?: number;
   size?: { width: number; height: number };
   guidance?: number;
+  guidance2?: number;
   negative?: string;
   numImages?: number;
-  grid?: boolean;
+  numFrames?: number;
   image?: string;
   strength?: number;
   preview?: boolean;
@@ -36,24 +36,23 @@ export interface GenerateFlags extends CacheFlags {
 
 export async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
   const begin = performance.now();
-  const format = path.extname(flags.out);
-  if (!['.png', '.jpg', '.jpeg', '.webp'].includes(format.toLowerCase())) {
-    throw new DejaDitError('INVALID_ARGUMENT', `--out must end in .png, .jpg or .webp, got '${flags.out}'`);
-  }
+  checkOut(flags);
   const signal = abortOnInterrupt();
   const { backend, threads } = flags;
   const pipe = await DiffusionPipeline.fromPretrained(modelPath(flags.model), { backend, threads, signal });
   const loaded = performance.now();
   const cache = cacheOptions(flags);
   if (cache) enableCache(pipe, cache);
-  const guided = pipe.transformers['transformer']?.config['guidance_embeds'] === true;
+  const file = outputFile(flags, pipe.traits);
   const options: GenerateOptions = {
-    prompt,
+    ...subject(prompt, pipe.traits),
     negativePrompt: flags.negative,
     numInferenceSteps: flags.steps,
     ...flags.size,
-    ...(guided ? { guidanceScale: flags.guidance } : { trueCfgScale: flags.guidance }),
+    [pipe.traits.guidance]: flags.guidance,
+    guidanceScale2: flags.guidance2,
     numImages: flags.numImages,
+    numFrames: flags.numFrames,
     seed: flags.seed,
     image: flags.image === undefined ? undefined : await Image.load(flags.image),
     strength: flags.strength,
@@ -78,9 +77,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
     guidanceScale: flags.guidance,
     model: path.basename(pipe.path),
   };
-  const pictures = flags.grid ? [imageGrid(result.images)] : result.images;
-  const files = pictures.map((_, i) => (pictures.length === 1 ? flags.out : numbered(flags.out, i)));
-  for (const [i, picture] of pictures.entries()) await picture.save(files[i]!, { metadata });
+  const files = await savePictures(result, { ...flags, file, metadata });
   const total = performance.now() - begin;
 
   const { timings } = result;
@@ -137,7 +134,9 @@ function display({ quiet, preview }: GenerateFlags): (event: StepEvent) => Promi
   };
 }
 
-function numbered(file: string, index: number): string {
-  const { dir, name, ext } = path.parse(file);
-  return path.join(dir, `${name}-${index}${ext}`);
+/** What to draw, as the pipeline wants to be told: a text, or classes by number or name, separated by commas. */
+function subject(prompt: string, { subject }: PipelineTraits): GenerateOptions {
+  if (subject === 'prompt') return { prompt };
+  const labels = prompt.split(',').map((label) => label.trim());
+  return { classLabels: labels.map((label) => (/^\d+$/.test(label) ? Number(label) : label)) };
 }
