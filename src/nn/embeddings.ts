@@ -35,10 +35,10 @@ export const timestepEmbedding = layer((m, features: SymbolicTensor, width?: num
   return linear(m.at('linear_2'), linear(m.at('linear_1'), features, width).silu(), width);
 });
 
-/** Diffusers' PixArtAlphaTextProjection: `linear_1`, activation, `linear_2`. */
+/** Diffusers' PixArtAlphaTextProjection: `linear_1`, activation, `linear_2`. `width`: what both return, unchecked if left out. */
 export const textProjection = layer(
-  (m, x: SymbolicTensor, activation: Activation = 'gelu-approximate'): SymbolicTensor => {
-    return linear(m.at('linear_2'), activate(linear(m.at('linear_1'), x), activation));
+  (m, x: SymbolicTensor, activation: Activation = 'gelu-approximate', width?: number): SymbolicTensor => {
+    return linear(m.at('linear_2'), activate(linear(m.at('linear_1'), x, width), activation), width);
   },
 );
 
@@ -61,7 +61,7 @@ export const conditionEmbedding = layer(
       timestepEmbedding(m.at(name), sinusoidalEmbedding(value, { dim: features }), width);
     const parts = [scalar('timestep_embedder', timestep)];
     if (guidance) parts.push(scalar('guidance_embedder', guidance));
-    if (pooled) parts.push(textProjection(m.at('text_embedder'), pooled, 'silu'));
+    if (pooled) parts.push(textProjection(m.at('text_embedder'), pooled, 'silu', width));
     return parts.reduce((sum, part) => sum.add(part));
   },
 );
