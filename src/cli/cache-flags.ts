@@ -5,6 +5,8 @@ export interface CacheFlags {
   cache?: boolean;
   config?: string;
   summary?: boolean;
+  errorBudget?: number;
+  targetPsnr?: number;
   FnComputeBlocks?: number;
   BnComputeBlocks?: number;
   residualDiffThreshold?: number;
@@ -35,6 +37,12 @@ export function addCacheFlags(command: Command): Command {
     .option('--cache', 're-use what earlier steps computed')
     .option('--config <file>', 'cache settings from a YAML or JSON file of cache-dit')
     .option('--summary', 'show what was computed and re-used, step by step')
+    .option(
+      '--error-budget <x>',
+      'visible error of the forecasts to let through: 0.015 is careful, 0.13 daring',
+      number,
+    )
+    .option('--target-psnr <dB>', 'the budget by the image quality it gives, about', number)
     .option('--Fn, --Fn-compute-blocks <n>', 'first blocks, computed on every step', number)
     .option('--Bn, --Bn-compute-blocks <n>', 'last blocks, computed on every step', number)
     .option('--rdt, --residual-diff-threshold <x>', 're-use while the first blocks have moved by less', number)

@@ -8,6 +8,8 @@ import type { CacheFlags } from './cache-flags.ts';
 
 /** Flags that only mean something with `--cache`, by their attribute names. */
 const settings = [
+  'errorBudget',
+  'targetPsnr',
   'FnComputeBlocks',
   'BnComputeBlocks',
   'residualDiffThreshold',
@@ -43,6 +45,8 @@ export function cacheOptions(flags: CacheFlags): EnableCacheOptions | undefined 
 
 function cacheSettings(flags: CacheFlags): CacheOptions {
   const options: CacheOptions = {
+    errorBudget: flags.errorBudget,
+    targetPsnr: flags.targetPsnr,
     fnComputeBlocks: flags.FnComputeBlocks,
     bnComputeBlocks: flags.BnComputeBlocks,
     residualDiffThreshold: flags.residualDiffThreshold,

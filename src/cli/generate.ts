@@ -11,6 +11,7 @@ import type { BackendName } from '../runtime/create-backend.ts';
 import type { CacheFlags } from './cache-flags.ts';
 import { cacheOptions } from './cache-options.ts';
 import { milliseconds } from './format.ts';
+import { abortOnInterrupt } from './interrupt.ts';
 import { modelPath } from './model-path.ts';
 import { ProgressBar } from './progress.ts';
 import { checkOut, type OutputFlags, outputFile, savePictures } from './save-pictures.ts';
@@ -106,13 +107,6 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   if (flags.summary && !flags.json) summary(pipe);
   await pipe.dispose();
   await pipe.programs.backend.dispose();
-}
-
-/** Ctrl-C ends the request between two steps; a second one ends the process. */
-function abortOnInterrupt(): AbortSignal {
-  const controller = new AbortController();
-  process.once('SIGINT', () => controller.abort());
-  return controller.signal;
 }
 
 function display({ quiet, preview }: GenerateFlags): (event: StepEvent) => Promise<void> {

@@ -17,10 +17,17 @@ const curves: Readonly<Record<string, (steps: number) => Setting[]>> = {
     }),
   anchor: () => [0.1, 0.12, 0.16, 0.2, 0.24, 0.4].map((r) => anchor(`R ${r}`, { residualDiffThreshold: r })),
   default: () =>
-    [0.015, 0.02, 0.03, 0.045, 0.07, 0.11].map((errorBudget) => ({
+    [0.015, 0.025, 0.04, 0.06, 0.09, 0.13].map((errorBudget) => ({
       method: 'default',
       label: `E ${errorBudget}`,
       cache: { cacheConfig: { errorBudget } },
+    })),
+  // The default's forecaster under cache-dit's rule: what the rule alone is worth.
+  threshold: () =>
+    [0.08, 0.12, 0.16, 0.24].map((residualDiffThreshold) => ({
+      method: 'threshold',
+      label: `R ${residualDiffThreshold}`,
+      cache: { cacheConfig: { residualDiffThreshold, maxWarmupSteps: 4 }, calibratorConfig: { type: 'compensated' } },
     })),
   'anchor-scm': () =>
     MASK_POLICIES.map((policy) => ({
