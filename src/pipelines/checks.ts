@@ -39,6 +39,11 @@ export function takeOptions(options: GenerateOptions, { known, defaults, pipelin
   const merged: GenerateOptions = { ...defaults, ...Object.fromEntries(given) };
   // Embeddings replace the checkpoint's texts; only texts of the same request contradict them.
   if (options.negativePromptEmbeds !== undefined && options.negativePrompt === undefined) delete merged.negativePrompt;
+  const schedule = merged.sigmas ?? merged.timesteps;
+  warnIdle(options, {
+    numInferenceSteps:
+      schedule && schedule.length !== options.numInferenceSteps && `with a schedule of ${schedule.length} steps`,
+  });
   const { outputType } = merged;
   if (outputType !== undefined && outputType !== 'image' && outputType !== 'latent')
     throw invalid('outputType', "expected 'image' or 'latent'", outputType);
@@ -87,15 +92,26 @@ export function checkSize(
   return { height: edge('height', height), width: edge('width', width) };
 }
 
-/** Steps and pictures per prompt. */
-export function checkCounts(
-  given: GenerateOptions,
-  { steps: defaultSteps }: { steps: number },
-): { steps: number; numImages: number } {
-  const steps = given.numInferenceSteps ?? given.sigmas?.length ?? given.timesteps?.length ?? defaultSteps;
+export interface Counts {
+  steps: number;
+  /** Pictures per prompt. */
+  numImages: number;
+  /** The request's own schedule, if it has one. */
+  sigmas: readonly number[] | undefined;
+  timesteps: readonly number[] | undefined;
+}
+
+/** Steps, which a schedule of the request's own determines, and pictures per prompt. */
+export function checkCounts(given: GenerateOptions, { steps: defaultSteps }: { steps: number }): Counts {
+  const { sigmas, timesteps } = given;
+  if (sigmas && timesteps)
+    throw new DejaDitError('INVALID_ARGUMENT', 'sigmas are given too; give one of the two', { path: 'timesteps' });
+  const steps = (sigmas ?? timesteps)?.length ?? given.numInferenceSteps ?? defaultSteps;
   return {
     steps: checkInteger('numInferenceSteps', steps, { min: 1, max: 10000 }),
     numImages: checkInteger('numImages', given.numImages ?? 1, { min: 1, max: 1024 }),
+    sigmas,
+    timesteps,
   };
 }
 

@@ -103,7 +103,10 @@ export async function denoise(options: DenoiseOptions): Promise<Denoised> {
         branches: reports,
         latents,
         time: times.at(-1)!,
-        preview: () => options.preview(result.predOriginalSample ?? flowEndpoint(before, modelOutput, timestep / 1000)),
+        preview: () =>
+          options.preview(
+            result.predOriginalSample ?? straightTo(scheduler, { sample: before, modelOutput, timestep }),
+          ),
       });
     }
   } finally {
@@ -121,11 +124,15 @@ function reportsOf(session: ForwardSession, branches: readonly string[]): Record
   return reports;
 }
 
-/** Where a straight flow from noise at level `sigma` ends: sample − sigma·velocity. */
-function flowEndpoint(sample: Tensor, velocity: Tensor, sigma: number): Tensor {
-  const [x, v] = [sample.data as Float32Array, velocity.data as Float32Array];
+/** The clean sample a step points to, for schedulers that do not say: along a straight flow, sample − sigma·velocity. */
+function straightTo(
+  { className }: Scheduler,
+  { sample, modelOutput, timestep }: { sample: Tensor; modelOutput: Tensor; timestep: number },
+): Tensor {
+  if (!className.startsWith('FlowMatch')) return sample;
+  const [x, v] = [sample.data as Float32Array, modelOutput.data as Float32Array];
   return floatTensor(
-    x.map((value, i) => value - sigma * v[i]!),
+    x.map((value, i) => value - (timestep / 1000) * v[i]!),
     sample.shape,
   );
 }

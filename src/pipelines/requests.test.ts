@@ -75,6 +75,12 @@ describe.each(cases)('%s', (name, least) => {
     expect([images.length, videos.length]).toEqual(pipe.traits.output === 'videos' ? [0, 1] : [1, 0]);
   });
 
+  it('runs a schedule of the request, or says that it cannot', async () => {
+    const request = pipe.generate({ ...options, sigmas: [1, 0.5], outputType: 'latent' });
+    if (['sd3', 'qwenimage', 'zimage'].includes(name)) expect((await request).timings.steps).toHaveLength(2);
+    else await expect(request).rejects.toThrow(/sigmas/);
+  });
+
   it('refuses what it does not know', async () => {
     await expect(pipe.generate({ ...options, guidanceScal: 2 } as GenerateOptions)).rejects.toThrow(
       /guidanceScal: unknown option of \w+Pipeline; did you mean 'guidanceScale'/,

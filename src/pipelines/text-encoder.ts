@@ -72,7 +72,7 @@ export class TextEncoder {
       maxLength: templateTokens + maxLength,
     });
     for (const rest of warnOfCuts ? truncated : [])
-      if (rest) warn(`the prompt is longer than maxSequenceLength ${maxLength}; this part is ignored: '${rest}'`);
+      if (rest) warn(`only ${maxLength} tokens of the prompt are read; this part is ignored: '${rest}'`);
     return inputIds;
   }
 

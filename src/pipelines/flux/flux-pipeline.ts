@@ -81,10 +81,10 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
 
   /** Where denoising starts: pure noise, or the starting image noised to the level that `strength` asks for. */
   private async start(settings: FluxSettings, noise: NoiseSource, options: GenerateOptions): Promise<Start> {
-    const { conditions, numImages, latentHeight, latentWidth, steps, image } = settings;
+    const { conditions, numImages, latentHeight, latentWidth, steps, sigmas, image } = settings;
     const scheduler = this.components.scheduler.clone();
     scheduler.setTimesteps({
-      sigmas: options.sigmas ?? linspace(1, 1 / steps, steps),
+      sigmas: sigmas ?? linspace(1, 1 / steps, steps),
       mu: resolutionShift(scheduler, (latentHeight * latentWidth) / 4),
     });
     const [batch, channels] = [conditions.positive.count * numImages, this.components.autoencoder.latentChannels];

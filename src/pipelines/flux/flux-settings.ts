@@ -1,6 +1,6 @@
 /** The options of `FluxPipeline.generate`, their defaults and their checks. */
 import type { Image } from '../../images/image.ts';
-import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
+import { type Counts, checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
 import { type ConditionNames, type Conditions, conditionOptionNames, readConditions } from '../conditions.ts';
 import type { GenerateOptions } from '../options.ts';
 import type { GenerationDefaults } from '../pipeline.ts';
@@ -21,13 +21,11 @@ export interface FluxTraits {
 }
 
 /** Options with every default filled in. */
-export interface FluxSettings {
+export interface FluxSettings extends Counts {
   conditions: Conditions;
   trueCfgScale: number;
   guidanceScale: number | undefined;
   maxSequenceLength: number;
-  steps: number;
-  numImages: number;
   height: number;
   width: number;
   latentHeight: number;

@@ -14,6 +14,13 @@ describe('PixArtAlphaPipeline, told of the picture it draws', () => {
     expect(latents.shape).toEqual([1, 4, 4, 4]);
   });
 
+  it('runs at given times', async () => {
+    const given = { prompt: 'x', height: 32, width: 32, useResolutionBinning: false, timesteps: [999, 500, 100] };
+    const { timings } = await pipe().generate({ ...given, outputType: 'latent' });
+    expect(timings.steps).toHaveLength(3);
+    await expect(pipe().generate({ ...given, sigmas: [1] })).rejects.toThrow(/timesteps: sigmas are given too/);
+  });
+
   it('refuses sizes that do not fit, where they are not brought to a trained one', async () => {
     const options = { prompt: 'x', useResolutionBinning: false, width: 33, height: 32 };
     await expect(pipe().generate(options)).rejects.toThrow(/width: expected .* multiple of 16, got 33/);

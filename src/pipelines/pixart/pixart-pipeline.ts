@@ -42,9 +42,10 @@ export class PixArtPipeline extends ComponentPipeline<PixArtComponents> {
 
   async generate(options: GenerateOptions): Promise<GenerateResult> {
     const { transformer, autoencoder } = this.components;
-    const { conditions, numImages, maxSequenceLength, guidanceScale, steps, size, drawn, sizeConditions } =
-      this.settings(options);
-    const { signal, sigmas, timesteps } = options;
+    const settings = this.settings(options);
+    const { conditions, numImages, maxSequenceLength, guidanceScale, size, drawn, sizeConditions } = settings;
+    const { steps, sigmas, timesteps } = settings;
+    const { signal } = options;
     const batch = conditions.positive.count * numImages;
     const channels = Number(transformer.config['in_channels'] ?? 4);
     const scale = autoencoder.spatialScale;

@@ -43,8 +43,9 @@ export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
 
   async generate(options: GenerateOptions): Promise<GenerateResult> {
     const { transformer, autoencoder, scheduler } = this.components;
-    const { conditions, trueCfgScale, steps, numImages, height, width, maxSequenceLength } = this.settings(options);
-    const { signal, sigmas } = options;
+    const settings = this.settings(options);
+    const { conditions, trueCfgScale, steps, sigmas, numImages, height, width, maxSequenceLength } = settings;
+    const { signal } = options;
     const batch = conditions.positive.count * numImages;
     const [rows, columns] = [height / autoencoder.spatialScale / 2, width / autoencoder.spatialScale / 2];
     const channels = Number(transformer.config['in_channels'] ?? 64);

@@ -32,7 +32,7 @@ describe('StableDiffusion3Pipeline without T5, with noise levels shifted by size
     const warnings = await warningsOf(() =>
       pipe().generate({ prompt, prompt3: 'x', height: 32, width: 32, numInferenceSteps: 1 }),
     );
-    expect(warnings).toMatch(/longer than maxSequenceLength 20; this part is ignored: '.*cats and dogs/);
+    expect(warnings).toMatch(/only 20 tokens of the prompt are read; this part is ignored: '.*cats and dogs/);
     expect(warnings).toMatch(/prompt3 has no effect as this checkpoint has no third text encoder/);
   });
 });

@@ -49,7 +49,7 @@ export class StableDiffusion3Pipeline extends ComponentPipeline<SD3Components> {
     const { transformer, autoencoder, scheduler } = this.components;
     const { signal } = options;
     const settings = this.settings(options);
-    const { conditions, guidanceScale, steps, numImages, embedding, patch } = settings;
+    const { conditions, guidanceScale, steps, sigmas, numImages, embedding, patch } = settings;
     const batch = conditions.positive.count * numImages;
     const [height, width] = [settings.height / autoencoder.spatialScale, settings.width / autoencoder.spatialScale];
     const shape = [batch, Number(transformer.config['in_channels'] ?? 16), height, width];
@@ -63,7 +63,7 @@ export class StableDiffusion3Pipeline extends ComponentPipeline<SD3Components> {
       start: (noise) =>
         startFromNoise(scheduler, {
           schedule: {
-            ...(options.sigmas ? { sigmas: options.sigmas } : { numInferenceSteps: steps }),
+            ...(sigmas ? { sigmas } : { numInferenceSteps: steps }),
             ...(scheduler.config['use_dynamic_shifting']
               ? { mu: resolutionShift(scheduler, (height * width) / patch ** 2, 1.16) }
               : {}),

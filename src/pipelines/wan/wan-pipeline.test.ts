@@ -38,6 +38,10 @@ describe('WanPipeline', () => {
   });
 });
 
+describe('WanPipeline with the autoencoder of the small Wan 2.2, and times per token that are all equal', () => {
+  itReproducesDiffusers('wan22_expanded');
+});
+
 describe('WanPipeline with two experts', () => {
   itReproducesDiffusers('wan22_moe');
 

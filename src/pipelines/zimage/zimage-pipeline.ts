@@ -37,8 +37,9 @@ export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
   async generate(options: GenerateOptions): Promise<GenerateResult> {
     const { transformer, autoencoder, scheduler } = this.components;
     const settings = this.settings(options);
-    const { conditions, guidanceScale, maxNorm, cfgTruncation, steps, numImages, maxSequenceLength } = settings;
-    const { signal, sigmas } = options;
+    const { conditions, guidanceScale, maxNorm, cfgTruncation, numImages, maxSequenceLength } = settings;
+    const { steps, sigmas } = settings;
+    const { signal } = options;
     const batch = conditions.positive.count * numImages;
     const [height, width] = [settings.height / autoencoder.spatialScale, settings.width / autoencoder.spatialScale];
     return runRequest(options, {
