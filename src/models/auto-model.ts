@@ -5,6 +5,7 @@ import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { readConfig } from '../weights/model-folder.ts';
 import { openWeights } from '../weights/open-weights.ts';
+import { refuseForeignQuantization } from '../weights/quantized-checkpoint.ts';
 import { WeightStore, type WeightStoreOptions } from '../weights/weight-store.ts';
 import { ConfigReader } from './config-reader.ts';
 import { GraphModel } from './graph-model.ts';
@@ -49,6 +50,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
       { path },
     );
   }
+  refuseForeignQuantization(config, path);
   const reader = new ConfigReader(config, path);
   // Everything that can be refused without reading weights is refused first.
   const transformer = findTransformer(className)?.configure(reader);

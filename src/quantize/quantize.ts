@@ -2,6 +2,7 @@
  * Quantises loaded models in place, layer by layer: each weight is taken out of the store, encoded, and its parts put back, so that
  * beside the result only one layer is held twice. What a layer becomes is in `plan.ts`, how it is encoded in `encode.ts`.
  */
+import path from 'node:path';
 import { DejaDitError, nearestName, throwIfAborted } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import { GraphBuilder } from '../graph/builder.ts';
@@ -13,14 +14,12 @@ import { WeightStore } from '../weights/weight-store.ts';
 import { backendProducts } from './backend-products.ts';
 import { type Observation, observe, type QuantizableModel } from './calibrate.ts';
 import { componentConfig, parseQuantizeConfig, type QuantizeConfig, type QuantizeOptions } from './config.ts';
-import { decode, encode } from './encode.ts';
-import { cachedLayer, defaultCacheDir } from './layer-cache.ts';
-import { type Products, transpose } from './linear-algebra.ts';
+import { encodeLayer, needsActivations } from './encode-layer.ts';
+import { transpose } from './linear-algebra.ts';
 import { type Matrix, matrix, relativeError } from './matrix.ts';
 import { type PlannedLayer, planLayers } from './plan.ts';
 import type { ComponentReport, QuantizedLayer, QuantizeReport } from './report.ts';
-import { smoothFactors } from './smoothing.ts';
-import type { SvdQuantOptions } from './svdquant.ts';
+import { saveQuantized } from './save-checkpoint.ts';
 
 /** A pipeline, as far as quantising goes. */
 export interface QuantizablePipeline {
@@ -85,6 +84,10 @@ export async function quantize(
       for (const { name, reason } of plan.kept) warn(`${component}: ${name} is not quantised: ${reason}`);
     const bytes = { before, after: weights.bytes };
     components.push({ component, className: model.className, layers, kept: plan.kept, bytes });
+    const { serializeTo, quantType } = job.config;
+    if (serializeTo !== null) {
+      await saveQuantized(model, 'runner' in target ? serializeTo : path.join(serializeTo, component), { quantType });
+    }
   }
   return { components };
 }
@@ -130,9 +133,7 @@ function planFor(model: QuantizableModel, weights: WeightStore, config: Quantize
 /** Observations of each job's model; none where nothing asks for them. */
 async function calibrate(jobs: readonly Job[], { calibrateFn }: QuantizeConfig): Promise<Map<string, Observation>[]> {
   if (!calibrateFn) {
-    const blind = jobs.find(
-      ({ config, plan }) => needsActivations(config) && plan.layers.some(({ format }) => format.kind === 'low-rank'),
-    );
+    const blind = jobs.find(({ config, plan }) => plan.layers.some((layer) => needsActivations(layer, config)));
     if (!blind) return [];
     throw new DejaDitError(
       'INVALID_CONFIG',
@@ -145,55 +146,23 @@ async function calibrate(jobs: readonly Job[], { calibrateFn }: QuantizeConfig):
   return observe({ models: jobs.map(({ model }) => model), run: calibrateFn, calls });
 }
 
-function needsActivations({ svdq: { smoothStrategy } }: QuantizeConfig): boolean {
-  return smoothStrategy === 'activation' || smoothStrategy === 'few_shot';
-}
-
 async function quantizeLayer(
   layer: PlannedLayer,
   { model, weights, config, observation }: Job & { observation: Observation | undefined },
 ): Promise<QuantizedLayer> {
   const { name, format, shape } = layer;
   const weight = `${name}.weight`;
-  const products = backendProducts(model.programs);
   const w = await readMatrix(weights, weight);
-  if (needsActivations(config) && format.kind === 'low-rank' && !observation) {
-    throw new DejaDitError('INVALID_CONFIG', `does not reach the layer ${name}`, {
-      path: 'quantizeConfig.calibrateFn',
-    });
-  }
-  const options = encodeOptions(w, { config, products, observation });
-  const make = () => encode(w, format, options);
-  const folder = config.diskCache === true ? defaultCacheDir() : config.diskCache;
-  const parts =
-    format.kind === 'low-rank' && folder
-      ? await cachedLayer({ folder, weight: w, format, options }, make)
-      : await make();
+  const { parts, report } = await encodeLayer(w, layer, { config, programs: model.programs, observation });
   weights.setQuantized(weight, { format, shape, parts });
-  if (!config.measure) return layer;
-  const decoded = await decode(parts, format, { columns: w.columns, products });
-  const weightError = relativeError(decoded.data, w.data);
-  if (!observation) return { ...layer, weightError };
-  return { ...layer, weightError, outputError: await outputError(w, { name, model, rows: observation.rows }) };
+  if (!config.measure || !observation) return report;
+  return { ...report, outputError: await outputError(w, { name, model, rows: observation.rows }) };
 }
 
 /** A weight's data on the host; not to be changed, since on a CPU it may be the store's own. */
 async function readMatrix(weights: WeightStore, name: string): Promise<Matrix> {
   const tensor = (await weights.backend.download(weights.get(name))).float();
   return matrix(tensor.shape[0]!, tensor.shape[1]!, tensor.data as Float32Array);
-}
-
-function encodeOptions(
-  weight: Matrix,
-  {
-    config,
-    products,
-    observation,
-  }: { config: QuantizeConfig; products: Products; observation: Observation | undefined },
-): SvdQuantOptions {
-  const { smoothStrategy: strategy, relaxation, calibratePrecision, refineIterations } = config.svdq;
-  const smooth = smoothFactors({ strategy, weight, activations: observation?.peaks, relaxation });
-  return { smooth, method: calibratePrecision === 'low' ? 'randomised' : 'exact', refineIterations, products };
 }
 
 /** The layer run as the model runs it, activations rounded and all, against the product with the weight it had. */

@@ -6,6 +6,7 @@ import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
 import { isPlainObject, quote, readJsonFile } from './json.ts';
+import { quantConfigName, readQuantConfig, withQuantizedLayers } from './quantized-checkpoint.ts';
 import {
   chooseWeightFiles,
   foreignWeightsAmong,
@@ -29,13 +30,24 @@ export interface OpenWeightsOptions {
 }
 
 /**
- * Opens the weights in a model folder (`transformer/`, `vae/`, ...).
+ * Opens the weights in a model folder (`transformer/`, `vae/`, ...), quantised ones included.
  * @throws DejaDitError `NOT_FOUND` without a folder, weights or variant, `UNSUPPORTED` if there are only weights in
  *   formats that are not safetensors, `INVALID_FILE` for a damaged file or an index that does not fit its shards
  */
 export async function openWeights(folder: string, options: OpenWeightsOptions = {}): Promise<WeightSource> {
-  const { single, index } = find(folder, await listFolder(folder), options);
-  return single === undefined ? openShardedSafetensors(join(folder, index!)) : openSafetensors(join(folder, single));
+  const names = await listFolder(folder);
+  const quantized = names.includes(quantConfigName) ? await readQuantConfig(folder) : undefined;
+  const { single, index } = find(folder, names, options);
+  const source = await (single === undefined
+    ? openShardedSafetensors(join(folder, index!))
+    : openSafetensors(join(folder, single)));
+  if (!quantized) return source;
+  try {
+    return withQuantizedLayers(source, quantized.layers, folder);
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
 }
 
 async function listFolder(folder: string): Promise<string[]> {

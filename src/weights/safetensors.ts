@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { DejaDitError } from '../errors/errors.ts';
 import { bytesPerElement, type DType } from '../tensor/dtype.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
 import { isPlainObject, quote } from './json.ts';
 import { type ReadOptions, readTensors } from './safetensors-data.ts';
 import { openWithHeader, type SafetensorsHeader, safetensorsDTypes } from './safetensors-header.ts';
@@ -45,19 +45,45 @@ export async function writeSafetensors(
   tensors: Readonly<Record<string, Tensor>>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  // Wide elements first: then every tensor is aligned to its element size without padding.
-  const ordered = Object.entries(tensors).sort(
-    ([nameA, a], [nameB, b]) => bytesPerElement(b.dtype) - bytesPerElement(a.dtype) || (nameA < nameB ? -1 : 1),
-  );
-  const header = encodeHeader(path, ordered, metadata);
+  await streamSafetensors(path, {
+    specs: tensors,
+    metadata,
+    async fill(put) {
+      for (const [name, tensor] of Object.entries(tensors)) await put(name, tensor);
+    },
+  });
+}
+
+export interface StreamOptions {
+  /** All tensors of the file. */
+  specs: Readonly<Record<string, { dtype: DType; shape: Shape }>>;
+  metadata?: Readonly<Record<string, string>>;
+  /** Puts every tensor, in any order; what was put is written before the promise is fulfilled. */
+  fill(put: (name: string, tensor: Tensor) => Promise<void>): Promise<void>;
+}
+
+/** `writeSafetensors` for tensors that are not all in memory: they are written as they come. */
+export async function streamSafetensors(path: string, { specs, metadata = {}, fill }: StreamOptions): Promise<void> {
+  const { header, offsets } = encodeHeader(path, specs, metadata);
   const temporary = `${path}.${randomUUID()}.tmp`;
   let handle: FileHandle | undefined;
   try {
     handle = await open(temporary, 'wx');
-    await writeAll(handle, header);
-    for (const [, { data }] of ordered) {
-      await writeAll(handle, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    }
+    await writeAll(handle, header, 0);
+    const missing = new Set(offsets.keys());
+    const file = handle;
+    await fill(async (name, { dtype, shape, data }) => {
+      const spec = specs[name];
+      if (!spec || !missing.delete(name) || spec.dtype !== dtype || spec.shape.join() !== shape.join())
+        throw new DejaDitError('INVALID_ARGUMENT', `tensor ${quote(name)}: ${dtype} [${shape}] was not announced`, {
+          path,
+        });
+      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      await writeAll(file, bytes, header.length + offsets.get(name)!);
+    });
+    const [left] = missing;
+    if (left !== undefined)
+      throw new DejaDitError('INVALID_ARGUMENT', `tensor ${quote(left)} was not written`, { path });
     await handle.datasync();
     await handle.close();
     handle = undefined;
@@ -65,6 +91,7 @@ export async function writeSafetensors(
   } catch (cause) {
     await handle?.close();
     await rm(temporary, { force: true }).catch(() => {}); // the first error is the one to report
+    if (cause instanceof DejaDitError) throw cause;
     const reason = (cause as NodeJS.ErrnoException).code ?? (cause as Error).message;
     throw new DejaDitError('RUNTIME', `cannot be written (${reason})`, { path, cause });
   }
@@ -72,38 +99,46 @@ export async function writeSafetensors(
 
 function encodeHeader(
   path: string,
-  tensors: readonly [string, Tensor][],
+  specs: StreamOptions['specs'],
   metadata: Readonly<Record<string, string>>,
-): Uint8Array {
+): { header: Uint8Array; offsets: Map<string, number> } {
   const entries: [string, unknown][] = [];
   if (!isPlainObject(metadata) || Object.values(metadata).some((value) => typeof value !== 'string')) {
     throw new DejaDitError('INVALID_ARGUMENT', 'metadata must map strings to strings', { path });
   }
   if (Object.keys(metadata).length > 0) entries.push(['__metadata__', metadata]);
+  // Wide elements first: then every tensor is aligned to its element size without padding.
+  const ordered = Object.entries(specs).sort(
+    ([nameA, a], [nameB, b]) => bytesPerElement(b.dtype) - bytesPerElement(a.dtype) || (nameA < nameB ? -1 : 1),
+  );
+  const offsets = new Map<string, number>();
   let end = 0;
-  for (const [name, { dtype, shape, bytes }] of tensors) {
+  for (const [name, { dtype, shape }] of ordered) {
     if (name === '__proto__' || name === '__metadata__') {
       throw new DejaDitError('INVALID_ARGUMENT', `a tensor cannot be named ${quote(name)}`, { path });
     }
-    entries.push([name, { dtype: storedName(dtype), shape, data_offsets: [end, end + bytes] }]);
-    end += bytes;
+    offsets.set(name, end);
+    const start = end;
+    end += bytesPerElement(dtype) * sizeOf(shape);
+    entries.push([name, { dtype: storedName(dtype), shape, data_offsets: [start, end] }]);
   }
   const json = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
   // Spaces after the JSON let the data begin at a multiple of eight.
-  const encoded = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ');
-  encoded.writeBigUInt64LE(BigInt(encoded.length - 8));
-  json.copy(encoded, 8);
-  return encoded;
+  const header = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ');
+  header.writeBigUInt64LE(BigInt(header.length - 8));
+  json.copy(header, 8);
+  return { header, offsets };
 }
 
 function storedName(dtype: DType): string {
   return Object.keys(safetensorsDTypes).find((name) => safetensorsDTypes[name] === dtype)!;
 }
 
-async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   // One write call cannot take 2 GiB.
   for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await handle.write(bytes, done, Math.min(1 << 30, bytes.length - done));
+    const length = Math.min(1 << 30, bytes.length - done);
+    const { bytesWritten } = await handle.write(bytes, done, length, position + done);
     done += bytesWritten;
   }
 }

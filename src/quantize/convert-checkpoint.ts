@@ -1,0 +1,163 @@
+/**
+ * Quantises checkpoints into other checkpoints without loading them: tensors pass one by one, so that memory holds no more than
+ * the largest layer and its result.
+ */
+import { cp, readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { DejaDitError, nearestName, throwIfAborted } from '../errors/errors.ts';
+import { warn } from '../errors/warnings.ts';
+import { defaultPrograms } from '../models/auto-model.ts';
+import { ConfigReader } from '../models/config-reader.ts';
+import { findGraphModel, findTransformer, unsupportedModel } from '../models/registry.ts';
+import type { ProgramCache } from '../runtime/program-cache.ts';
+import { sizeOf } from '../tensor/tensor.ts';
+import { modelIndexName, openModelFolder, readConfig } from '../weights/model-folder.ts';
+import { openWeights } from '../weights/open-weights.ts';
+import { refuseForeignQuantization } from '../weights/quantized-checkpoint.ts';
+import { bytesOf, type PartSpec, partName, partsOf } from '../weights/weight-format.ts';
+import type { WeightSource } from '../weights/weight-source.ts';
+import { componentConfig, parseQuantizeConfig, type QuantizeConfig, type QuantizeOptions } from './config.ts';
+import { encodeLayer, needsActivations } from './encode-layer.ts';
+import { matrix } from './matrix.ts';
+import { planLayers, type QuantizePlan } from './plan.ts';
+import type { QuantizeCallOptions } from './quantize.ts';
+import type { ComponentReport, QuantizedLayer, QuantizeReport } from './report.ts';
+import { isPartOf, writeCheckpoint } from './save-checkpoint.ts';
+
+export interface ConvertOptions extends QuantizeCallOptions {
+  /** Weights to read: `fp16` and the like. */
+  variant?: string | undefined;
+  /** Where SVDQuant's products are computed. Default: those of `defaultPrograms`. */
+  programs?: ProgramCache | undefined;
+}
+
+/**
+ * Quantises the model or pipeline in folder `from` into folder `to`. Of a pipeline, the transformers or `componentsToQuantize`;
+ * everything else is copied.
+ * @throws DejaDitError INVALID_CONFIG for a type that has to observe activations: that takes a loaded model, see `quantize`
+ */
+export async function convertCheckpoint(
+  { from, to }: { from: string; to: string },
+  options: QuantizeOptions,
+  convert: ConvertOptions = {},
+): Promise<QuantizeReport> {
+  const config = parseQuantizeConfig(options);
+  if (path.resolve(from) === path.resolve(to))
+    throw new DejaDitError('INVALID_ARGUMENT', 'is the folder that is read', { path: to });
+  const isPipeline = (await listFolder(from)).includes(modelIndexName);
+  if (!isPipeline)
+    return { components: [await convertModel({ from, to, component: 'model' }, { config, ...convert })] };
+
+  const folder = await openModelFolder(from);
+  const present = [...folder.components.values()].filter((component) => component !== null);
+  const transformers = present.filter(({ className }) => findTransformer(className)).map(({ name }) => name);
+  const chosen = config.componentsToQuantize ?? Object.fromEntries(transformers.map((name) => [name, {}]));
+  const jobs = Object.entries(chosen).map(([component, own]) => {
+    const at = `quantizeConfig.componentsToQuantize.${component}`;
+    const known = present.map(({ name }) => name);
+    if (!known.includes(component)) {
+      const hint = nearestName(component, known);
+      throw new DejaDitError(
+        'INVALID_CONFIG',
+        `is no component; ${hint ? `did you mean ${hint}?` : `there are ${known.join(', ')}`}`,
+        { path: at },
+      );
+    }
+    return { component, config: componentConfig(options, own, at) };
+  });
+  const converted = new Set(jobs.map(({ component }) => path.join(from, component)));
+  await cp(from, to, { recursive: true, dereference: true, filter: (source) => !converted.has(source) });
+  const components: ComponentReport[] = [];
+  for (const { component, config: own } of jobs) {
+    const place = { from: path.join(from, component), to: path.join(to, component), component };
+    components.push(await convertModel(place, { config: own, ...convert }));
+  }
+  return { components };
+}
+
+async function listFolder(folder: string): Promise<string[]> {
+  return readdir(folder).catch((cause) => {
+    throw new DejaDitError('NOT_FOUND', 'no such folder', { path: folder, cause });
+  });
+}
+
+interface Place {
+  from: string;
+  to: string;
+  component: string;
+}
+
+async function convertModel(
+  { from, to, component }: Place,
+  { config, variant, ...rest }: ConvertOptions & { config: QuantizeConfig },
+): Promise<ComponentReport> {
+  const { className = '(no class)', config: json, path: configPath } = await readConfig(from);
+  refuseForeignQuantization(json, configPath);
+  const transformer = findTransformer(className);
+  if (!transformer && !findGraphModel(className)) throw unsupportedModel(className, configPath);
+  const lists = transformer?.configure(new ConfigReader(json, configPath)).blockLists;
+
+  const source = await openWeights(from, { variant, onMissingVariant: warn });
+  try {
+    if (source.quantized) throw new DejaDitError('INVALID_ARGUMENT', 'is quantised already', { path: from });
+    const weights = source.names.map((name) => [name, source.info(name)] as const);
+    const plan = planLayers({ weights, blockLists: lists?.map(({ name }) => name), config, path: from });
+    if (plan.layers.some((layer) => needsActivations(layer, config))) {
+      throw new DejaDitError(
+        'INVALID_CONFIG',
+        `'${config.svdq.smoothStrategy}' observes activations, which takes a loaded model; types that end in _dq do without`,
+        { path: 'quantizeConfig.svdqKwargs.smoothStrategy' },
+      );
+    }
+    const stream = streamLayers(source, plan, { config, ...rest });
+    const quantConfig = { quantType: config.quantType, layers: stream.quantized };
+    await writeCheckpoint(to, { config: json, quantConfig, ...stream });
+    return { component, className, layers: stream.done, kept: plan.kept, bytes: stream.bytes };
+  } finally {
+    await source.close();
+  }
+}
+
+/** What is written, and how it comes about. */
+function streamLayers(
+  source: WeightSource,
+  plan: QuantizePlan,
+  { config, programs, onProgress, signal }: Omit<ConvertOptions, 'variant'> & { config: QuantizeConfig },
+) {
+  const planned = new Map(plan.layers.map((layer) => [`${layer.name}.weight`, layer]));
+  const specs: Record<string, PartSpec> = {};
+  for (const name of source.names) {
+    const { dtype, shape } = source.info(name);
+    const layer = planned.get(name);
+    if (!layer) specs[name] = { dtype, shape };
+    else for (const [part, spec] of Object.entries(partsOf(layer.format, shape))) specs[partName(name, part)] = spec;
+  }
+  const done: QuantizedLayer[] = [];
+  const held = ({ shape }: PartSpec) => 4 * sizeOf(shape);
+  return {
+    specs,
+    quantized: planned,
+    done,
+    /** As a model holds them that has widened the rest. */
+    bytes: {
+      before: source.names.reduce((sum, name) => sum + held(source.info(name)), 0),
+      after: Object.entries(specs).reduce(
+        (sum, [name, spec]) => sum + (isPartOf(planned, name) ? bytesOf(spec) : held(spec)),
+        0,
+      ),
+    },
+    fill: async (put: (name: string, tensor: Awaited<ReturnType<WeightSource['read']>>) => Promise<void>) => {
+      const products = { config, programs: programs ?? (await defaultPrograms()) };
+      await source.readMany(source.names, async (name, tensor) => {
+        throwIfAborted(signal);
+        const layer = planned.get(name);
+        if (!layer) return put(name, tensor);
+        const w = matrix(tensor.shape[0]!, tensor.shape[1]!, tensor.float().data as Float32Array);
+        const { parts, report } = await encodeLayer(w, layer, products);
+        for (const [part, encoded] of Object.entries(parts)) await put(partName(name, part), encoded);
+        done.push(report);
+        onProgress?.({ done: done.length, total: planned.size, layer: layer.name });
+      });
+    },
+  };
+}
