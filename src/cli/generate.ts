@@ -28,6 +28,7 @@ export interface GenerateFlags extends CacheFlags, OutputFlags {
   numFrames?: number;
   image?: string;
   strength?: number;
+  quantizeType?: string;
   preview?: boolean;
   json?: boolean;
   quiet?: boolean;
@@ -41,6 +42,12 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   const signal = abortOnInterrupt();
   const { backend, threads } = flags;
   const pipe = await DiffusionPipeline.fromPretrained(modelPath(flags.model), { backend, threads, signal });
+  if (flags.quantizeType !== undefined) {
+    const { quantize } = await import('../quantize/quantize.ts');
+    const { summarizeReport } = await import('../quantize/report.ts');
+    const report = await quantize(pipe, { quantType: flags.quantizeType }, { signal });
+    if (!flags.quiet && !flags.json) console.log(summarizeReport(report).join('\n'));
+  }
   const loaded = performance.now();
   const cache = cacheOptions(flags);
   if (cache) enableCache(pipe, cache);

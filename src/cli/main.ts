@@ -47,6 +47,7 @@ addCacheFlags(
     .option('--grid', 'one file with all images side by side')
     .option('--image <file>', 'start from this image')
     .option('--strength <x>', 'how far to move from the starting image, 0 to 1', number)
+    .option('--quantize-type <type>', 'compute in fewer bits: int8_per_row, int4_weight_only, svdq_int4_r32_dq, ...')
     .option('--preview', 'show the image in the terminal while it forms')
     .option('--json', 'print settings and timings as JSON')
     .option('--quiet', 'print nothing but errors')
@@ -125,6 +126,29 @@ program
   .option('-o, --out <file>', 'JSON for the forecaster `learned`', 'coefficients.json')
   .option('--threads <n>', 'threads within an operator', integer)
   .action(async (options) => (await import('./calibrate.ts')).calibrate(options));
+
+program
+  .command('quantize')
+  .alias('convert')
+  .description('a model in fewer bits, and what that costs: errors per layer and of whole images')
+  .addOption(modelOption())
+  .requiredOption('-t, --type <type>', 'int8_per_row, int8_weight_only, int4_weight_only, svdq_int4_r32_dq, ...')
+  .option('-o, --out <folder>', 'write the quantised model there')
+  .option('--report', 'errors per layer, the ten worst, and the PSNR of images against float32')
+  .option('--prompts <n>', 'images of the report', integer, 8)
+  .option('--steps <n>', 'denoising steps of an image', integer)
+  .option('--components <names>', 'components to quantise, by commas (default: the transformers)', list)
+  .option('--exclude <parts>', 'leave layers whose path contains one of these, by commas', list)
+  .option('--block-size <n>', 'inputs that share a scale: 16, 32, 64 or 128', integer)
+  .option('--smooth <strategy>', 'SVDQuant: identity, activation, weight, weight_inv or few_shot')
+  .option('--precision <level>', 'SVDQuant: low (randomised), medium or high (exact)')
+  .option('--refine <n>', 'SVDQuant: how often the low-rank branch is fitted anew', integer)
+  .option('--no-regional', 'quantise layers outside the repeated blocks too')
+  .option('--no-fallback', 'fail where a layer cannot be held in the type')
+  .option('--no-disk-cache', 'do not keep layers that took long')
+  .option('--threads <n>', 'threads within an operator', integer)
+  .option('--json', 'print as JSON')
+  .action(async (options) => (await import('./quantize.ts')).quantize(options));
 
 program
   .command('matrix')
