@@ -24,6 +24,7 @@ export { setWarningHandler, type WarningHandler } from './errors/warnings.ts';
 export { imageGrid } from './images/grid.ts';
 export { Image } from './images/image.ts';
 export { type ImageMetadata, readMetadata } from './images/metadata.ts';
+export { type SaveVideoOptions, Video } from './images/video.ts';
 export { comparePaths, type MetricName, metricNames } from './metrics/compare.ts';
 export { mae, mse, psnr, rmse } from './metrics/pixel-errors.ts';
 export { ssim } from './metrics/ssim.ts';
@@ -40,7 +41,7 @@ export {
   supportedPipelineClasses,
 } from './pipelines/diffusion-pipeline.ts';
 export type { GenerateOptions, GenerateResult, StepEvent, Timings } from './pipelines/options.ts';
-export type { Pipeline } from './pipelines/pipeline.ts';
+export type { Pipeline, PipelineTraits } from './pipelines/pipeline.ts';
 export type { Backend, DeviceTensor, Executable } from './runtime/backend.ts';
 export { type CreateBackendOptions, createBackend } from './runtime/create-backend.ts';
 export { ProgramCache, type ProgramCacheStats } from './runtime/program-cache.ts';

@@ -1,5 +1,6 @@
 /** The transformer steps that are timed: the bundled model, and FLUX-shaped ones of larger width with made-up weights. */
 
+import path from 'node:path';
 import { AutoModel } from '../../models/auto-model.ts';
 import { ConfigReader } from '../../models/config-reader.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
@@ -31,9 +32,10 @@ const fluxConfig = {
   joint_attention_dim: 1024,
 };
 
+/** @param model folder of a FLUX pipeline */
 export function benchCases(model: string): BenchCase[] {
   return [
-    { name: 'emoji-flux, 128 px', model, imageEdge: 8, textTokens: 16, runs: 60 },
+    { name: 'emoji-flux, 128 px', model: path.join(model, 'transformer'), imageEdge: 8, textTokens: 16, runs: 60 },
     {
       name: 'DiT-XL size (width 1152, 2 double + 4 single blocks, 256 + 16 tokens)',
       model: {
