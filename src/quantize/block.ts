@@ -11,7 +11,6 @@ export function encodeBlocks({ data, rows, columns }: Matrix, format: FormatOf<'
   const { codes: codeSpec, scale: scaleSpec } = partsOf(format, [rows, columns]);
   const [, blocks, bytes] = codeSpec!.shape as [number, number, number];
   const zero = 2 ** (bits - 1);
-  const range = [-zero, zero - 1] as const;
   // A byte of padding holds one or two codes of zero.
   const codes = new Uint8Array(rows * blocks * bytes).fill(bits === 8 ? zero : zero * 17);
   const scale = new Float32Array(rows * blocks);
@@ -20,10 +19,10 @@ export function encodeBlocks({ data, rows, columns }: Matrix, format: FormatOf<'
       const first = row * columns + block * blockSize;
       const count = Math.min(blockSize, columns - block * blockSize);
       const at = row * blocks + block;
-      const blockScale = scaleFor(peak(data, first, count), range[1]);
+      const blockScale = scaleFor(peak(data, first, count), zero - 1);
       scale[at] = blockScale;
       for (let i = 0; i < count; i++) {
-        const value = code(data[first + i]!, blockScale, range) + zero;
+        const value = code(data[first + i]!, blockScale) + zero;
         if (bits === 8) codes[at * bytes + i] = value;
         else {
           const byte = at * bytes + (i >> 1);

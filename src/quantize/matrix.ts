@@ -34,16 +34,17 @@ export function roundHalfEven(x: number): number {
   return x + noFraction - noFraction;
 }
 
-/** round(value / scale) in float32 arithmetic, within `low`…`high`. */
-export function code(value: number, scale: number, [low, high]: readonly [number, number]): number {
-  const rounded = roundHalfEven(Math.fround(value / scale));
-  return rounded < low ? low : rounded > high ? high : rounded;
+/** round(value / scale) in float32 arithmetic, where −top … top covers all values. */
+export function code(value: number, scale: number): number {
+  return roundHalfEven(Math.fround(value / scale));
 }
 
-/** A float32 scale that brings `largest` to `top`; 1 where nothing can be scaled (all zero, or not finite). */
+const smallestNormal = 2 ** -126;
+
+/** A float32 scale that brings `largest` to `top`; 1 where nothing can be scaled (as good as zero, or not finite). */
 export function scaleFor(largest: number, top: number): number {
   const scale = Math.fround(largest / top);
-  return scale > 0 && Number.isFinite(scale) ? scale : 1;
+  return scale >= smallestNormal && Number.isFinite(scale) ? scale : 1;
 }
 
 /** ‖a − b‖ / ‖b‖ in the Frobenius norm. */

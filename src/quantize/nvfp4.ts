@@ -8,17 +8,16 @@ import { type FormatOf, nvfp4BlockSize, partsOf } from '../weights/weight-format
 import { type Matrix, matrix, type Parts, peak, scaleFor } from './matrix.ts';
 
 const magnitudes = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
-/** Half-way between neighbours. Ties go to the even code, so a tie at an odd index goes up. */
-const middles = magnitudes.slice(1).map((value, i) => (value + magnitudes[i]!) / 2);
 const largestCode = 6;
 const largestScale = 448;
 
-/** The code of the e2m1 number nearest to `x`. */
+/** The code of the e2m1 number nearest to `x`; half-way between two, the even code. */
 export function encodeE2m1(x: number): number {
-  const magnitude = Math.abs(x);
-  let index = 0;
-  while (index < middles.length && (magnitude > middles[index]! || (magnitude === middles[index] && index % 2 === 1)))
-    index++;
+  const m = Math.abs(x);
+  const low = m > 0.25 ? (m >= 0.75 ? 2 : 1) : 0;
+  const middle = m >= 1.75 ? 4 : 3;
+  const high = m >= 3.5 ? (m > 5 ? 7 : 6) : 5;
+  const index = m > 2.5 ? high : m > 1.25 ? middle : low;
   return x < 0 ? index + 8 : index;
 }
 
@@ -44,11 +43,15 @@ export function encodeNvfp4({ data, rows, columns }: Matrix, format: FormatOf<'n
   const scales = toFloat32('float8_e4m3fn', blockScale);
   const codes = new Uint8Array(data.length / 2);
   const half = columns / 2;
-  for (let i = 0; i < data.length; i++) {
-    const [row, column] = [Math.floor(i / columns), i % columns];
-    const scale = Math.fround(scales[Math.floor(i / nvfp4BlockSize)]! * outer[outer.length === 1 ? 0 : row]!);
-    const bits = encodeE2m1(scale === 0 ? 0 : Math.fround(data[i]! / scale));
-    codes[row * half + (column % half)]! |= column < half ? bits : bits << 4;
+  for (let row = 0; row < rows; row++) {
+    const global = outer[outer.length === 1 ? 0 : row]!;
+    for (let column = 0; column < columns; column++) {
+      const i = row * columns + column;
+      const scale = Math.fround(scales[Math.floor(i / nvfp4BlockSize)]! * global);
+      const bits = scale === 0 ? 0 : encodeE2m1(Math.fround(data[i]! / scale));
+      const byte = row * half + (column % half);
+      codes[byte] = column < half ? bits : codes[byte]! | (bits << 4);
+    }
   }
   return {
     codes: new Tensor('uint8', codes, specs.codes!.shape),
