@@ -61,7 +61,9 @@ function byLimits(config: CacheConfig): Advice[] {
   if (isStatic) return advice;
   if (config.maxCachedSteps === 0) advice.push(never('maxCachedSteps 0', 'set -1 for no limit'));
   if (config.maxContinuousCachedSteps === 0) advice.push(never('maxContinuousCachedSteps 0', 'set -1 for no limit'));
-  if (config.residualDiffThreshold <= 0) advice.push(never('residualDiffThreshold 0', 'try 0.12 to 0.24'));
+  if (config.errorBudget !== null) {
+    if (config.errorBudget === 0) advice.push(never('errorBudget 0', 'try 0.015 to 0.13'));
+  } else if (config.residualDiffThreshold <= 0) advice.push(never('residualDiffThreshold 0', 'try 0.12 to 0.24'));
   return advice;
 }
 
@@ -105,7 +107,8 @@ function bySteps(input: AdviseInput & { steps: number; config: Resolved }): Advi
     const message = `TaylorSeer in compat mode has no difference before the 4th computed step: the first run of cached steps after ${firstEligible} is plain re-use; set maxWarmupSteps 4`;
     advice.push({ code: 'calibrator_late', message });
   }
-  if (steps <= FEW_STEPS && mask === null && eligible.length > 0 && thresholdOf(config) < 0.5) {
+  const byThreshold = config.errorBudget === null && thresholdOf(config) < 0.5;
+  if (steps <= FEW_STEPS && mask === null && eligible.length > 0 && byThreshold) {
     const message = `${steps} steps suit a distilled model, whose steps differ much: threshold ${thresholdOf(config)} will hardly be met; try residualDiffThreshold 0.5 to 0.8 with maxContinuousCachedSteps 1`;
     advice.push({ code: 'few_steps', message });
   }
@@ -115,7 +118,7 @@ function bySteps(input: AdviseInput & { steps: number; config: Resolved }): Advi
 /** Whether a step could be re-used if its diff were small and something had been computed. */
 function isEligible(config: Resolved, step: number): boolean {
   const decision = gatesBeforeDiff({
-    config: { ...config, compat: null },
+    config: { ...config, compat: null, errorBudget: null },
     step,
     threshold: 1,
     cached: -1,
@@ -146,8 +149,11 @@ function byCalls({ config, calls }: { config: CacheConfig; calls: readonly CallR
   const observed =
     diffs.length === 0
       ? 'no diff was ever compared'
-      : `the diffs lay between ${round(diffs[0]!)} and ${round(diffs.at(-1)!)} and the threshold is ` +
-        `${thresholdOf(config)}; residualDiffThreshold ${above(diffs[diffs.length >> 1]!)} would let half of them pass`;
+      : config.errorBudget !== null
+        ? `the visible errors lay between ${round(diffs[0]!)} and ${round(diffs.at(-1)!)} and the budget is ` +
+          `${config.errorBudget}; errorBudget ${above(diffs[diffs.length >> 1]!)} would let half of them pass`
+        : `the diffs lay between ${round(diffs[0]!)} and ${round(diffs.at(-1)!)} and the threshold is ` +
+          `${thresholdOf(config)}; residualDiffThreshold ${above(diffs[diffs.length >> 1]!)} would let half of them pass`;
   return [{ code: 'never_observed', message: `none of ${calls.length} calls re-used (${reasons}): ${observed}` }];
 }
 

@@ -3,7 +3,7 @@ import { type CalibratorConfig, type CalibratorOptions, parseCalibratorConfig } 
 import { type CacheConfig, type CacheOptions, parseCacheConfig } from './config.ts';
 import { isOneOf } from './fields.ts';
 
-/** About half of the block computations on the bundled model, and 43 dB. */
+/** On the bundled model: half of the work, at 46 dB. */
 export const DEFAULT_ERROR_BUDGET = 0.03;
 
 /** Whoever sets one of these wants another rule than the error budget, or has set it. */

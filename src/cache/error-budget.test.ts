@@ -1,6 +1,7 @@
 /** The error budget: what it counts, when it is full, and what arms it again. */
 import { describe, expect, it } from 'vitest';
-import { parseCacheConfig, resolveForSteps } from './config.ts';
+import { advise } from './advise.ts';
+import { type CacheOptions, parseCacheConfig, resolveForSteps } from './config.ts';
 import { decideByDiff, preDecide } from './decide.ts';
 import { completeConfigs, DEFAULT_ERROR_BUDGET } from './defaults.ts';
 import { budgetForPsnr, importance, visibleError } from './error-budget.ts';
@@ -68,6 +69,31 @@ describe('decisions by error', () => {
       expect(second.action).toBe(actions.at(-1));
     }
     expect(actions).toEqual(['compute', 'reuse', 'compute']);
+  });
+});
+
+describe('advice', () => {
+  const about = (options: CacheOptions, facts: object) => advise({ config: parseCacheConfig(options), ...facts });
+
+  it('has nothing to say about a budget on long or short runs, and warns of an empty one', () => {
+    expect(about({ errorBudget: 0.03 }, { steps: 28, blocks: 12 })).toEqual([]);
+    expect(about({ errorBudget: 0.03 }, { steps: 4 })).toEqual([]);
+    expect(about({ errorBudget: 0 }, {})[0]?.message).toContain('errorBudget 0 never re-uses a step');
+  });
+
+  it('names the errors that were seen where none fitted the budget', () => {
+    const call = {
+      step: 1,
+      branch: 'cond',
+      action: 'compute',
+      gate: 'error_budget',
+      reason: '-',
+      threshold: 0.01,
+    } as const;
+    const calls = [0.2, 0.3, 0.4].map((diff) => ({ ...call, diff }));
+    expect(about({ errorBudget: 0.01 }, { calls })[0]?.message).toContain(
+      'the visible errors lay between 0.2 and 0.4 and the budget is 0.01; errorBudget 0.31 would let half of them pass',
+    );
   });
 });
 

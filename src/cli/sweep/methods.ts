@@ -11,10 +11,9 @@ import type { Setting } from './run.ts';
 /** Curves by name; steps are those of the uncached run. */
 const curves: Readonly<Record<string, (steps: number) => Setting[]>> = {
   plain: (steps) =>
-    [0.72, 0.64, 0.5, 0.4, 0.32, 0.28].map((share) => {
-      const fewer = Math.max(2, Math.round(share * steps));
-      return { method: 'plain', label: `${fewer} steps`, steps: fewer };
-    }),
+    [...new Set([0.72, 0.64, 0.5, 0.4, 0.32, 0.28].map((share) => Math.max(2, Math.round(share * steps))))].map(
+      (fewer) => ({ method: 'plain', label: `${fewer} steps`, steps: fewer }),
+    ),
   anchor: () => [0.1, 0.12, 0.16, 0.2, 0.24, 0.4].map((r) => anchor(`R ${r}`, { residualDiffThreshold: r })),
   default: () =>
     [0.015, 0.025, 0.04, 0.06, 0.09, 0.13].map((errorBudget) => ({

@@ -40,6 +40,8 @@ export interface SweepOptions {
   /** Of the uncached run and of every cached one. */
   steps: number;
   size?: { width: number; height: number };
+  /** Prompts per request, 1 unless given. Decisions made at run time are made for a request as a whole. */
+  batch?: number;
   threads?: number;
   signal?: AbortSignal;
   /** Called after every image. */
@@ -69,10 +71,7 @@ export class Sweep {
     const backend = new TimedBackend(await createBackend({ threads }));
     const pipe = await DiffusionPipeline.fromPretrained(model, { programs: new ProgramCache(backend), signal });
     const sweep = new Sweep(options, pipe, backend);
-    for (const [i] of options.prompts.entries()) {
-      sweep.references.push(await sweep.make(i, options.steps));
-      options.onImage?.({ method: 'uncached', label: '' });
-    }
+    sweep.references.push(...(await sweep.makeAll(options.steps, { method: 'uncached', label: '' })));
     return sweep;
   }
 
@@ -81,23 +80,16 @@ export class Sweep {
   }
 
   async measure({ method, label, steps = this.options.steps, cache }: Setting): Promise<Point> {
-    const made: Made[] = [];
     if (cache) enableCache(this.pipe, cache);
-    try {
-      for (const [i] of this.options.prompts.entries()) {
-        made.push(await this.make(i, steps));
-        this.options.onImage?.({ method, label });
-      }
-    } finally {
-      disableCache(this.pipe);
-    }
+    const made = await this.makeAll(steps, { method, label }).finally(() => disableCache(this.pipe));
     const scores = made.map(({ image }, i) => psnr(this.references[i]!.image, image));
+    const finite = scores.filter(Number.isFinite);
     return {
       method,
       label,
       speedup: this.work(this.references) / this.work(made),
       // An image equal to the uncached one has no finite PSNR; as in `deja-dit metrics` it does not count for the mean.
-      psnr: mean(scores.filter(Number.isFinite)),
+      psnr: mean(finite.length > 0 ? finite : scores),
       worst: Math.min(...scores),
       seconds: mean(made.map(({ seconds }) => seconds)),
     };
@@ -117,14 +109,26 @@ export class Sweep {
     await this.backend.dispose();
   }
 
-  private async make(index: number, steps: number): Promise<Made> {
+  private async makeAll(steps: number, about: { method: string; label: string }): Promise<Made[]> {
+    const { prompts, batch = 1, onImage } = this.options;
+    const made: Made[] = [];
+    while (made.length < prompts.length) {
+      const from = made.length;
+      made.push(...(await this.make({ from, to: Math.min(from + batch, prompts.length), steps })));
+      for (let i = from; i < made.length; i++) onImage?.(about);
+    }
+    return made;
+  }
+
+  /** One request for the prompts from one index to another. A prompt's seed is its index. */
+  private async make({ from, to, steps }: { from: number; to: number; steps: number }): Promise<Made[]> {
     const { prompts, size, signal } = this.options;
     const { backend } = this;
     let afterFirst = 0;
     let laterFlops = 0;
     const options: GenerateOptions = {
-      prompt: prompts[index]!,
-      seed: index,
+      prompt: prompts.slice(from, to),
+      seed: Array.from({ length: to - from }, (_, i) => from + i),
       numInferenceSteps: steps,
       ...size,
       ...(signal ? { signal } : {}),
@@ -134,7 +138,9 @@ export class Sweep {
       },
     };
     const { images, timings } = await this.pipe.generate(options);
-    return { image: images[0]!, laterFlops, seconds: timings.denoise / 1000 };
+    const share = 1 / images.length;
+    const seconds = (share * timings.denoise) / 1000;
+    return images.map((image) => ({ image, laterFlops: share * laterFlops, seconds }));
   }
 }
 

@@ -38,6 +38,8 @@ export async function sweep(flags: SweepFlags): Promise<void> {
     model: modelPath(flags.model),
     prompts,
     steps: flags.steps,
+    // Fixed schedules need no decision, so that prompts can share requests.
+    batch: flags.schedules ? 10 : 1,
     size: flags.size,
     threads: flags.threads,
     signal,
@@ -61,10 +63,9 @@ export async function sweep(flags: SweepFlags): Promise<void> {
 }
 
 async function chooseSettings({ methods, schedules, steps, coefficients }: SweepFlags): Promise<Setting[]> {
-  const curves = methods ?? (schedules ? Object.keys(forecasters) : ['plain', 'anchor', 'anchor-scm', 'default']);
-  if (!schedules) return settingsOf(curves, steps);
+  if (!schedules) return settingsOf(methods ?? ['plain', 'anchor', 'anchor-scm', 'default'], steps);
   const known = { ...forecasters, ...(await learnedFrom(coefficients)) };
-  return curves.flatMap((method) =>
+  return (methods ?? Object.keys(known)).flatMap((method) =>
     schedules.map((schedule) => {
       const calibrator = known[method];
       if (calibrator === undefined) return unknown(method, Object.keys(known));
