@@ -6,6 +6,13 @@ import { isOneOf } from './fields.ts';
 /** On the bundled model: half of the work, at 46 dB. */
 export const DEFAULT_ERROR_BUDGET = 0.03;
 
+/** From this budget on gaps are so long that the first blocks know more than any extrapolation. */
+const DARING_BUDGET = 0.1;
+
+const forecasterFor = ({ errorBudget }: CacheConfig): CalibratorOptions => ({
+  type: errorBudget !== null && errorBudget >= DARING_BUDGET ? 'probe' : 'compensated',
+});
+
 /** Whoever sets one of these wants another rule than the error budget, or has set it. */
 const RULES = [
   'errorBudget',
@@ -21,7 +28,7 @@ const RULES = [
 
 /**
  * Both configs, checked and complete. Without a rule for the decision: the error budget. Without a forecaster: compensated
- * Taylor; `null` is plain re-use. In compat mode and for DBPrune nothing is added.
+ * Taylor, for a daring budget the probe's; `null` is plain re-use. In compat mode and for DBPrune nothing is added.
  */
 export function completeConfigs(options: {
   cacheConfig?: CacheOptions | undefined;
@@ -32,10 +39,11 @@ export function completeConfigs(options: {
   const ruled = Object.entries(options.cacheConfig ?? {}).some(
     ([key, value]) => value !== undefined && value !== null && isOneOf(key, RULES),
   );
-  const { calibratorConfig = ours ? { type: 'compensated' } : null } = options;
+  const cacheConfig =
+    ours && !ruled ? parseCacheConfig({ ...options.cacheConfig, errorBudget: DEFAULT_ERROR_BUDGET }) : plain;
+  const { calibratorConfig = ours ? forecasterFor(cacheConfig) : null } = options;
   return {
-    cacheConfig:
-      ours && !ruled ? parseCacheConfig({ ...options.cacheConfig, errorBudget: DEFAULT_ERROR_BUDGET }) : plain,
+    cacheConfig,
     calibratorConfig: calibratorConfig === null ? null : parseCalibratorConfig(calibratorConfig),
   };
 }

@@ -73,8 +73,17 @@ program
   .description('measure this machine: step time, overhead, GEMM efficiency, memory, cold start')
   .addOption(modelOption())
   .option('--against <python>', 'a Python with torch and diffusers: runs the same model there, side by side')
+  .option(
+    '--quantize <types>',
+    'time these types beside float32 instead, by commas; --against then runs compiled bfloat16',
+    list,
+  )
   .option('--json', 'print as JSON')
-  .action(async (options) => (await import('./bench/bench.ts')).bench(options));
+  .action(async (options) =>
+    options.quantize
+      ? (await import('./bench/quantized.ts')).benchQuantized(options)
+      : (await import('./bench/bench.ts')).bench(options),
+  );
 
 program
   .command('metrics')

@@ -17,7 +17,7 @@ export interface PythonPeer {
 /** @throws DejaDitError RUNTIME with Python's last line if torch or diffusers do not load */
 export async function startPython(
   python: string,
-  { model, imageEdge, textTokens }: BenchCase,
+  { model, imageEdge, textTokens, compiledBfloat16 = false }: BenchCase & { compiledBfloat16?: boolean },
   threads: number,
 ): Promise<PythonPeer> {
   const child = spawn(python, [script], { stdio: ['pipe', 'pipe', 'pipe'] });
@@ -37,7 +37,7 @@ export async function startPython(
     const { value } = await Promise.race([lines.next(), failed]);
     return JSON.parse(value as string);
   };
-  const { torch } = await ask({ model, imageEdge, textTokens, threads });
+  const { torch } = await ask({ model, imageEdge, textTokens, threads, compiledBfloat16 });
   return {
     version: `PyTorch ${torch}`,
     time: async (steps) => (await ask({ steps })).times as number[],

@@ -10,6 +10,11 @@ export class RandomWeights implements Weights {
 
   constructor(private readonly backend: Backend) {}
 
+  /** Weights that have been asked for. */
+  get names(): string[] {
+    return [...this.tensors.keys()];
+  }
+
   get bytes(): number {
     let total = 0;
     for (const { shape } of this.tensors.values()) total += 4 * sizeOf(shape);

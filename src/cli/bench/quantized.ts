@@ -1,0 +1,107 @@
+/** `deja-dit bench --quantize`: steps of the same model in float32 and in fewer bits, in turns within one run. */
+import os from 'node:os';
+import type { ForwardInputs } from '../../models/inputs.ts';
+import { TransformerModel } from '../../models/transformer-model.ts';
+import { quantize } from '../../quantize/quantize.ts';
+import { createBackend } from '../../runtime/create-backend.ts';
+import { ProgramCache } from '../../runtime/program-cache.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { memoryWeights } from '../../weights/weight-source.ts';
+import { WeightStore } from '../../weights/weight-store.ts';
+import { bytes, milliseconds, table } from '../format.ts';
+import { modelPath } from '../model-path.ts';
+import { type BenchCase, benchCases, caseInputs, loadCase } from './cases.ts';
+import { startPython } from './python.ts';
+import { RandomWeights } from './random-weights.ts';
+
+export interface QuantizedBenchFlags {
+  model?: string;
+  quantize: string[];
+  against?: string;
+  json?: boolean;
+}
+
+interface Timed {
+  type: string;
+  /** Milliseconds, median. */
+  step: number;
+  weightBytes: number;
+}
+
+/** Steps per turn, as in the float32 benchmark. */
+const turn = 3;
+
+export async function benchQuantized({ model, quantize: types, against, json }: QuantizedBenchFlags): Promise<void> {
+  const threads = os.availableParallelism();
+  const results: { name: string; rows: Timed[] }[] = [];
+  for (const item of benchCases(modelPath(model)))
+    results.push({ name: item.name, rows: await runCase(item, { types, threads, against }) });
+  if (json) return console.log(JSON.stringify(results, null, 2));
+  for (const { name, rows } of results) {
+    const [base] = rows;
+    const lines = rows.map(({ type, step, weightBytes }) => [
+      type,
+      milliseconds(step),
+      `${(base!.step / step).toFixed(2)}×`,
+      weightBytes === 0 ? '' : bytes(weightBytes),
+      weightBytes === 0 ? '' : `${(weightBytes / base!.weightBytes).toFixed(3)}×`,
+    ]);
+    console.log(`${table([[name, 'step', 'faster', 'weights', 'of float32'], ...lines])}\n`);
+  }
+}
+
+async function runCase(
+  item: BenchCase,
+  { types, threads, against }: { types: readonly string[]; threads: number; against: string | undefined },
+): Promise<Timed[]> {
+  const backend = await createBackend({ backend: 'cpu', threads });
+  const programs = new ProgramCache(backend);
+  const plain = await loadCase(item, programs);
+  const inputs = caseInputs(item, plain.config);
+  await plain.forward(inputs);
+  const models = new Map([['float32', plain]]);
+  for (const quantType of types) {
+    const copy = await copyOf(plain);
+    await quantize(copy, { quantType });
+    models.set(quantType, copy);
+  }
+  const python =
+    against === undefined ? undefined : await startPython(against, { ...item, compiledBfloat16: true }, threads);
+
+  const peers = new Map<string, () => Promise<number[]>>();
+  for (const [type, model] of models) peers.set(type, () => timeSteps(model, inputs));
+  if (python) peers.set(`${python.version} bfloat16, compiled`, () => python.time(turn));
+  const times = new Map([...peers.keys()].map((type) => [type, [] as number[]]));
+  for (const time of peers.values()) await time();
+  for (let done = 0; done < item.runs; done += turn) {
+    for (const [type, time] of peers) times.get(type)!.push(...(await time()));
+  }
+  python?.close();
+  const rows = [...times].map(([type, steps]) => ({
+    type,
+    step: steps.toSorted((a, b) => a - b)[steps.length >> 1]!,
+    weightBytes: models.get(type)?.weights.bytes ?? 0,
+  }));
+  for (const model of models.values()) await model.dispose();
+  await backend.dispose();
+  return rows;
+}
+
+async function timeSteps(model: TransformerModel, inputs: ForwardInputs): Promise<number[]> {
+  const steps: number[] = [];
+  for (let i = 0; i < turn; i++) {
+    const start = performance.now();
+    await model.forward(inputs);
+    steps.push(performance.now() - start);
+  }
+  return steps;
+}
+
+/** A model with weights of its own, which can be replaced. */
+async function copyOf({ definition, weights, programs }: TransformerModel): Promise<TransformerModel> {
+  const names = weights instanceof RandomWeights || weights instanceof WeightStore ? weights.names : [];
+  const tensors: Record<string, Tensor> = {};
+  for (const name of names) tensors[name] = await programs.backend.download(weights.get(name));
+  const store = await WeightStore.load(memoryWeights(tensors), { backend: programs.backend, origin: weights.origin });
+  return new TransformerModel(definition, store, programs);
+}
