@@ -85,6 +85,7 @@ export class GraphBuilder {
       domain,
       inputs: inputs.map((input) => input?.name ?? ''),
       outputs: tensors.map((tensor) => tensor.name),
+      specs: outputs.map(({ dtype, shape }) => ({ dtype, shape })),
       attributes,
       path: this.path,
     });

@@ -18,6 +18,8 @@ export interface GraphNode {
   /** Value names; '' stands for an optional input that is left out. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
+  /** Of each output. */
+  readonly specs: readonly ValueSpec[];
   readonly attributes: Readonly<Record<string, AttributeValue>>;
   /** Module path of the layer that emitted it, for error messages and profiles. */
   readonly path: string;

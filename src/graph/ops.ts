@@ -3,7 +3,7 @@
  * Runtime's CPU, WebGPU and CUDA providers execute. What a layer means (weights, names) is up to `nn/`.
  */
 
-import { sizeOf } from '../tensor/tensor.ts';
+import { sizeOf, Tensor } from '../tensor/tensor.ts';
 import { broadcastShapes, normalizeAxis } from './shapes.ts';
 import type { SymbolicTensor } from './symbolic.ts';
 
@@ -48,10 +48,11 @@ export function gather(table: SymbolicTensor, indices: SymbolicTensor, axis = 0)
   );
 }
 
-/** x [..., in] times weight [out, in] transposed (PyTorch's Linear layout), plus bias [out]: [..., out]. */
+/** x [..., in] times weight [out, in] transposed (PyTorch's Linear layout), plus bias [out] or, for two axes, [rows, out]: [..., out]. */
 export function gemm(x: SymbolicTensor, weight: SymbolicTensor, bias?: SymbolicTensor): SymbolicTensor {
   const [outFeatures, inFeatures] = weight.shape as [number, number];
-  if (weight.rank !== 2 || x.dim(-1) !== inFeatures || (bias && (bias.rank !== 1 || bias.dim(0) !== outFeatures))) {
+  const added = bias && [[outFeatures], [x.dim(0), outFeatures]][bias.rank - 1];
+  if (weight.rank !== 2 || x.dim(-1) !== inFeatures || (bias && String(bias.shape) !== String(added))) {
     x.graph.fail(`linear of [${x.shape}] with weight [${weight.shape}]${bias ? ` and bias [${bias.shape}]` : ''}`);
   }
   const rows = x.reshape([-1, inFeatures]);
@@ -85,34 +86,22 @@ export function dynamicQuantizeMatMul(
   );
 }
 
-export interface BlockCodes {
-  /** [out, blocks, blockSize · bits / 8]: unsigned codes around 2^(bits − 1), two to a byte with the earlier one low. */
-  codes: SymbolicTensor;
-  /** [out, blocks]. */
-  scale: SymbolicTensor;
-  bits: 4 | 8;
-  blockSize: number;
-  bias?: SymbolicTensor | undefined;
-}
-
-/** x [rows, in] times a block-quantised weight transposed, plus bias [out]. */
-export function matMulNBits(x: SymbolicTensor, { codes, scale, bits, blockSize, bias }: BlockCodes): SymbolicTensor {
-  const [rows, inner] = x.shape as [number, number];
-  const [out, blocks, bytes] = codes.shape as [number, number, number];
-  if (x.rank !== 2 || blocks !== Math.ceil(inner / blockSize) || bytes !== (blockSize * bits) / 8) {
-    x.graph.fail(`${bits}-bit product of [${x.shape}] with codes [${codes.shape}] in blocks of ${blockSize}`);
-  }
-  x.graph.countFlops(2 * out * inner * rows);
-  return x.graph.emit(
-    'MatMulNBits',
-    { dtype: 'float32', shape: [rows, out] },
-    {
-      inputs: bias ? [x, codes, scale, undefined, undefined, bias] : [x, codes, scale],
-      // Level 4 lets kernels round activations to 8 bits; on CPU that needs weights known at compile time, which ours are not.
-      attributes: { K: inner, N: out, bits, block_size: blockSize, accuracy_level: 4 },
-      domain: 'com.microsoft',
-    },
-  );
+/** (codes − zeroPoint) · scale as float32, for uint8 codes [...] with a scale for each run along the last axis [...less that]. */
+export function dequantize(
+  codes: SymbolicTensor,
+  { scale, zeroPoint }: { scale: SymbolicTensor; zeroPoint: number },
+): SymbolicTensor {
+  const { graph } = codes;
+  const runs = codes.reshape([-1, codes.dim(-1)]);
+  const scales = scale.reshape([runs.dim(0)]);
+  const zero = graph.constant(new Tensor('uint8', Uint8Array.of(zeroPoint), [1])).expand(scales.shape);
+  return graph
+    .emit(
+      'DequantizeLinear',
+      { dtype: 'float32', shape: runs.shape },
+      { inputs: [runs, scales, zero], attributes: { axis: 0 } },
+    )
+    .reshape(codes.shape);
 }
 
 export interface ConvOptions {
