@@ -3,9 +3,11 @@ import os from 'node:os';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import { TransformerModel } from '../../models/transformer-model.ts';
 import { quantize } from '../../quantize/quantize.ts';
+import type { QuantizedLayer } from '../../quantize/report.ts';
 import { createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
+import { sizeOf, type Tensor } from '../../tensor/tensor.ts';
+import { formatBytes } from '../../weights/weight-format.ts';
 import { memoryWeights } from '../../weights/weight-source.ts';
 import { WeightStore } from '../../weights/weight-store.ts';
 import { bytes, milliseconds, table } from '../format.ts';
@@ -26,6 +28,8 @@ interface Timed {
   /** Milliseconds, median. */
   step: number;
   weightBytes: number;
+  /** Bytes of the layers that were quantised, over their float32 bytes. */
+  layerShare?: number | undefined;
 }
 
 /** Steps per turn, as in the float32 benchmark. */
@@ -39,14 +43,15 @@ export async function benchQuantized({ model, quantize: types, against, json }: 
   if (json) return console.log(JSON.stringify(results, null, 2));
   for (const { name, rows } of results) {
     const [base] = rows;
-    const lines = rows.map(({ type, step, weightBytes }) => [
+    const lines = rows.map(({ type, step, weightBytes, layerShare }) => [
       type,
       milliseconds(step),
       `${(base!.step / step).toFixed(2)}×`,
       weightBytes === 0 ? '' : bytes(weightBytes),
       weightBytes === 0 ? '' : `${(weightBytes / base!.weightBytes).toFixed(3)}×`,
+      layerShare === undefined ? '' : `${layerShare.toFixed(3)}×`,
     ]);
-    console.log(`${table([[name, 'step', 'faster', 'weights', 'of float32'], ...lines])}\n`);
+    console.log(`${table([[name, 'step', 'faster', 'weights', 'of float32', 'quantised layers'], ...lines])}\n`);
   }
 }
 
@@ -60,9 +65,11 @@ async function runCase(
   const inputs = caseInputs(item, plain.config);
   await plain.forward(inputs);
   const models = new Map([['float32', plain]]);
+  const shares = new Map<string, number>();
   for (const quantType of types) {
     const copy = await copyOf(plain);
-    await quantize(copy, { quantType });
+    const { components } = await quantize(copy, { quantType });
+    shares.set(quantType, shareOf(components[0]!.layers));
     models.set(quantType, copy);
   }
   const python =
@@ -81,10 +88,16 @@ async function runCase(
     type,
     step: steps.toSorted((a, b) => a - b)[steps.length >> 1]!,
     weightBytes: models.get(type)?.weights.bytes ?? 0,
+    layerShare: shares.get(type),
   }));
   for (const model of models.values()) await model.dispose();
   await backend.dispose();
   return rows;
+}
+
+function shareOf(layers: readonly QuantizedLayer[]): number {
+  const total = (bytesOf: (layer: QuantizedLayer) => number) => layers.reduce((sum, layer) => sum + bytesOf(layer), 0);
+  return total(({ format, shape }) => formatBytes(format, shape)) / total(({ shape }) => 4 * sizeOf(shape));
 }
 
 async function timeSteps(model: TransformerModel, inputs: ForwardInputs): Promise<number[]> {
