@@ -82,7 +82,9 @@ function bySteps(input: AdviseInput & { steps: number; config: Resolved }): Advi
   const advice: Advice[] = [];
   const mask = config.stepsComputationMask;
   const eligible = Array.from({ length: steps }, (_, step) => step).filter((step) => isEligible(config, step));
-  if (eligible.length === 0) {
+  if (steps === 1) {
+    advice.push({ code: 'never_by_steps', message: 'a single step has none before it to re-use; disable the cache' });
+  } else if (eligible.length === 0) {
     const setting = mask?.every((value) => value === 1)
       ? 'the steps mask has no 0'
       : `maxWarmupSteps ${config.maxWarmupSteps}`;
@@ -109,7 +111,7 @@ function bySteps(input: AdviseInput & { steps: number; config: Resolved }): Advi
   }
   const byThreshold = config.errorBudget === null && thresholdOf(config) < 0.5;
   if (steps <= FEW_STEPS && mask === null && eligible.length > 0 && byThreshold) {
-    const message = `${steps} steps suit a distilled model, whose steps differ much: threshold ${thresholdOf(config)} will hardly be met; try residualDiffThreshold 0.5 to 0.8 with maxContinuousCachedSteps 1`;
+    const message = `with ${steps} steps neighbours differ much: threshold ${thresholdOf(config)} will hardly be met; try residualDiffThreshold 0.5 to 0.8 with maxContinuousCachedSteps 1`;
     advice.push({ code: 'few_steps', message });
   }
   return advice;

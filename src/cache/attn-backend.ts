@@ -35,7 +35,7 @@ export function setAttnBackend(target: Cacheable, name: string | null | undefine
       'UNSUPPORTED',
       `'${name}' needs ${needs}; models run on ONNX Runtime, whose attention is 'native'`,
       {
-        path: 'attnBackend',
+        path: 'attentionBackend',
       },
     );
   }
@@ -44,7 +44,7 @@ export function setAttnBackend(target: Cacheable, name: string | null | undefine
     'INVALID_ARGUMENT',
     `unknown attention '${name}'; ${nearest ? `did you mean '${nearest}'?` : "use 'native'"}`,
     {
-      path: 'attnBackend',
+      path: 'attentionBackend',
     },
   );
 }

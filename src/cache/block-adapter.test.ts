@@ -188,7 +188,7 @@ describe('setAttnBackend', () => {
   it('takes the names of what ONNX Runtime does, and refuses others with the reason', async () => {
     const model = await toyModel(3);
     for (const name of ['native', 'sdpa', null]) expect(() => setAttnBackend(model, name)).not.toThrow();
-    expect(() => setAttnBackend(model, 'sage')).toThrow("attnBackend: 'sage' needs the SageAttention package");
+    expect(() => setAttnBackend(model, 'sage')).toThrow("attentionBackend: 'sage' needs the SageAttention package");
     expect(() => setAttnBackend(model, 'nativ')).toThrow("unknown attention 'nativ'; did you mean 'native'?");
     await model.dispose();
   });

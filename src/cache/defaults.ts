@@ -6,11 +6,12 @@ import { isOneOf } from './fields.ts';
 /** On the bundled model: half of the work, at 46 dB. */
 export const DEFAULT_ERROR_BUDGET = 0.03;
 
-/** From this budget on gaps are so long that the first blocks know more than any extrapolation. */
-const DARING_BUDGET = 0.1;
+/** Below this budget gaps are so short that extrapolation is as good as what the first blocks show. */
+const SHORT_GAPS = 0.1;
 
+/** Compensation pays where errors are kept small; across longer gaps (masks, thresholds) only the first blocks know what changed. */
 const forecasterFor = ({ errorBudget }: CacheConfig): CalibratorOptions => ({
-  type: errorBudget !== null && errorBudget >= DARING_BUDGET ? 'probe' : 'compensated',
+  type: errorBudget !== null && errorBudget < SHORT_GAPS ? 'compensated' : 'probe',
 });
 
 /** Whoever sets one of these wants another rule than the error budget, or has set it. */
@@ -28,13 +29,13 @@ const RULES = [
 
 /**
  * Both configs, checked and complete. Without a rule for the decision: the error budget. Without a forecaster: compensated
- * Taylor, for a daring budget the probe's; `null` is plain re-use. In compat mode and for DBPrune nothing is added.
+ * Taylor for a small budget, otherwise the probe's; `null` is plain re-use. In compat mode and for DBPrune nothing is added.
  */
 export function completeConfigs(options: {
-  cacheConfig?: CacheOptions | undefined;
+  cacheConfig?: CacheOptions | null | undefined;
   calibratorConfig?: CalibratorOptions | null | undefined;
 }): { cacheConfig: CacheConfig; calibratorConfig: CalibratorConfig | null } {
-  const plain = parseCacheConfig(options.cacheConfig);
+  const plain = parseCacheConfig(options.cacheConfig ?? undefined);
   const ours = plain.cacheType === 'DBCache' && plain.compat === null;
   const ruled = Object.entries(options.cacheConfig ?? {}).some(
     ([key, value]) => value !== undefined && value !== null && isOneOf(key, RULES),

@@ -5,6 +5,9 @@
 import { DejaDitError } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
+import type { QuantizeOptions } from '../quantize/config.ts';
+import { quantize } from '../quantize/quantize.ts';
+import { setAttnBackend } from './attn-backend.ts';
 import { type AdapterPart, type Cacheable, getAdapter } from './block-adapter.ts';
 import { CacheHandle, type CacheSettings, cacheUnits } from './cache-handle.ts';
 import type { CalibratorOptions } from './calibrator-config.ts';
@@ -14,12 +17,21 @@ import { completeConfigs } from './defaults.ts';
 export type { Cacheable };
 
 export interface EnableCacheOptions {
-  /** Default: F1 B0, and decisions by the error budget that measured best, unless another rule's fields are set. */
-  cacheConfig?: CacheOptions;
+  /**
+   * Default: F1 B0, and decisions by the error budget that measured best, unless another rule's fields are set. Left out beside
+   * one of the three configs at the end, nothing is cached, as in cache-dit.
+   */
+  cacheConfig?: CacheOptions | null;
   /** Forecaster of the skipped blocks. Default: compensated Taylor (compat mode, DBPrune: none). Null: plain re-use. */
   calibratorConfig?: CalibratorOptions | null;
   /** Overrides per block group, in the order the groups run, transformer after transformer. Default: the adapter's. */
   paramsModifiers?: readonly ParamsModifier[];
+  /** See `setAttnBackend`. */
+  attentionBackend?: string | null;
+  /** Quantises weights first, see `quantize`. That takes time, so `enableCache` then returns a promise. */
+  quantizeConfig?: QuantizeOptions | null;
+  /** Of cache-dit's config files. Refused: one process computes a model here. */
+  parallelismConfig?: Readonly<Record<string, unknown>> | null;
 }
 
 const handles = new WeakMap<TransformerModel, CacheHandle>();
@@ -28,11 +40,49 @@ const handles = new WeakMap<TransformerModel, CacheHandle>();
  * Turns caching on. Enabling again replaces the settings, for requests that begin from then on; a request under way goes on under
  * those it began with.
  * @param target a pipeline, a transformer, or a `BlockAdapter` for one of them
- * @returns its first argument
+ * @returns its first argument; with `quantizeConfig` a promise of it, before which no request may begin
  * @throws DejaDitError INVALID_CONFIG naming the field; nothing is enabled then
  */
-export function enableCache<T extends Cacheable>(target: T, options: EnableCacheOptions = {}): T {
+export function enableCache<T extends Cacheable>(
+  target: T,
+  options: EnableCacheOptions & { quantizeConfig: QuantizeOptions },
+): Promise<T>;
+export function enableCache<T extends Cacheable>(
+  target: T,
+  options?: Omit<EnableCacheOptions, 'quantizeConfig'> & { quantizeConfig?: null },
+): T;
+export function enableCache<T extends Cacheable>(target: T, options?: EnableCacheOptions): T | Promise<T>;
+export function enableCache<T extends Cacheable>(target: T, options: EnableCacheOptions = {}): T | Promise<T> {
+  const { quantizeConfig } = options;
+  if (quantizeConfig) return enableQuantized(target, { ...options, quantizeConfig });
+  prepare(target, options)();
+  return target;
+}
+
+async function enableQuantized<T extends Cacheable>(
+  target: T,
+  options: EnableCacheOptions & { quantizeConfig: QuantizeOptions },
+): Promise<T> {
+  const apply = prepare(target, options);
+  await quantize(target, options.quantizeConfig);
+  apply();
+  return target;
+}
+
+/** Checks everything that can be wrong. @returns what puts the cache on */
+function prepare(target: Cacheable, options: EnableCacheOptions): () => void {
+  const { attentionBackend, parallelismConfig, quantizeConfig } = options;
   const adapter = getAdapter(target);
+  if (parallelismConfig)
+    throw new DejaDitError('UNSUPPORTED', 'one process computes a model here; leave it out', {
+      path: 'parallelismConfig',
+    });
+  setAttnBackend(target, attentionBackend);
+  if (!options.cacheConfig && (quantizeConfig || attentionBackend)) {
+    const idle = (['calibratorConfig', 'paramsModifiers'] as const).find((name) => options[name]);
+    if (idle === undefined) return () => {};
+    throw new DejaDitError('INVALID_CONFIG', 'does nothing without cacheConfig', { path: idle });
+  }
   const base: CacheSettings = completeConfigs(options);
   const modifiers = [...(options.paramsModifiers ?? adapter.paramsModifiers ?? [])];
   const given = modifiers.length;
@@ -42,12 +92,13 @@ export function enableCache<T extends Cacheable>(target: T, options: EnableCache
     const settings = Array.from({ length: units }, (_, i) => (overrides[i] ? applyModifier(base, overrides[i]) : base));
     return new CacheHandle(part, settings);
   });
-  for (const handle of made) install(handle);
-  if (modifiers.length > 0)
-    warn(
-      `paramsModifiers: the last ${modifiers.length} have no effect, there are only ${given - modifiers.length} block groups`,
-    );
-  return target;
+  return () => {
+    for (const handle of made) install(handle);
+    if (modifiers.length > 0)
+      warn(
+        `paramsModifiers: the last ${modifiers.length} have no effect, there are only ${given - modifiers.length} block groups`,
+      );
+  };
 }
 
 /** Turns caching off; the next forward is computed in full. A request under way goes on as it began. */

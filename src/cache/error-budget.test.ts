@@ -118,6 +118,9 @@ describe('settings', () => {
     expect(
       completeConfigs({ cacheConfig: { residual_diff_threshold: 0.1 } as never }).cacheConfig.errorBudget,
     ).toBeNull();
+    for (const cacheConfig of [{ errorBudget: 0.12 }, { stepsComputationMask: 'fast' }, { maxWarmupSteps: 4 }]) {
+      expect(completeConfigs({ cacheConfig }).calibratorConfig?.type).toBe('probe');
+    }
     expect(completeConfigs({ cacheConfig: { compat: 'cache-dit' } }).calibratorConfig).toBeNull();
     expect(completeConfigs({ calibratorConfig: null }).calibratorConfig).toBeNull();
   });

@@ -1,7 +1,6 @@
 /**
  * Settings from a YAML or JSON file, or from an object of the same form: the sections of cache-dit's config files and
- * its older flat form. The cache's own sections are checked here, those for parallelism and quantisation where they
- * are used.
+ * its older flat form. The cache's own sections are checked here, the others by `enableCache`, which takes the result.
  */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';

@@ -111,6 +111,7 @@ describe('advise', () => {
 
   it.each<[CacheOptions, { steps?: number; blocks?: number }, string[]]>([
     [{ maxWarmupSteps: 8 }, { steps: 8 }, ['never_by_steps: all 8 steps are computed: maxWarmupSteps 8; set it to 2']],
+    [{}, { steps: 1 }, ['never_by_steps: a single step has none before it to re-use; disable the cache']],
     [
       { stepsComputationMask: [1, 1, 1, 1], residualDiffThreshold: 0.5 },
       { steps: 4 },
@@ -142,7 +143,7 @@ describe('advise', () => {
   });
 
   it('sees a few-step model, and the late Taylor of compat mode', () => {
-    expect(atEnable({}, { steps: 4 })[0]).toMatch(/^few_steps: 4 steps suit a distilled model/);
+    expect(atEnable({}, { steps: 4 })[0]).toMatch(/^few_steps: with 4 steps neighbours differ much/);
     expect(atEnable({ residualDiffThreshold: 0.5 }, { steps: 4 })).toEqual([]);
     const calibratorConfig = parseCalibratorConfig({ type: 'taylorseer' });
     const late = (maxWarmupSteps: number, compat?: 'cache-dit') =>
