@@ -4,6 +4,8 @@ import { warn } from '../errors/warnings.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { readConfig } from '../weights/model-folder.ts';
+import { OffloadedWeights } from '../weights/offload/offloaded-weights.ts';
+import type { OffloadOptions } from '../weights/offload/options.ts';
 import { openWeights } from '../weights/open-weights.ts';
 import { refuseForeignQuantization } from '../weights/quantized-checkpoint.ts';
 import { WeightStore, type WeightStoreOptions } from '../weights/weight-store.ts';
@@ -18,6 +20,11 @@ export interface LoadOptions {
   /** `fp16` picks `diffusion_pytorch_model.fp16.safetensors`. */
   variant?: string | undefined;
   weightDtype?: WeightStoreOptions['weightDtype'];
+  /**
+   * For a transformer larger than memory: reads the weights of its blocks from the files whenever they are needed, while the
+   * blocks before are computed. `true` holds one block and reads one ahead.
+   */
+  layerwiseOffload?: boolean | OffloadOptions | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -41,7 +48,7 @@ export const AutoModel = {
 
 /** Loads a model of any supported class. */
 export async function loadModel(folder: string, options: LoadOptions = {}): Promise<LoadedModel> {
-  const { variant, weightDtype, signal } = options;
+  const { variant, weightDtype, signal, layerwiseOffload = false } = options;
   const { className, config, path } = await readConfig(folder);
   if (className === undefined) {
     throw new DejaDitError(
@@ -56,17 +63,31 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const transformer = findTransformer(className)?.configure(reader);
   const graphModel = transformer ? undefined : findGraphModel(className)?.configure(reader);
   if (!transformer && !graphModel) throw unsupportedModel(className, path);
+  if (layerwiseOffload !== false && !transformer) {
+    throw new DejaDitError('UNSUPPORTED', `layerwiseOffload is for transformers: a ${className} has no block lists`, {
+      path,
+    });
+  }
 
   const programs = options.programs ?? (await defaultPrograms());
   const source = await openWeights(folder, { variant, onMissingVariant: warn });
+  const store = { backend: programs.backend, origin: folder, weightDtype, signal };
+  if (transformer && layerwiseOffload !== false) {
+    try {
+      const lists = transformer.blockLists;
+      const offload = layerwiseOffload === true ? {} : layerwiseOffload;
+      return new TransformerModel(
+        transformer,
+        await OffloadedWeights.load(source, { ...store, lists, offload }),
+        programs,
+      );
+    } catch (error) {
+      await source.close();
+      throw error;
+    }
+  }
   try {
-    const weights = await WeightStore.load(source, {
-      backend: programs.backend,
-      origin: folder,
-      weightDtype,
-      signal,
-      reads: graphModel?.readsWeight,
-    });
+    const weights = await WeightStore.load(source, { ...store, reads: graphModel?.readsWeight });
     return transformer
       ? new TransformerModel(transformer, weights, programs)
       : new GraphModel(graphModel!, weights, programs);

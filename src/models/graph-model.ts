@@ -131,6 +131,6 @@ export class GraphModel {
   async dispose(): Promise<void> {
     this.disposed = true;
     this.runner.reset();
-    this.weights.dispose();
+    await this.weights.dispose();
   }
 }

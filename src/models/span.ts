@@ -7,8 +7,9 @@ import type { Graph, ValueSpec } from '../graph/graph.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import { Module } from '../nn/module.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
-import type { Program, ProgramCache } from '../runtime/program-cache.ts';
+import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Weights } from '../weights/weight-store.ts';
+import { bucketedProgram, type SpanProgram } from './bucketed-program.ts';
 import type { State, Statics, Transformer } from './definition.ts';
 
 /** What a piece sees while its span is being built. */
@@ -70,7 +71,7 @@ export function blocks(model: Transformer, { list, from, to }: BlockRange): Piec
       for (let index = from; index < to; index++) {
         const module = root.at(`${blockList.name}.${index}`);
         const flopsBefore = graph.flops;
-        const changes = blockList.block(module, context.state, { index, statics });
+        const changes = graph.scope(module.path, () => blockList.block(module, context.state, { index, statics }));
         context.state = { ...context.state, ...changes } as State;
         blockFlops.set(module.path, graph.flops - flopsBefore);
       }
@@ -105,6 +106,8 @@ export interface SpanRun {
   statics?: Statics;
   /** Further tensors the pieces ask for. */
   extra?: DeviceState;
+  /** Looked at wherever the span is cut. */
+  signal?: AbortSignal | undefined;
 }
 
 export interface SpanResult {
@@ -115,8 +118,11 @@ export interface SpanResult {
   blockFlops: ReadonlyMap<string, number>;
 }
 
+type SpanInputs = Required<Omit<SpanRun, 'signal'>>;
+
 interface CompiledSpan {
-  program: Program;
+  program: SpanProgram;
+  /** By slot; a program of offloaded weights gets its own. */
   weights: DeviceState;
   /** State entries at the end that the span did not touch. */
   passed: readonly string[];
@@ -133,12 +139,12 @@ export class SpanRunner {
     readonly programs: ProgramCache,
   ) {}
 
-  async run({ pieces, state, statics = {}, extra = {} }: SpanRun): Promise<SpanResult> {
+  async run({ pieces, state, statics = {}, extra = {}, signal }: SpanRun): Promise<SpanResult> {
     const span = await this.span({ pieces, state, statics, extra });
     const inputs: Record<string, DeviceTensor> = { ...span.weights };
     for (const [name, tensor] of Object.entries(state)) inputs[`state.${name}`] = tensor;
     for (const [name, tensor] of Object.entries(extra)) inputs[`extra.${name}`] = tensor;
-    const results = await span.program.run(inputs);
+    const results = await span.program.run(inputs, signal);
     const next: Record<string, DeviceTensor> = {};
     for (const name of span.passed) next[name] = state[name]!;
     for (const name of span.changed) next[name] = results[`state.${name}`]!;
@@ -155,7 +161,7 @@ export class SpanRunner {
     this.spans.clear();
   }
 
-  private span(run: Required<SpanRun>): Promise<CompiledSpan> {
+  private span(run: SpanInputs): Promise<CompiledSpan> {
     const specs = (tensors: DeviceState) =>
       Object.entries(tensors).map(([name, { dtype, shape }]) => `${name}:${dtype}[${shape}]`);
     const key = [
@@ -173,17 +179,22 @@ export class SpanRunner {
     return span;
   }
 
-  private async build(run: Required<SpanRun>): Promise<CompiledSpan> {
+  private async build(run: SpanInputs): Promise<CompiledSpan> {
     const { graph, ...rest } = buildSpan(run, this.weights);
-    const program = await this.programs.program(graph);
-    const weights = Object.fromEntries(graph.weights.map(({ slot, name }) => [slot, this.weights.get(name)]));
-    return { program, weights, ...rest };
+    const { weights, programs } = this;
+    if (weights.offloaded) {
+      const program = await bucketedProgram(graph, { weights, buckets: weights.offloaded, programs });
+      return { program, weights: {}, ...rest };
+    }
+    const program = await programs.program(graph);
+    const bound = Object.fromEntries(graph.weights.map(({ slot, name }) => [slot, weights.get(name)]));
+    return { program, weights: bound, ...rest };
   }
 }
 
 type BuiltSpan = { graph: Graph } & Pick<CompiledSpan, 'passed' | 'changed' | 'blockFlops'>;
 
-function buildSpan(run: Required<SpanRun>, weights: Weights): BuiltSpan {
+function buildSpan(run: SpanInputs, weights: Weights): BuiltSpan {
   const builder = new GraphBuilder();
   const declare = (prefix: string, tensors: Readonly<Record<string, ValueSpec>>): State =>
     Object.fromEntries(

@@ -123,7 +123,7 @@ export class TransformerModel {
     this.endImplicitSession();
     this.disposed = true;
     this.runner.reset();
-    this.weights.dispose();
+    await this.weights.dispose();
   }
 }
 
@@ -139,6 +139,7 @@ class PlainSession implements ForwardSession {
       pieces: [prologue(definition), ...lists, epilogue(definition)],
       state,
       statics,
+      signal,
     });
     return outputs.sample!;
   }

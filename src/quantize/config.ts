@@ -1,8 +1,8 @@
 /** `QuantizeConfig`: cache-dit's fields and defaults. Which layers it selects is decided in `plan.ts`. */
 import { z } from 'zod';
 import { DejaDitError } from '../errors/errors.ts';
+import { namedOptions, readOptions } from '../errors/options.ts';
 import { warn } from '../errors/warnings.ts';
-import { namedOptions, readOptions } from './options.ts';
 import { type FormatOptions, parseQuantType, type QuantType, svdVariant } from './quant-type.ts';
 import { type Relaxation, relaxStrategies, type SmoothStrategy, smoothStrategies } from './smoothing.ts';
 

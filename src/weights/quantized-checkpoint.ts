@@ -87,6 +87,7 @@ export function withQuantizedLayers(source: WeightSource, layers: QuantizedLayer
     has: (name) => source.has(name),
     info: (name) => source.info(name),
     read: (name, options) => source.read(name, options),
+    readInto: (name, target) => source.readInto(name, target),
     readMany: (names, onTensor, options) => source.readMany(names, onTensor, options),
     close: () => source.close(),
   };

@@ -48,12 +48,12 @@ export async function readTensors(
     const bytes = last.offset + last.bytes - first.offset;
     if (group.length === 1 && !(widen && isNarrowFloat(first.dtype))) {
       const own = inMemory(() => new ArrayBuffer(bytes), firstName, first);
-      await readInto(own, { handle, info: first, bytes, signal });
+      await readInto(new Uint8Array(own), { handle, name: firstName, info: first, signal });
       await onTensor(firstName, makeTensor(own, 0, first));
       continue;
     }
     if (scratch.byteLength < bytes) scratch = inMemory(() => new ArrayBuffer(bytes), firstName, first);
-    await readInto(scratch, { handle, info: first, bytes, signal });
+    await readInto(new Uint8Array(scratch, 0, bytes), { handle, name: firstName, info: first, signal });
     for (const [name, info] of group) {
       const take = widen && isNarrowFloat(info.dtype) ? widened : copied;
       const tensor = inMemory(() => take(scratch, info.offset - first.offset, info), name, info);
@@ -90,23 +90,26 @@ function neighbours(sorted: readonly (readonly [string, TensorInfo])[]): (readon
   return groups;
 }
 
-async function readInto(
-  target: ArrayBuffer,
+/** Fills `target` with the bytes that begin where the tensor does. The first read is asked for at once. */
+export async function readInto(
+  target: Uint8Array,
   {
     handle,
+    name,
     info,
-    bytes,
     signal,
-  }: { handle: FileHandle; info: TensorInfo; bytes: number; signal: AbortSignal | undefined },
+  }: { handle: FileHandle; name: string; info: TensorInfo; signal?: AbortSignal | undefined },
 ): Promise<void> {
-  for (let done = 0; done < bytes; ) {
+  for (let done = 0; done < target.length; ) {
     throwIfAborted(signal);
-    const window = new Uint8Array(target, done, Math.min(readBytes, bytes - done));
+    const window = target.subarray(done, done + readBytes);
     const { bytesRead } = await handle.read(window, 0, window.length, info.offset + done);
     if (bytesRead === 0) {
-      throw new DejaDitError('INVALID_FILE', `ends at byte ${info.offset + done}: it was cut while being read`, {
-        path: info.file,
-      });
+      throw new DejaDitError(
+        'INVALID_FILE',
+        `ends at byte ${info.offset + done}: it was cut while ${quote(name)} was being read`,
+        { path: info.file },
+      );
     }
     done += bytesRead;
   }

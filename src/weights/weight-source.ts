@@ -7,7 +7,7 @@ import { DejaDitError, nearestName, throwIfAborted } from '../errors/errors.ts';
 import type { DType } from '../tensor/dtype.ts';
 import { type Shape, Tensor } from '../tensor/tensor.ts';
 import { quote } from './json.ts';
-import { isNarrowFloat, type ReadOptions, readTensors } from './safetensors-data.ts';
+import { isNarrowFloat, type ReadOptions, readInto, readTensors } from './safetensors-data.ts';
 import { openWithHeader, type TensorInfo } from './safetensors-header.ts';
 import type { WeightFormat } from './weight-format.ts';
 
@@ -37,6 +37,11 @@ export interface WeightSource {
   info(name: string): WeightInfo;
   /** One tensor, in memory of its own. @throws DejaDitError `MISSING_WEIGHT` */
   read(name: string, options?: ReadOptions): Promise<Tensor>;
+  /**
+   * Copies a tensor's stored bytes into the caller's memory of that size. Nothing is awaited before the first read is asked for,
+   * so that it goes on while the calling thread computes.
+   */
+  readInto(name: string, target: Uint8Array): Promise<void>;
   /**
    * Streams tensors in file order with few large reads; each owns its memory, and nothing else of size is kept, so peak
    * memory is what the caller keeps plus the largest tensor. All names are checked before anything is read.
@@ -99,6 +104,11 @@ class SafetensorsSource implements WeightSource {
     return found[0]!;
   }
 
+  async readInto(name: string, target: Uint8Array): Promise<void> {
+    const info = this.info(name);
+    await readInto(target, { handle: this.#handles.get(info.file)!, name, info });
+  }
+
   async readMany(names: Iterable<string>, onTensor: OnTensor, options: ReadManyOptions = {}): Promise<void> {
     const wanted = [...new Set(names)].map((name) => [name, this.info(name)] as const);
     const handOver = withProgress(onTensor, wanted, options);
@@ -140,6 +150,10 @@ export function memoryWeights(tensors: Readonly<Record<string, Tensor>>): Weight
     info,
     has: (name) => held.has(name),
     read: async (name, options = {}) => read(name, options),
+    async readInto(name, target) {
+      const { buffer, byteOffset, byteLength } = get(name).data;
+      target.set(new Uint8Array(buffer, byteOffset, byteLength));
+    },
     async readMany(wantedNames, onTensor, options = {}) {
       const wanted = [...new Set(wantedNames)].map((name) => [name, info(name)] as const);
       const handOver = withProgress(onTensor, wanted, options);

@@ -7,6 +7,7 @@ import type { Backend, DeviceTensor } from '../runtime/backend.ts';
 import type { DType } from '../tensor/dtype.ts';
 import { bytesPerElement } from '../tensor/dtype.ts';
 import { type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
+import type { WeightBuckets } from './offload/weight-buckets.ts';
 import { partName, partsOf, type WeightFormat } from './weight-format.ts';
 import type { WeightSource } from './weight-source.ts';
 
@@ -41,7 +42,9 @@ export interface Weights {
    * few of the rows. Graphs that were built before must be built anew.
    */
   observer?: ((weight: string, activations: DeviceTensor) => void) | undefined;
-  dispose(): void;
+  /** Weights that are in memory only while a program needs them; `get` has all others. */
+  readonly offloaded?: WeightBuckets;
+  dispose(): void | Promise<void>;
 }
 
 export interface WeightStoreOptions {

@@ -1,6 +1,6 @@
 /** Reading option objects against a schema: camelCase or Python's spelling, null for the default, the nearest name for a wrong key. */
 import { z } from 'zod';
-import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { DejaDitError, nearestName } from './errors.ts';
 
 /**
  * The options that are given, under the schema's own names.

@@ -1,0 +1,181 @@
+/** Which blocks form which bucket, which buckets stay in memory, and how each of the others lies in a buffer. No data is read here. */
+import { DejaDitError } from '../../errors/errors.ts';
+import { bytesPerElement, type DType } from '../../tensor/dtype.ts';
+import { type Shape, sizeOf } from '../../tensor/tensor.ts';
+import { isNarrowFloat } from '../safetensors-data.ts';
+import type { WeightSource } from '../weight-source.ts';
+import { type OffloadConfig, offloadPath, wrongOption } from './options.ts';
+
+/** A run of blocks with weights of their own, as `BlockList` of the models. */
+export interface TargetList {
+  /** The blocks' weights are named `<name>.<index>.…`. */
+  readonly name: string;
+  readonly count: number;
+}
+
+/** A tensor's place in a buffer that holds one bucket. */
+export interface PlacedTensor {
+  readonly name: string;
+  readonly shape: Shape;
+  /** In the file. */
+  readonly stored: DType;
+  readonly storedBytes: number;
+  /** As it is fed to programs. */
+  readonly dtype: DType;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+export interface Bucket {
+  readonly persistent: boolean;
+  /** Empty for a persistent bucket, whose tensors are in no buffer. */
+  readonly tensors: readonly PlacedTensor[];
+  /** Of a buffer that holds it. */
+  readonly bytes: number;
+  /** Read from files to fill it. */
+  readonly storedBytes: number;
+}
+
+export interface OffloadPlan {
+  readonly targets: number;
+  readonly buckets: readonly Bucket[];
+  /** The bucket of a weight, or of a module's path; undefined outside the blocks. */
+  bucketOf(name: string): number | undefined;
+  /** Buffers, each of which holds any one bucket: one for the bucket in use, the others for those read ahead. */
+  readonly buffers: number;
+  readonly bufferBytes: number;
+}
+
+/** Alignment of tensors in a buffer. */
+const alignment = 64;
+
+export interface PlanOptions {
+  lists: readonly TargetList[];
+  config: OffloadConfig;
+  /** Whether bfloat16 and float16 are widened. */
+  widen: boolean;
+}
+
+/** @throws DejaDitError INVALID_CONFIG naming the option that cannot take effect on this model */
+export function planOffload(source: WeightSource, { lists, config, widen }: PlanOptions): OffloadPlan {
+  const { transferBuckets, persistentBuckets, persistentBins } = config;
+  const longest = Math.max(...lists.map(({ count }) => count));
+  if (transferBuckets > longest)
+    throw wrongOption('transferBuckets', `${transferBuckets} blocks at a time, the model has ${longest} in a row`);
+  // No bucket reaches over the end of a list: its blocks would share no program with the others.
+  const firstBuckets: number[] = [];
+  let count = 0;
+  for (const list of lists) {
+    firstBuckets.push(count);
+    count += Math.ceil(list.count / transferBuckets);
+  }
+  if (persistentBuckets >= count) {
+    throw wrongOption(
+      'persistentBuckets',
+      `${persistentBuckets} of ${count} buckets would leave nothing to read from files`,
+    );
+  }
+  const bucketOf = (name: string): number | undefined => {
+    for (const [i, list] of lists.entries()) {
+      if (!name.startsWith(`${list.name}.`)) continue;
+      const index = Number(name.slice(list.name.length + 1).split('.', 1)[0]);
+      if (Number.isInteger(index) && index < list.count) return firstBuckets[i]! + Math.floor(index / transferBuckets);
+    }
+    return undefined;
+  };
+
+  const persistent = persistentIndices({ count, persistent: persistentBuckets, bins: persistentBins });
+  const names = Array.from({ length: count }, (): string[] => []);
+  for (const name of source.names) {
+    const bucket = bucketOf(name);
+    if (bucket !== undefined && !persistent.has(bucket)) names[bucket]!.push(name);
+  }
+  const buckets = names.map((own, i) => ({ persistent: persistent.has(i), ...place(own, source, widen) }));
+  const bufferBytes = Math.max(...buckets.map(({ bytes }) => bytes));
+  const offloaded = count - persistent.size;
+  return {
+    targets: lists.reduce((sum, list) => sum + list.count, 0),
+    buckets,
+    bucketOf,
+    bufferBytes,
+    buffers: 1 + readAhead({ config, offloaded, bufferBytes }),
+  };
+}
+
+/** How many buckets are read ahead. */
+function readAhead({
+  config,
+  offloaded,
+  bufferBytes,
+}: {
+  config: OffloadConfig;
+  offloaded: number;
+  bufferBytes: number;
+}): number {
+  const { prefetchLimit, maxInflightPrefetchBytes } = config;
+  // With as many buffers as buckets, each would be read once and kept.
+  const most = offloaded - 2;
+  if (most < 0) {
+    throw new DejaDitError(
+      'INVALID_CONFIG',
+      'only one bucket would be read from files, and never dropped again; lower transferBuckets or persistentBuckets',
+      { path: offloadPath },
+    );
+  }
+  if (prefetchLimit !== undefined && prefetchLimit > most) {
+    throw wrongOption(
+      'prefetchLimit',
+      `${prefetchLimit} would keep all ${offloaded} buckets in memory; at most ${most}`,
+    );
+  }
+  const affordable = Math.floor((maxInflightPrefetchBytes ?? Number.POSITIVE_INFINITY) / bufferBytes);
+  if (affordable === 0) {
+    throw wrongOption(
+      'maxInflightPrefetchBytes',
+      `${maxInflightPrefetchBytes} bytes hold no bucket, the largest has ${bufferBytes}; set prefetchLimit 0 to read nothing ahead`,
+    );
+  }
+  const wanted = prefetchLimit ?? (maxInflightPrefetchBytes === undefined ? 1 : affordable);
+  return Math.min(wanted, affordable, most);
+}
+
+/** The first few of each of `bins` equal parts. */
+export function persistentIndices({
+  count,
+  persistent,
+  bins,
+}: {
+  count: number;
+  persistent: number;
+  bins: number;
+}): Set<number> {
+  const indices = new Set<number>();
+  for (let bin = 0; bin < bins; bin++) {
+    const start = Math.floor((bin * count) / bins);
+    const share = Math.floor(((bin + 1) * persistent) / bins) - Math.floor((bin * persistent) / bins);
+    for (let i = 0; i < share; i++) indices.add(start + i);
+  }
+  return indices;
+}
+
+function place(
+  names: readonly string[],
+  source: WeightSource,
+  widen: boolean,
+): Pick<Bucket, 'tensors' | 'bytes' | 'storedBytes'> {
+  const tensors: PlacedTensor[] = [];
+  let end = 0;
+  let storedBytes = 0;
+  for (const name of names) {
+    const { dtype: stored, shape, bytes: size } = source.info(name);
+    // The bits of a float8 code are what its format reads.
+    const isPart = source.quantized?.has(name.slice(0, name.lastIndexOf('.'))) ?? false;
+    const dtype = widen && !isPart && isNarrowFloat(stored) ? 'float32' : stored;
+    const offset = Math.ceil(end / alignment) * alignment;
+    const bytes = sizeOf(shape) * bytesPerElement(dtype);
+    tensors.push({ name, shape, stored, storedBytes: size, dtype, offset, bytes });
+    end = offset + bytes;
+    storedBytes += size;
+  }
+  return { tensors, bytes: end, storedBytes };
+}
