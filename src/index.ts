@@ -6,7 +6,7 @@
 export type { BlockGroup } from './cache/block-group.ts';
 export { blockRange, cacheType } from './cache/cache-type.ts';
 export type { CalibratorConfig, CalibratorOptions } from './cache/calibrator-config.ts';
-export type { CacheConfig, CacheOptions, DBCacheConfig, DBPruneConfig, ParamsModifier } from './cache/config.ts';
+export type { CacheConfig, CacheOptions, DBCacheConfig, DBPruneConfig } from './cache/config.ts';
 export {
   type Cacheable,
   disableCache,
@@ -15,6 +15,7 @@ export {
   refreshContext,
 } from './cache/enable-cache.ts';
 export { loadConfigs } from './cache/load-configs.ts';
+export type { ParamsModifier } from './cache/params-modifier.ts';
 export type { CacheStats, CallRecord } from './cache/stats.ts';
 export { stepsMask } from './cache/steps-mask.ts';
 export { strify, summary } from './cache/summary.ts';

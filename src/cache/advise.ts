@@ -3,9 +3,10 @@
  * request where its calls do. So "no step re-used" always has a reason and a suggestion.
  */
 import type { CalibratorConfig } from './calibrator-config.ts';
-import { type CacheConfig, isPrune, type Resolved, resolveForSteps } from './config.ts';
+import { type CacheConfig, isPrune } from './config.ts';
 import { isProtected } from './dbprune.ts';
 import { gatesBeforeDiff, thresholdOf } from './decide.ts';
+import { type Resolved, resolveForSteps } from './resolved-config.ts';
 import { type CallRecord, measuredDiffs } from './stats.ts';
 
 export type AdviceCode =

@@ -7,7 +7,7 @@ import { DejaDitError } from '../errors/errors.ts';
 import type { ForwardPattern } from '../models/definition.ts';
 import { TransformerModel } from '../models/transformer-model.ts';
 import { type BlockGroup, type Section, sectionsOf } from './block-group.ts';
-import type { ParamsModifier } from './config.ts';
+import type { ParamsModifier } from './params-modifier.ts';
 
 /** Whatever has transformers by component name: a pipeline. */
 export interface HasTransformers {

@@ -10,11 +10,12 @@ import { type AdapterPart, groupsOf } from './block-adapter.ts';
 import type { BlockGroup } from './block-group.ts';
 import { BlockCacheSession, type CacheSession, EasyCacheSession } from './cache-session.ts';
 import type { CalibratorConfig } from './calibrator-config.ts';
-import { type CacheConfig, checkBlocks, isPrune, type Resolved, resolveForSteps } from './config.ts';
+import { type CacheConfig, isPrune } from './config.ts';
 import { assertPrunable } from './dbprune.ts';
 import { EasyCache } from './easy-cache.ts';
 import { DualBlockCache, type GroupCache } from './group-cache.ts';
 import { PruneCache } from './prune-cache.ts';
+import { checkBlocks, type Resolved, resolveForSteps } from './resolved-config.ts';
 import { newCacheState } from './state.ts';
 import { buildStats, type CacheStats } from './stats.ts';
 

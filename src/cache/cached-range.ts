@@ -7,7 +7,7 @@ import type { Piece } from '../models/span.ts';
 import type { Backend } from '../runtime/backend.ts';
 import { floatTensor } from '../tensor/tensor.ts';
 import type { CalibratorConfig } from './calibrator-config.ts';
-import type { DBCacheConfig, Resolved } from './config.ts';
+import type { DBCacheConfig } from './config.ts';
 import type { Decision } from './decide.ts';
 import { ERROR_PROBES, visibleError } from './error-budget.ts';
 import type { Flow, Outputs } from './flow.ts';
@@ -16,6 +16,7 @@ import { type Forecaster, reuse as plainReuse } from './forecasters/forecaster.t
 import type { Gram } from './forecasters/gram.ts';
 import { BranchMemory, type Limits, type Stream } from './memory.ts';
 import { middle, probe, reuse, type StreamReuse } from './pieces.ts';
+import type { Resolved } from './resolved-config.ts';
 
 export interface CachedRangeOptions {
   /** Blocks before the range that run on every step; the probe is what they add. None: the range's own input. */

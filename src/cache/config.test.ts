@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { blockRange, cacheType } from './cache-type.ts';
 import { mergeCalibrator, parseCalibratorConfig } from './calibrator-config.ts';
-import { applyModifier, type CacheOptions, checkBlocks, parseCacheConfig, resolveForSteps } from './config.ts';
+import { type CacheOptions, parseCacheConfig } from './config.ts';
+import { applyModifier } from './params-modifier.ts';
+import { checkBlocks, resolveForSteps } from './resolved-config.ts';
 import { cacheTag, calibratorTag, settingsTag } from './tag.ts';
 
 describe('defaults', () => {

@@ -1,15 +1,9 @@
 /**
- * What a cache may be told: DBCacheConfig, DBPruneConfig, their one set of defaults, and modifiers for single block
- * lists. Forecaster options are in `calibrator-config.ts`, files in `load-configs.ts`, name tags in `tag.ts`.
+ * What a cache may be told: DBCacheConfig, DBPruneConfig and their one set of defaults. Forecaster options are in
+ * `calibrator-config.ts`, changes for single block lists in `params-modifier.ts`, files in `load-configs.ts`, tags in `tag.ts`.
  */
 import { DejaDitError } from '../errors/errors.ts';
 import { type CacheType, cacheType } from './cache-type.ts';
-import {
-  type CalibratorConfig,
-  type CalibratorOptions,
-  mergeCalibrator,
-  parseCalibratorConfig,
-} from './calibrator-config.ts';
 import { budgetForPsnr } from './error-budget.ts';
 import {
   asObject,
@@ -24,7 +18,7 @@ import {
   real,
   show,
 } from './fields.ts';
-import { MASK_POLICIES, type MaskPolicy, maskPolicy, type StepMask, stepsMask } from './steps-mask.ts';
+import { MASK_POLICIES, type MaskPolicy, maskPolicy, type StepMask } from './steps-mask.ts';
 
 /** Settings of the dual block cache: first F blocks always run, middle blocks are re-used, last B blocks always run. */
 export interface DBCacheConfig {
@@ -99,12 +93,6 @@ export type CacheOptions = Options<Omit<DBPruneConfig, 'cacheType' | 'stepsCompu
   stepsComputationMask?: readonly number[] | string | null;
   Fn?: number;
   Bn?: number;
-};
-
-/** A config for a known number of steps: the forms that depend on it are numbers and lists. */
-export type Resolved<C extends CacheConfig = CacheConfig> = C & {
-  maxWarmupSteps: number;
-  stepsComputationMask: StepMask | null;
 };
 
 const maskField: Field<StepMask | MaskPolicy> = {
@@ -220,7 +208,14 @@ const BLOCK_FIELDS = [
   'compat',
 ] as const satisfies readonly (keyof DBCacheConfig)[];
 
-const DEFAULT_WARMUP = 8;
+/** Fields of the rule that an error budget takes the place of. */
+const THRESHOLD_FIELDS = [
+  'residualDiffThreshold',
+  'maxAccumulatedResidualDiffThreshold',
+  'l1HiddenStatesDiffThreshold',
+  'importantConditionThreshold',
+  'cfgDiffComputeSeparate',
+] as const satisfies readonly (keyof DBCacheConfig)[];
 
 export const isPrune = (config: CacheConfig): config is DBPruneConfig => config.cacheType === 'DBPrune';
 
@@ -234,8 +229,19 @@ export const cacheFieldNames = (): string[] => knownNames(pruneFields);
 export function parseCacheConfig(options: CacheOptions = {}, path = 'cacheConfig'): CacheConfig {
   const type = typeOf(options, path);
   const given = readCache({ options, type, path });
-  if (type === 'EasyCache') refuseBlockFields(given, path);
   const budgeted = budgetOf(given, path);
+  if (type === 'EasyCache')
+    refuse(BLOCK_FIELDS, {
+      given,
+      path,
+      reason: 'has no effect with EasyCache, which skips whole calls; leave it out',
+    });
+  if (budgeted !== null)
+    refuse(THRESHOLD_FIELDS, {
+      given,
+      path,
+      reason: 'has no effect where an error budget decides; give one of the two',
+    });
   const defaults = {
     ...DEFAULTS,
     ...(given.compat === 'cache-dit' ? COMPAT_DEFAULTS : {}),
@@ -273,12 +279,12 @@ function budgetOf(given: Partial<CacheConfig>, path: string): number | null {
 }
 
 /** Reading a config again must not fail, so a field may repeat its default. */
-function refuseBlockFields(given: Partial<CacheConfig>, path: string): void {
-  const field = BLOCK_FIELDS.find((name) => given[name] !== undefined && given[name] !== DEFAULTS[name]);
-  if (field === undefined) return;
-  throw new DejaDitError('INVALID_CONFIG', 'has no effect with EasyCache, which skips whole calls; leave it out', {
-    path: `${path}.${field}`,
-  });
+function refuse(
+  fields: readonly (keyof DBCacheConfig)[],
+  { given, path, reason }: { given: Partial<CacheConfig>; path: string; reason: string },
+): void {
+  const field = fields.find((name) => given[name] !== undefined && given[name] !== DEFAULTS[name]);
+  if (field !== undefined) throw new DejaDitError('INVALID_CONFIG', reason, { path: `${path}.${field}` });
 }
 
 function typeOf(options: unknown, path: string): CacheType {
@@ -291,84 +297,9 @@ function typeOf(options: unknown, path: string): CacheType {
   throw new DejaDitError('INVALID_CONFIG', `must be a name, got ${show(name)}`, { path: `${path}.cacheType` });
 }
 
-function readCache(args: { options: unknown; type: CacheType; path: string }): Partial<CacheConfig> {
+/** The given fields under canonical names, checked one by one. */
+export function readCache(args: { options: unknown; type: CacheType; path: string }): Partial<CacheConfig> {
   const { options, type, path } = args;
   if (type === 'DBPrune') return readFields({ fields: pruneFields, options, path });
   return readFields({ fields: cacheFields, options, path });
-}
-
-/** The config for a request of `steps` steps (default: `numInferenceSteps`): warm-up clipped, mask policy spelled out. */
-export function resolveForSteps<C extends CacheConfig>(config: C, steps = config.numInferenceSteps): Resolved<C> {
-  const third = steps === null ? DEFAULT_WARMUP : Math.max(1, Math.floor(steps / 3));
-  const mask = config.stepsComputationMask;
-  if (typeof mask === 'string' && steps === null) {
-    throw new DejaDitError('INVALID_CONFIG', `"${mask}" needs the number of steps: set numInferenceSteps`, {
-      path: 'cacheConfig.stepsComputationMask',
-    });
-  }
-  return {
-    ...config,
-    maxWarmupSteps: config.maxWarmupSteps ?? Math.min(DEFAULT_WARMUP, third),
-    stepsComputationMask:
-      typeof mask === 'string'
-        ? stepsMask({ maskPolicy: mask, totalSteps: steps ?? undefined, compat: config.compat ?? undefined })
-        : mask,
-  };
-}
-
-/** Throws `INVALID_CONFIG` if a list of `blocks` blocks cannot run with this F and B. */
-export function checkBlocks(config: CacheConfig, args: { blocks: number; path?: string }): void {
-  const { fnComputeBlocks: first, bnComputeBlocks: last } = config;
-  const fail = (field: string, reason: string) => {
-    const path = args.path === undefined ? `cacheConfig.${field}` : `${args.path}: cacheConfig.${field}`;
-    throw new DejaDitError('INVALID_CONFIG', reason, { path });
-  };
-  if (first > args.blocks) fail('fnComputeBlocks', `${first} is more than the ${args.blocks} blocks of the list`);
-  if (last > args.blocks) fail('bnComputeBlocks', `${last} is more than the ${args.blocks} blocks of the list`);
-  // cache-dit runs the blocks that both ranges hold twice, and gives another picture.
-  if (!config.compat && !isPrune(config) && first + last > args.blocks) {
-    fail('bnComputeBlocks', `${first} first and ${last} last blocks overlap in a list of ${args.blocks}`);
-  }
-}
-
-/** Overrides for one block list of a model with several: only the given fields change. */
-export interface ParamsModifier {
-  cacheConfig?: CacheOptions;
-  calibratorConfig?: CalibratorOptions;
-}
-
-/** Both configs with a modifier's fields on top. Unlike in cache-dit either part works without the other. */
-export function applyModifier(
-  base: { cacheConfig: CacheConfig; calibratorConfig: CalibratorConfig | null },
-  modifier: ParamsModifier,
-): { cacheConfig: CacheConfig; calibratorConfig: CalibratorConfig | null } {
-  const path = 'paramsModifiers';
-  const given = readFields<{ cacheConfig: object; calibratorConfig: object }>({
-    fields: {
-      cacheConfig: { read: (value) => asObject(value, `${path}.cacheConfig`) },
-      calibratorConfig: { read: (value) => asObject(value, `${path}.calibratorConfig`) },
-    },
-    options: modifier,
-    path,
-  });
-  const cachePath = `${path}.cacheConfig`;
-  const cacheOptions = readCache({
-    options: given.cacheConfig ?? {},
-    type: base.cacheConfig.cacheType,
-    path: cachePath,
-  });
-  const { cacheType: type = base.cacheConfig.cacheType } = cacheOptions;
-  if (type !== base.cacheConfig.cacheType) {
-    throw new DejaDitError('INVALID_CONFIG', `a modifier cannot make a ${base.cacheConfig.cacheType} a ${type}`, {
-      path: `${cachePath}.cacheType`,
-    });
-  }
-  const cacheConfig = parseCacheConfig({ ...base.cacheConfig, ...cacheOptions }, cachePath);
-  if (given.calibratorConfig === undefined) return { cacheConfig, calibratorConfig: base.calibratorConfig };
-  const calibratorPath = `${path}.calibratorConfig`;
-  const calibratorConfig =
-    base.calibratorConfig === null
-      ? parseCalibratorConfig(given.calibratorConfig as CalibratorOptions, calibratorPath)
-      : mergeCalibrator(base.calibratorConfig, { options: given.calibratorConfig, path: calibratorPath });
-  return { cacheConfig, calibratorConfig };
 }

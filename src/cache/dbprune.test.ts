@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { type CacheOptions, type DBPruneConfig, parseCacheConfig, type Resolved, resolveForSteps } from './config.ts';
+import { type CacheOptions, type DBPruneConfig, parseCacheConfig } from './config.ts';
 import { assertPrunable, decidePrune, endPruneStep, prePrune, pruneByDiff, pruneThreshold } from './dbprune.ts';
 import type { Decision } from './decide.ts';
+import { type Resolved, resolveForSteps } from './resolved-config.ts';
 import { beginStep, branchState, newCacheState } from './state.ts';
 
 const BLOCKS = 6;

@@ -7,8 +7,9 @@
  *   endPruneStep(...)
  */
 import { DejaDitError } from '../errors/errors.ts';
-import type { DBPruneConfig, Resolved } from './config.ts';
+import type { DBPruneConfig } from './config.ts';
 import { compare, countCached, type Decision, gatesBeforeDiff } from './decide.ts';
+import type { Resolved } from './resolved-config.ts';
 import { type BranchState, branchState, type CacheState, COND } from './state.ts';
 
 /** Of a step's diffs only the first blocks' shape the dynamic threshold. */

@@ -8,8 +8,9 @@
  * to re-use, threshold. What each does differently in `compat: 'cache-dit'` is said where it does.
  */
 import { DejaDitError } from '../errors/errors.ts';
-import type { CacheConfig, Resolved } from './config.ts';
+import type { CacheConfig } from './config.ts';
 import { importance } from './error-budget.ts';
+import type { Resolved } from './resolved-config.ts';
 import { type BranchState, branchState, type CacheState, COND } from './state.ts';
 
 export type Action = 'compute' | 'reuse';

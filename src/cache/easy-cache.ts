@@ -14,12 +14,13 @@ import type { Transformer } from '../models/definition.ts';
 import { type Piece, prologue, wholeList } from '../models/span.ts';
 import type { PreparedInputs, TransformerModel } from '../models/transformer-model.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
-import type { DBCacheConfig, Resolved } from './config.ts';
+import type { DBCacheConfig } from './config.ts';
 import { decideByDiff, preDecide } from './decide.ts';
 import type { Flow, Outputs } from './flow.ts';
 import type { RequestCache } from './group-cache.ts';
 import { bytesOf } from './memory.ts';
 import { meanOf } from './pieces.ts';
+import type { Resolved } from './resolved-config.ts';
 import { beginStep, branchState, type CacheState, newCacheState } from './state.ts';
 import type { CallRecord } from './stats.ts';
 

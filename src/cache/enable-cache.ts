@@ -11,8 +11,9 @@ import { setAttnBackend } from './attn-backend.ts';
 import { type AdapterPart, type Cacheable, getAdapter } from './block-adapter.ts';
 import { CacheHandle, type CacheSettings, cacheUnits } from './cache-handle.ts';
 import type { CalibratorOptions } from './calibrator-config.ts';
-import { applyModifier, type CacheOptions, type ParamsModifier } from './config.ts';
+import type { CacheOptions } from './config.ts';
 import { completeConfigs } from './defaults.ts';
+import { applyModifier, type ParamsModifier } from './params-modifier.ts';
 
 export type { Cacheable };
 

@@ -1,10 +1,12 @@
 /** The error budget: what it counts, when it is full, and what arms it again. */
 import { describe, expect, it } from 'vitest';
 import { advise } from './advise.ts';
-import { type CacheOptions, parseCacheConfig, resolveForSteps } from './config.ts';
+import { type CacheOptions, parseCacheConfig } from './config.ts';
 import { decideByDiff, preDecide } from './decide.ts';
 import { completeConfigs, DEFAULT_ERROR_BUDGET } from './defaults.ts';
 import { budgetForPsnr, importance, visibleError } from './error-budget.ts';
+import { applyModifier } from './params-modifier.ts';
+import { resolveForSteps } from './resolved-config.ts';
 import { beginStep, newCacheState } from './state.ts';
 
 describe('importance', () => {
@@ -107,8 +109,17 @@ describe('settings', () => {
   it.each([
     [{ errorBudget: 0.1, compat: 'cache-dit' }, 'cacheConfig.errorBudget'],
     [{ targetPsnr: 30, cacheType: 'DBPrune' }, 'cacheConfig.targetPsnr'],
+    [{ errorBudget: 0.03, residualDiffThreshold: 0.1 }, 'cacheConfig.residualDiffThreshold'],
   ])('%j is refused', (options, message) => {
     expect(() => parseCacheConfig(options as never)).toThrow(message);
+  });
+
+  it('a threshold for one block list is refused where the budget decides', () => {
+    const base = completeConfigs({});
+    expect(() => applyModifier(base, { cacheConfig: { residualDiffThreshold: 0.1 } })).toThrow(
+      'paramsModifiers.cacheConfig.residualDiffThreshold',
+    );
+    expect(applyModifier(base, { cacheConfig: { errorBudget: 0.05 } }).cacheConfig.errorBudget).toBe(0.05);
   });
 
   it('are ours where the user has none, and the rule of whoever names one', () => {

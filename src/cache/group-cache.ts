@@ -7,9 +7,10 @@ import type { Backend } from '../runtime/backend.ts';
 import type { BlockGroup } from './block-group.ts';
 import { CachedRange } from './cached-range.ts';
 import type { CalibratorConfig } from './calibrator-config.ts';
-import type { CacheConfig, DBCacheConfig, Resolved } from './config.ts';
+import type { CacheConfig, DBCacheConfig } from './config.ts';
 import { decideByDiff, preDecide } from './decide.ts';
 import type { Flow } from './flow.ts';
+import type { Resolved } from './resolved-config.ts';
 import { beginStep, type CacheState, newCacheState } from './state.ts';
 import type { CallRecord } from './stats.ts';
 

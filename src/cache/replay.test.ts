@@ -13,8 +13,9 @@ import { fixtures, relativeError } from '../models/testing/golden.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import { floatTensor, type Tensor } from '../tensor/tensor.ts';
 import { readSafetensors } from '../weights/safetensors.ts';
-import type { CacheOptions, ParamsModifier } from './config.ts';
+import type { CacheOptions } from './config.ts';
 import { disableCache, enableCache, refreshContext } from './enable-cache.ts';
+import type { ParamsModifier } from './params-modifier.ts';
 import type { CallRecord } from './stats.ts';
 import { summary } from './summary.ts';
 

@@ -4,7 +4,7 @@
  * decisions themselves are in `decide.ts`.
  */
 import { DejaDitError } from '../errors/errors.ts';
-import type { Resolved } from './config.ts';
+import type { Resolved } from './resolved-config.ts';
 
 export interface CacheState {
   /** Steps and model calls since the state began afresh. */

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { type Advice, advise } from './advise.ts';
 import { parseCalibratorConfig } from './calibrator-config.ts';
-import { type CacheOptions, type DBPruneConfig, parseCacheConfig, type Resolved, resolveForSteps } from './config.ts';
+import { type CacheOptions, type DBPruneConfig, parseCacheConfig } from './config.ts';
 import { endPruneStep, prePrune, pruneByDiff } from './dbprune.ts';
 import { decideByDiff, preDecide } from './decide.ts';
+import { type Resolved, resolveForSteps } from './resolved-config.ts';
 import { beginStep, newCacheState } from './state.ts';
 import { buildStats, type CallRecord, diffStatistics, flopsShare, pruneCall } from './stats.ts';
 

@@ -1,6 +1,7 @@
 /** Short names of settings, equal to cache-dit's: for file names, tables and summaries. */
 import type { CalibratorConfig } from './calibrator-config.ts';
-import { type CacheConfig, isPrune, resolveForSteps } from './config.ts';
+import { type CacheConfig, isPrune } from './config.ts';
+import { resolveForSteps } from './resolved-config.ts';
 
 /** `DBCache_F1B0_W8I1M0MC3_R0.24_...`. No limit is written 0, as cache-dit does: `M0MC0` is unlimited. */
 export function cacheTag(config: CacheConfig): string {

@@ -1,9 +1,11 @@
 /** The recordings of cache-dit 1.3.5, call by call: same decision, by the same gate, with the same counters. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { applyModifier, type DBPruneConfig, parseCacheConfig, type Resolved, resolveForSteps } from './config.ts';
+import { type DBPruneConfig, parseCacheConfig } from './config.ts';
 import { endPruneStep, prePrune, pruneByDiff } from './dbprune.ts';
 import { decideByDiff, preDecide } from './decide.ts';
+import { applyModifier } from './params-modifier.ts';
+import { type Resolved, resolveForSteps } from './resolved-config.ts';
 import { beginStep, branchState, type CacheState, COND, newCacheState, UNCOND } from './state.ts';
 import { cacheTag } from './tag.ts';
 
