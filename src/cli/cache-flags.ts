@@ -35,7 +35,7 @@ export function addCacheFlags(command: Command): Command {
   return command
     .optionsGroup('Cache:')
     .option('--cache', 're-use what earlier steps computed')
-    .option('--config <file>', 'cache settings from a YAML or JSON file of cache-dit')
+    .option('--config <file>', 'cache, quantisation and other settings from a YAML or JSON file of cache-dit')
     .option('--summary', 'show what was computed and re-used, step by step')
     .option(
       '--error-budget <x>',

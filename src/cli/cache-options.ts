@@ -28,19 +28,23 @@ const settings = [
 ] as const satisfies readonly (keyof CacheFlags)[];
 
 /**
- * What to call `enableCache` with; undefined without a cache.
+ * What to call `enableCache` with; undefined without a cache and a config file.
  * @throws DejaDitError for flags that cannot take effect or contradict each other
  */
 export function cacheOptions(flags: CacheFlags): EnableCacheOptions | undefined {
-  const given = settings.filter((name) => flags[name] !== undefined);
-  if (!flags.cache && !flags.config) {
-    if (given.length > 0) throw refusal(given[0]!, 'has no effect without --cache');
-    return undefined;
+  const file = flags.config === undefined ? undefined : configFile(flags.config);
+  if (!flags.cache && !file?.cacheConfig) {
+    const idle = settings.find((name) => flags[name] !== undefined);
+    if (idle !== undefined) throw refusal(idle, 'has no effect without --cache');
+    if (file?.calibratorConfig)
+      throw new DejaDitError('INVALID_CONFIG', 'calibrator_config does nothing without cache_config or --cache', {
+        path: flags.config,
+      });
+    return file;
   }
   const calibrator = calibratorOptions(flags);
-  const base = flags.config === undefined ? {} : configFile(flags.config);
-  const cacheConfig: CacheOptions = { ...base.cacheConfig, ...cacheSettings(flags) };
-  return { ...base, cacheConfig, ...(calibrator ? { calibratorConfig: calibrator } : {}) };
+  const cacheConfig: CacheOptions = { ...file?.cacheConfig, ...cacheSettings(flags) };
+  return { ...file, cacheConfig, ...(calibrator ? { calibratorConfig: calibrator } : {}) };
 }
 
 function cacheSettings(flags: CacheFlags): CacheOptions {
@@ -70,11 +74,12 @@ function calibratorOptions(flags: CacheFlags): CalibratorOptions | undefined {
   return type && { type, ...(flags.taylorseerOrder === undefined ? {} : { order: flags.taylorseerOrder }) };
 }
 
+/** All sections; those that can have no effect are refused by `enableCache`. */
 function configFile(file: string): EnableCacheOptions {
-  const { cacheConfig, calibratorConfig } = loadConfigs(file);
-  if (!cacheConfig) throw new DejaDitError('INVALID_CONFIG', 'has no cache settings', { path: file });
+  const { cacheConfig, calibratorConfig, ...others } = loadConfigs(file);
   return {
-    cacheConfig: cacheConfig as CacheOptions,
+    ...others,
+    ...(cacheConfig ? { cacheConfig: cacheConfig as CacheOptions } : {}),
     ...(calibratorConfig ? { calibratorConfig: calibratorConfig as CalibratorOptions } : {}),
   };
 }

@@ -1,12 +1,14 @@
 /** `deja-dit generate`: text to image or video files, with a progress bar, previews and machine-readable timings. */
 import path from 'node:path';
-import { enableCache } from '../cache/enable-cache.ts';
+import { type EnableCacheOptions, enableCache } from '../cache/enable-cache.ts';
 import { summary } from '../cache/summary.ts';
+import { DejaDitError } from '../errors/errors.ts';
 import { Image } from '../images/image.ts';
 import { renderToTerminal } from '../images/terminal.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
 import type { GenerateOptions, StepEvent } from '../pipelines/options.ts';
-import type { PipelineTraits } from '../pipelines/pipeline.ts';
+import type { Pipeline, PipelineTraits } from '../pipelines/pipeline.ts';
+import type { QuantizeOptions } from '../quantize/config.ts';
 import type { BackendName } from '../runtime/create-backend.ts';
 import type { CacheFlags } from './cache-flags.ts';
 import { cacheOptions } from './cache-options.ts';
@@ -41,16 +43,14 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   checkOut(flags);
   const signal = abortOnInterrupt();
   const { backend, threads } = flags;
+  const { quantizeConfig, ...others } = settings(flags);
   const pipe = await DiffusionPipeline.fromPretrained(modelPath(flags.model), { backend, threads, signal });
-  if (flags.quantizeType !== undefined) {
-    const { quantize } = await import('../quantize/quantize.ts');
-    const { summarizeReport } = await import('../quantize/report.ts');
-    const report = await quantize(pipe, { quantType: flags.quantizeType }, { signal });
-    if (!flags.quiet && !flags.json) console.log(summarizeReport(report).join('\n'));
+  if (Object.values(others).some(Boolean)) enableCache(pipe, others);
+  if (quantizeConfig) {
+    const lines = await quantizeModels(pipe, { options: quantizeConfig, signal });
+    if (!flags.quiet && !flags.json) console.log(lines.join('\n'));
   }
   const loaded = performance.now();
-  const cache = cacheOptions(flags);
-  if (cache) enableCache(pipe, cache);
   const file = outputFile(flags, pipe.traits);
   const options: GenerateOptions = {
     ...subject(prompt, pipe.traits),
@@ -114,6 +114,32 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   if (flags.summary && !flags.json) summary(pipe);
   await pipe.dispose();
   await pipe.programs.backend.dispose();
+}
+
+/** What the flags and the config file ask for. */
+function settings(flags: GenerateFlags): EnableCacheOptions {
+  const options = cacheOptions(flags);
+  if (flags.quantizeType === undefined) return options ?? {};
+  if (options?.quantizeConfig)
+    throw new DejaDitError('INVALID_ARGUMENT', 'is in the config file too: keep one of the two', {
+      path: '--quantize-type',
+    });
+  return { ...options, quantizeConfig: { quantType: flags.quantizeType } };
+}
+
+/** @returns what became of the layers, in lines */
+async function quantizeModels(
+  pipe: Pipeline,
+  { options, signal }: { options: QuantizeOptions; signal: AbortSignal },
+): Promise<string[]> {
+  const [{ quantize }, { summarizeReport }, { layerProgress }] = await Promise.all([
+    import('../quantize/quantize.ts'),
+    import('../quantize/report.ts'),
+    import('./layer-progress.ts'),
+  ]);
+  const progress = layerProgress();
+  const report = await quantize(pipe, options, { signal, onProgress: progress.update }).finally(progress.clear);
+  return summarizeReport(report);
 }
 
 function display({ quiet, preview }: GenerateFlags): (event: StepEvent) => Promise<void> {

@@ -1,5 +1,4 @@
 /** `deja-dit quantize`: checkpoints in fewer bits, and what that costs: errors per layer, and of whole images. */
-import { cp } from 'node:fs/promises';
 import path from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
 import type { Image } from '../images/image.ts';
@@ -7,15 +6,16 @@ import { psnr } from '../metrics/pixel-errors.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import type { QuantizeOptions } from '../quantize/config.ts';
-import { convertCheckpoint } from '../quantize/convert-checkpoint.ts';
+import { convertCheckpoint, copyOthers } from '../quantize/convert-checkpoint.ts';
+import { checkVacant, createFolder } from '../quantize/create-folder.ts';
 import { parseQuantType, svdVariant } from '../quantize/quant-type.ts';
 import { quantize as quantizeModels } from '../quantize/quantize.ts';
 import { type QuantizeReport, summarizeReport } from '../quantize/report.ts';
 import { saveQuantized } from '../quantize/save-checkpoint.ts';
 import { resolveModel } from '../weights/hub.ts';
 import { abortOnInterrupt } from './interrupt.ts';
+import { layerProgress } from './layer-progress.ts';
 import { modelPath } from './model-path.ts';
-import { ProgressBar } from './progress.ts';
 import { calibrationPrompts, sweepPrompts } from './sweep/prompts.ts';
 
 export interface QuantizeFlags {
@@ -44,6 +44,7 @@ export async function quantize(flags: QuantizeFlags): Promise<void> {
     throw new DejaDitError('INVALID_ARGUMENT', 'nothing to do: give --out <folder>, --report, or both');
   const type = parseQuantType(flags.type, '--type');
   const options = quantizeOptions(flags);
+  if (flags.out !== undefined) await checkVacant(flags.out);
   const calibrates =
     (svdVariant(type)?.calibrated && flags.smooth === undefined) || /^(activation|few_shot)$/.test(flags.smooth ?? '');
   const result =
@@ -99,8 +100,6 @@ async function inMemory(
 ): Promise<{ report: QuantizeReport; images: ImageComparison | undefined }> {
   const signal = abortOnInterrupt();
   const pipe = await DiffusionPipeline.fromPretrained(modelPath(flags.model), { threads: flags.threads, signal });
-  if (flags.out !== undefined && path.resolve(flags.out) === path.resolve(pipe.path))
-    throw new DejaDitError('INVALID_ARGUMENT', 'is the folder that is read', { path: flags.out });
   const draw = (prompts: readonly string[]) => drawAll(pipe, { prompts, steps: flags.steps, signal });
   const prompts = sweepPrompts.slice(0, flags.prompts);
   const before = flags.report ? await draw(prompts) : undefined;
@@ -158,21 +157,12 @@ async function savePipeline(
   pipe: Pipeline,
   { report, out, quantType }: { report: QuantizeReport; out: string; quantType: string },
 ): Promise<void> {
-  const quantized = report.components.map(({ component }) => component);
-  const replaced = new Set(quantized.map((component) => path.join(pipe.path, component)));
-  await cp(pipe.path, out, { recursive: true, dereference: true, filter: (source) => !replaced.has(source) });
-  for (const component of quantized) {
-    await saveQuantized(pipe.transformers[component]!, path.join(out, component), { quantType });
-  }
-}
-
-function layerProgress() {
-  let bar: ProgressBar | undefined;
-  return {
-    update: ({ done, total, layer }: { done: number; total: number; layer: string }) => {
-      bar ??= new ProgressBar('quantising', total);
-      bar.update(done, layer);
-    },
-    clear: () => bar?.clear(),
-  };
+  const components = report.components.map(({ component }) => component);
+  await createFolder(out, async (inside) => {
+    for (const component of components) {
+      const model = pipe.transformers[component] ?? pipe.models[component]!;
+      await saveQuantized(model, path.join(inside, component), { quantType });
+    }
+    await copyOthers({ from: pipe.path, to: inside, except: components });
+  });
 }

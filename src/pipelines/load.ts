@@ -56,7 +56,7 @@ export class ComponentLoader {
     const [name, folder] = [`text_encoder${suffix}`, this.folderOf(`text_encoder${suffix}`)];
     const tokenizer = await loadTokenizer(this.folderOf(`tokenizer${suffix}`));
     const model = await this.keep(loadModel(folder, this.options));
-    if (model instanceof GraphModel) return new TextEncoder(model, tokenizer);
+    if (model instanceof GraphModel) return new TextEncoder(name, model, tokenizer);
     throw new DejaDitError('INVALID_CONFIG', `component '${name}' is a ${model.className}, not a text encoder`, {
       path: folder,
     });

@@ -1,9 +1,11 @@
 /** What all pipelines have: components loaded from one folder, and transformers that a cache can be put on. */
+import type { GraphModel } from '../models/graph-model.ts';
 import { TransformerModel } from '../models/transformer-model.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { ModelFolder } from '../weights/model-folder.ts';
 import type { WeightStoreOptions } from '../weights/weight-store.ts';
 import type { GenerateOptions, GenerateResult } from './options.ts';
+import { TextEncoder } from './text-encoder.ts';
 
 export interface PipelineLoadOptions {
   programs: ProgramCache;
@@ -32,6 +34,8 @@ export interface Pipeline {
   readonly programs: ProgramCache;
   /** By component name: `transformer`, and `transformer_2` where there are two experts. */
   readonly transformers: Readonly<Record<string, TransformerModel>>;
+  /** Other models by component name that can be quantised: `text_encoder`, `text_encoder_2`, … */
+  readonly models: Readonly<Record<string, GraphModel>>;
   readonly traits: PipelineTraits;
   /**
    * Runs one request; several may run at the same time.
@@ -85,6 +89,11 @@ export abstract class ComponentPipeline<C extends Components> implements Pipelin
     const isTransformer = (entry: [string, unknown]): entry is [string, TransformerModel] =>
       entry[1] instanceof TransformerModel;
     return Object.fromEntries(Object.entries(this.components).filter(isTransformer));
+  }
+
+  get models(): Record<string, GraphModel> {
+    const encoders = Object.values(this.components).filter((component) => component instanceof TextEncoder);
+    return Object.fromEntries(encoders.map(({ name, model }) => [name, model]));
   }
 
   async dispose(): Promise<void> {

@@ -26,7 +26,9 @@ export interface EncodedTexts {
 }
 
 export class TextEncoder {
+  /** @param name of its component in the checkpoint */
   constructor(
+    readonly name: string,
     readonly model: GraphModel,
     readonly tokenizer: Tokenizer,
   ) {}

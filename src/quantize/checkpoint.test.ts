@@ -100,15 +100,18 @@ describe('saved and converted checkpoints', () => {
     expect(await forward(await load(at('small', 'transformer')))).not.toEqual(await forward(await load(original)));
 
     const wrong = { quantType: 'int8', componentsToQuantize: ['vae'] };
-    await expect(convertCheckpoint(place, wrong)).rejects.toThrow(
+    await expect(convertCheckpoint(place, wrong)).rejects.toThrow(/small: is there already and not empty/);
+    const elsewhere = { ...place, to: at('elsewhere') };
+    await expect(convertCheckpoint(elsewhere, wrong)).rejects.toThrow(
       /vae: is no component; there are transformer, scheduler/,
     );
-    await expect(convertCheckpoint(place, { quantType: 'svdq_int4_r16' })).rejects.toThrow(/takes a loaded model/);
+    await expect(convertCheckpoint(elsewhere, { quantType: 'svdq_int4_r16' })).rejects.toThrow(/takes a loaded model/);
     await expect(convertCheckpoint({ from: at('pipe'), to: at('pipe') }, {})).rejects.toThrow(
       /is the folder that is read/,
     );
     const again = { from: at('small', 'transformer'), to: at('twice') };
     await expect(convertCheckpoint(again, { quantType: 'int8' })).rejects.toThrow(/is quantised already/);
+    expect((await readdir(folder)).sort()).toEqual(['pipe', 'small']);
   });
 
   it('an abort leaves no checkpoint behind', async () => {
@@ -117,7 +120,7 @@ describe('saved and converted checkpoints', () => {
     const place = { from: original, to: at('half') };
     const options = { signal: controller.signal, onProgress };
     await expect(convertCheckpoint(place, { quantType: 'int8' }, options)).rejects.toMatchObject({ code: 'ABORTED' });
-    expect(await readdir(at('half'))).toEqual(['config.json']);
+    expect(await readdir(folder)).toEqual([]);
   });
 
   it('saves from a backend in another thread as well', async () => {

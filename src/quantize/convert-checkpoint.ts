@@ -17,6 +17,7 @@ import { refuseForeignQuantization } from '../weights/quantized-checkpoint.ts';
 import { bytesOf, type PartSpec, partName, partsOf } from '../weights/weight-format.ts';
 import type { WeightSource } from '../weights/weight-source.ts';
 import { componentConfig, parseQuantizeConfig, type QuantizeConfig, type QuantizeOptions } from './config.ts';
+import { checkVacant, createFolder } from './create-folder.ts';
 import { encodeLayer, needsActivations } from './encode-layer.ts';
 import { matrix } from './matrix.ts';
 import { planLayers, type QuantizePlan } from './plan.ts';
@@ -44,35 +45,54 @@ export async function convertCheckpoint(
   const config = parseQuantizeConfig(options);
   if (path.resolve(from) === path.resolve(to))
     throw new DejaDitError('INVALID_ARGUMENT', 'is the folder that is read', { path: to });
-  const isPipeline = (await listFolder(from)).includes(modelIndexName);
-  if (!isPipeline)
+  await checkVacant(to);
+  if (!(await listFolder(from)).includes(modelIndexName))
     return { components: [await convertModel({ from, to, component: 'model' }, { config, ...convert })] };
+  return convertPipeline({ from, to }, options, convert);
+}
 
+async function convertPipeline(
+  { from, to }: { from: string; to: string },
+  options: QuantizeOptions,
+  convert: ConvertOptions,
+): Promise<QuantizeReport> {
+  const jobs = await componentJobs(from, options);
+  const components: ComponentReport[] = [];
+  await createFolder(to, async (inside) => {
+    for (const { component, config } of jobs) {
+      const place = { from: path.join(from, component), to: path.join(inside, component), component };
+      components.push(await convertModel(place, { config, ...convert }));
+    }
+    await copyOthers({ from, to: inside, except: jobs.map(({ component }) => component) });
+  });
+  return { components };
+}
+
+/** Everything in a pipeline's folder but some components. */
+export async function copyOthers(args: { from: string; to: string; except: readonly string[] }): Promise<void> {
+  const { from, to } = args;
+  const left = new Set(args.except.map((component) => path.join(from, component)));
+  await cp(from, to, { recursive: true, dereference: true, filter: (source) => !left.has(source) });
+}
+
+/** The components to quantise, each with its config. */
+async function componentJobs(
+  from: string,
+  options: QuantizeOptions,
+): Promise<{ component: string; config: QuantizeConfig }[]> {
   const folder = await openModelFolder(from);
   const present = [...folder.components.values()].filter((component) => component !== null);
   const transformers = present.filter(({ className }) => findTransformer(className)).map(({ name }) => name);
-  const chosen = config.componentsToQuantize ?? Object.fromEntries(transformers.map((name) => [name, {}]));
-  const jobs = Object.entries(chosen).map(([component, own]) => {
+  const { componentsToQuantize } = parseQuantizeConfig(options);
+  const chosen = componentsToQuantize ?? Object.fromEntries(transformers.map((name) => [name, {}]));
+  const known = present.map(({ name }) => name);
+  return Object.entries(chosen).map(([component, own]) => {
     const at = `quantizeConfig.componentsToQuantize.${component}`;
-    const known = present.map(({ name }) => name);
-    if (!known.includes(component)) {
-      const hint = nearestName(component, known);
-      throw new DejaDitError(
-        'INVALID_CONFIG',
-        `is no component; ${hint ? `did you mean ${hint}?` : `there are ${known.join(', ')}`}`,
-        { path: at },
-      );
-    }
-    return { component, config: componentConfig(options, own, at) };
+    if (known.includes(component)) return { component, config: componentConfig(options, own, at) };
+    const hint = nearestName(component, known);
+    const message = `is no component; ${hint ? `did you mean ${hint}?` : `there are ${known.join(', ')}`}`;
+    throw new DejaDitError('INVALID_CONFIG', message, { path: at });
   });
-  const converted = new Set(jobs.map(({ component }) => path.join(from, component)));
-  await cp(from, to, { recursive: true, dereference: true, filter: (source) => !converted.has(source) });
-  const components: ComponentReport[] = [];
-  for (const { component, config: own } of jobs) {
-    const place = { from: path.join(from, component), to: path.join(to, component), component };
-    components.push(await convertModel(place, { config: own, ...convert }));
-  }
-  return { components };
 }
 
 async function listFolder(folder: string): Promise<string[]> {

@@ -14,6 +14,7 @@ import { WeightStore } from '../weights/weight-store.ts';
 import { backendProducts } from './backend-products.ts';
 import { type Observation, observe, type QuantizableModel } from './calibrate.ts';
 import { componentConfig, parseQuantizeConfig, type QuantizeConfig, type QuantizeOptions } from './config.ts';
+import { checkVacant } from './create-folder.ts';
 import { encodeLayer, needsActivations } from './encode-layer.ts';
 import { transpose } from './linear-algebra.ts';
 import { type Matrix, matrix, relativeError } from './matrix.ts';
@@ -60,6 +61,12 @@ export async function quantize(
     const weights = storeOf(model, component);
     return { component, model, weights, config: own, plan: planFor(model, weights, own) };
   });
+  const folderOf = ({ component, config: { serializeTo } }: Job) =>
+    serializeTo === null || 'runner' in target ? serializeTo : path.join(serializeTo, component);
+  for (const job of jobs) {
+    const folder = folderOf(job);
+    if (folder !== null) await checkVacant(folder);
+  }
   const observations = await calibrate(jobs, config);
 
   const total = jobs.reduce((sum, { plan }) => sum + plan.layers.length, 0);
@@ -75,6 +82,8 @@ export async function quantize(
         layers.push(await quantizeLayer(layer, { ...job, observation: observations[i]?.get(`${layer.name}.weight`) }));
         done++;
         onProgress?.({ done, total, layer: layer.name });
+        // Signals are only heard when the event loop turns.
+        await new Promise((resolve) => setImmediate(resolve));
       }
     } finally {
       if (model instanceof TransformerModel) model.endImplicitSession();
@@ -84,10 +93,8 @@ export async function quantize(
       for (const { name, reason } of plan.kept) warn(`${component}: ${name} is not quantised: ${reason}`);
     const bytes = { before, after: weights.bytes };
     components.push({ component, className: model.className, layers, kept: plan.kept, bytes });
-    const { serializeTo, quantType } = job.config;
-    if (serializeTo !== null) {
-      await saveQuantized(model, 'runner' in target ? serializeTo : path.join(serializeTo, component), { quantType });
-    }
+    const folder = folderOf(job);
+    if (folder !== null) await saveQuantized(model, folder, { quantType: job.config.quantType });
   }
   return { components };
 }

@@ -1,5 +1,5 @@
 /** Writes the folder of a quantised model. It is read like any other, see `weights/quantized-checkpoint.ts`. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
 import { fromFloat32, toFloat32 } from '../tensor/convert.ts';
@@ -9,10 +9,12 @@ import { type StreamOptions, streamSafetensors } from '../weights/safetensors.ts
 import type { PartSpec } from '../weights/weight-format.ts';
 import { WeightStore } from '../weights/weight-store.ts';
 import type { QuantizableModel } from './calibrate.ts';
+import { createFolder } from './create-folder.ts';
 
 /**
  * Writes `config.json`, `quant_config.json` and the weights of a model that was quantised in memory, tensor by tensor.
- * @throws DejaDitError INVALID_ARGUMENT for a model that is not quantised
+ * @param folder appears when it is complete; not there before, or empty
+ * @throws DejaDitError INVALID_ARGUMENT for a model that is not quantised, or a folder with files in it
  */
 export async function saveQuantized(
   model: QuantizableModel,
@@ -53,20 +55,14 @@ export interface Checkpoint extends StreamOptions {
   quantConfig: QuantConfigFile;
 }
 
-/** A model's folder. The file that makes it one, `quant_config.json`, is written last. */
+/** A model's folder, new or empty. */
 export async function writeCheckpoint(folder: string, { config, quantConfig, ...weights }: Checkpoint): Promise<void> {
   const baseName = '_class_name' in config ? 'diffusion_pytorch_model' : 'model';
-  try {
-    await mkdir(folder, { recursive: true });
-    await writeFile(path.join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
-  } catch (cause) {
-    throw new DejaDitError('RUNTIME', `cannot be written (${(cause as NodeJS.ErrnoException).code})`, {
-      path: folder,
-      cause,
-    });
-  }
-  await streamSafetensors(path.join(folder, `${baseName}.safetensors`), weights);
-  await writeFile(path.join(folder, quantConfigName), encodeQuantConfig(quantConfig));
+  await createFolder(folder, async (inside) => {
+    await writeFile(path.join(inside, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+    await streamSafetensors(path.join(inside, `${baseName}.safetensors`), weights);
+    await writeFile(path.join(inside, quantConfigName), encodeQuantConfig(quantConfig));
+  });
 }
 
 /** Whether a stored tensor belongs to a quantised weight. */
