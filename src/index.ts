@@ -3,6 +3,8 @@
  *
  * This file is the public API and nothing else.
  */
+export { setAttnBackend } from './cache/attn-backend.ts';
+export { BlockAdapter, type BlockAdapterOptions, getAdapter } from './cache/block-adapter.ts';
 export type { BlockGroup } from './cache/block-group.ts';
 export { blockRange, cacheType } from './cache/cache-type.ts';
 export type { CalibratorConfig, CalibratorOptions } from './cache/calibrator-config.ts';
@@ -39,7 +41,7 @@ export { type ForwardSession, type ModelOutput, TransformerModel } from './model
 export {
   DiffusionPipeline,
   type FromPretrainedOptions,
-  supportedPipelineClasses,
+  supportedPipelines,
 } from './pipelines/diffusion-pipeline.ts';
 export type { GenerateOptions, GenerateResult, StepEvent, Timings } from './pipelines/options.ts';
 export type { Pipeline, PipelineTraits } from './pipelines/pipeline.ts';

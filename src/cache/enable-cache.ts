@@ -23,7 +23,10 @@ export interface EnableCacheOptions {
    * one of the three configs at the end, nothing is cached, as in cache-dit.
    */
   cacheConfig?: CacheOptions | null;
-  /** Forecaster of the skipped blocks. Default: compensated Taylor (compat mode, DBPrune: none). Null: plain re-use. */
+  /**
+   * Forecaster of the skipped blocks. Default: `compensated` for an error budget below 0.1, else `probe`; in compat mode and for
+   * DBPrune none. Null: plain re-use.
+   */
   calibratorConfig?: CalibratorOptions | null;
   /** Overrides per block group, in the order the groups run, transformer after transformer. Default: the adapter's. */
   paramsModifiers?: readonly ParamsModifier[];

@@ -39,7 +39,7 @@ it('takes what loadConfigs reads', async () => {
     attention_backend: 'native',
     quantize_config: { quant_type: 'int8_weight_only', repeated_blocks: ['transformer_blocks'] },
   };
-  await enableCache(model, loadConfigs(content) as EnableCacheOptions);
+  await enableCache(model, loadConfigs(content));
   expect(quantized()).toBe(28);
   expect(model.sessionFactory).toBeDefined();
 });

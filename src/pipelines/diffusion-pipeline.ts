@@ -30,7 +30,7 @@ function findClass(className: string): PipelineClass | undefined {
   return pipelineClasses.find(({ classNames }) => classNames.includes(className));
 }
 
-export function supportedPipelineClasses(): string[] {
+export function supportedPipelines(): string[] {
   return pipelineClasses.flatMap(({ classNames }) => classNames);
 }
 
@@ -81,7 +81,7 @@ async function readDefaults(root: string): Promise<GenerationDefaults> {
 }
 
 function unsupportedPipeline(className: string, origin: string): DejaDitError {
-  const known = supportedPipelineClasses();
+  const known = supportedPipelines();
   if (/^StableDiffusion(XL)?(Img2Img|Inpaint)?Pipeline$/.test(className)) {
     return new DejaDitError(
       'UNSUPPORTED',
