@@ -7,14 +7,15 @@ import { dirname, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { DejaDitError } from '../errors/errors.ts';
 import { type CalibratorConfig, type CalibratorOptions, parseCalibratorConfig } from './calibrator-config.ts';
-import { type CacheConfig, cacheFieldNames, parseCacheConfig } from './config.ts';
+import { type CacheConfig, type CacheOptions, cacheFieldNames, parseCacheConfig } from './config.ts';
 import { asObject, type Field, type Fields, flag, isOneOf, knownNames, readFields, unknownKey } from './fields.ts';
 
+/** Settings as `enableCache` takes them. */
 export interface LoadedConfigs {
   /** Null if the file has other sections but none for the cache: nothing is cached then. */
-  cacheConfig: CacheConfig | null;
+  cacheConfig: (CacheConfig & CacheOptions) | null;
   /** Null if no forecaster is named. */
-  calibratorConfig: CalibratorConfig | null;
+  calibratorConfig: (CalibratorConfig & CalibratorOptions) | null;
   parallelismConfig: Record<string, unknown> | null;
   attentionBackend: string | null;
   quantizeConfig: Record<string, unknown> | null;
@@ -119,8 +120,8 @@ function readConfigs(content: Section, folder: string): LoadedConfigs {
   }
   const calibrator = calibratorConfig ? withCoefficients(calibratorConfig, folder) : cache?.calibrator;
   return {
-    cacheConfig: cache?.config ?? null,
-    calibratorConfig: calibrator ? parseCalibratorConfig(calibrator) : null,
+    cacheConfig: (cache?.config as LoadedConfigs['cacheConfig']) ?? null,
+    calibratorConfig: calibrator ? (parseCalibratorConfig(calibrator) as LoadedConfigs['calibratorConfig']) : null,
     parallelismConfig: sections.parallelismConfig ?? null,
     attentionBackend: sections.attentionBackend ?? null,
     quantizeConfig: sections.quantizeConfig ?? null,

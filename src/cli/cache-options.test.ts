@@ -34,7 +34,7 @@ parallelism_config: { ulysses_size: 2 }
 
 it('caches nothing for a file that does not ask for it', () => {
   const config = file('quantize_config: { quant_type: int8_per_row }');
-  expect(cacheOptions({ config })?.cacheConfig).toBeUndefined();
+  expect(cacheOptions({ config })?.cacheConfig).toBeNull();
   expect(cacheOptions({ config, cache: true })?.cacheConfig).toEqual({});
   expect(() => cacheOptions({ config, FnComputeBlocks: 1 })).toThrow('--Fn-compute-blocks has no effect without');
 });

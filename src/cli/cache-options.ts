@@ -74,14 +74,10 @@ function calibratorOptions(flags: CacheFlags): CalibratorOptions | undefined {
   return type && { type, ...(flags.taylorseerOrder === undefined ? {} : { order: flags.taylorseerOrder }) };
 }
 
-/** All sections; those that can have no effect are refused by `enableCache`. */
+/** All sections; those that can have no effect are refused by `enableCache`. Without a forecaster it chooses one. */
 function configFile(file: string): EnableCacheOptions {
-  const { cacheConfig, calibratorConfig, ...others } = loadConfigs(file);
-  return {
-    ...others,
-    ...(cacheConfig ? { cacheConfig: cacheConfig as CacheOptions } : {}),
-    ...(calibratorConfig ? { calibratorConfig: calibratorConfig as CalibratorOptions } : {}),
-  };
+  const { calibratorConfig, ...others } = loadConfigs(file);
+  return calibratorConfig ? { ...others, calibratorConfig } : others;
 }
 
 function refusal(name: string, reason: string): DejaDitError {
