@@ -14,7 +14,7 @@ const curves: Readonly<Record<string, (steps: number) => Setting[]>> = {
     [...new Set([0.72, 0.64, 0.5, 0.4, 0.32, 0.28].map((share) => Math.max(2, Math.round(share * steps))))].map(
       (fewer) => ({ method: 'plain', label: `${fewer} steps`, steps: fewer }),
     ),
-  anchor: () => [0.1, 0.12, 0.16, 0.2, 0.24, 0.4].map((r) => anchor(`R ${r}`, { residualDiffThreshold: r })),
+  'cache-dit': () => [0.1, 0.12, 0.16, 0.2, 0.24, 0.4].map((r) => cacheDit(`R ${r}`, { residualDiffThreshold: r })),
   default: () =>
     [0.015, 0.025, 0.04, 0.06, 0.09, 0.13].map((errorBudget) => ({
       method: 'default',
@@ -28,17 +28,17 @@ const curves: Readonly<Record<string, (steps: number) => Setting[]>> = {
       label: `R ${residualDiffThreshold}`,
       cache: { cacheConfig: { residualDiffThreshold, maxWarmupSteps: 4 }, calibratorConfig: { type: 'compensated' } },
     })),
-  'anchor-scm': () =>
+  'cache-dit-scm': () =>
     MASK_POLICIES.map((policy) => ({
-      ...anchor(policy, { stepsComputationMask: policy, stepsComputationPolicy: 'static' }),
-      method: 'anchor-scm',
+      ...cacheDit(policy, { stepsComputationMask: policy, stepsComputationPolicy: 'static' }),
+      method: 'cache-dit-scm',
     })),
 };
 
 /** cache-dit as its documentation recommends it: F1 B0, four warm-up steps, at most three cached in a row, Taylor of order 1. */
-function anchor(label: string, cacheConfig: CacheOptions): Setting {
+function cacheDit(label: string, cacheConfig: CacheOptions): Setting {
   return {
-    method: 'anchor',
+    method: 'cache-dit',
     label,
     cache: {
       cacheConfig: {
@@ -69,7 +69,7 @@ export const forecasters: Readonly<Record<string, CalibratorOptions | null>> = {
 };
 
 /** Of these cache-dit has its own versions, which a comparison uses. */
-const ofTheAnchor = ['reuse', 'taylorseer1', 'taylorseer2', 'taylorseer3', 'foca', 'dmd'];
+const ofCacheDit = ['reuse', 'taylorseer1', 'taylorseer2', 'taylorseer3', 'foca', 'dmd'];
 
 /** Fixed schedules by name: `every3` computes every third step after four in a row, the others are cache-dit's. */
 export function scheduleMask(name: string, steps: number): StepMask {
@@ -99,7 +99,7 @@ export function scheduled(args: {
         stepsComputationMask: scheduleMask(schedule, steps),
         stepsComputationPolicy: 'static',
         enableSeparateCfg: true,
-        ...(ofTheAnchor.includes(method) ? { compat: 'cache-dit', bnComputeBlocks: 0 } : {}),
+        ...(ofCacheDit.includes(method) ? { compat: 'cache-dit', bnComputeBlocks: 0 } : {}),
       },
       ...(calibrator ? { calibratorConfig: calibrator } : {}),
     },

@@ -63,7 +63,7 @@ export async function sweep(flags: SweepFlags): Promise<void> {
 }
 
 async function chooseSettings({ methods, schedules, steps, coefficients }: SweepFlags): Promise<Setting[]> {
-  if (!schedules) return settingsOf(methods ?? ['plain', 'anchor', 'anchor-scm', 'default'], steps);
+  if (!schedules) return settingsOf(methods ?? ['plain', 'cache-dit', 'cache-dit-scm', 'default'], steps);
   const known = { ...forecasters, ...(await learnedFrom(coefficients)) };
   return (methods ?? Object.keys(known)).flatMap((method) =>
     schedules.map((schedule) => {
