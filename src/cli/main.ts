@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { DejaDitError } from '../errors/errors.ts';
 import { addCacheFlags } from './cache-flags.ts';
+import { addOffloadFlags } from './offload-flags.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -21,7 +22,7 @@ const modelOption = () =>
     'folder in Diffusers layout, or a Hugging Face repository (default: the bundled emoji model)',
   );
 
-addCacheFlags(
+const generateCommand = addCacheFlags(
   program
     .command('generate')
     .description('generate images or videos from a text')
@@ -53,7 +54,10 @@ addCacheFlags(
     .option('--quiet', 'print nothing but errors')
     .addOption(backendOption())
     .option('--threads <n>', 'threads within an operator', integer),
-).action(async (prompt: string[], options) => (await import('./generate.ts')).generate(prompt.join(' '), options));
+);
+addOffloadFlags(generateCommand).action(async (prompt: string[], options) =>
+  (await import('./generate.ts')).generate(prompt.join(' '), options),
+);
 
 program
   .command('inspect')
@@ -141,10 +145,15 @@ program
   .alias('convert')
   .description('a model in fewer bits, and what that costs: errors per layer and of whole images')
   .addOption(modelOption())
-  .requiredOption('-t, --type <type>', 'int8_per_row, int8_weight_only, int4_weight_only, svdq_int4_r32_dq, ...')
+  .requiredOption(
+    '-t, --type <type>',
+    'int8_per_row, int8_weight_only, int4_weight_only, svdq_int4_r32_dq, ...; several by commas are compared',
+    list,
+  )
   .option('-o, --out <folder>', 'write the quantised model there')
   .option('--report', 'errors per layer, the ten worst, and the PSNR of images against float32')
   .option('--prompts <n>', 'images of the report', integer, 8)
+  .option('--sheet <file>', 'picture of the first eight: a row in float32, and one for each type')
   .option('--steps <n>', 'denoising steps of an image', integer)
   .option('--components <names>', 'components to quantise, by commas (default: the transformers)', list)
   .option('--exclude <parts>', 'leave layers whose path contains one of these, by commas', list)

@@ -1,28 +1,39 @@
-/** `deja-dit quantize`: checkpoints in fewer bits, and what that costs: errors per layer, and of whole images. */
+/** `deja-dit quantize`: checkpoints in fewer bits, and what that costs. */
 import path from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
-import type { Image } from '../images/image.ts';
-import { psnr } from '../metrics/pixel-errors.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import type { QuantizeOptions } from '../quantize/config.ts';
 import { convertCheckpoint, copyOthers } from '../quantize/convert-checkpoint.ts';
 import { checkVacant, createFolder } from '../quantize/create-folder.ts';
-import { parseQuantType, svdVariant } from '../quantize/quant-type.ts';
+import { parseQuantType, type QuantType, svdVariant } from '../quantize/quant-type.ts';
 import { quantize as quantizeModels } from '../quantize/quantize.ts';
 import { type QuantizeReport, summarizeReport } from '../quantize/report.ts';
 import { saveQuantized } from '../quantize/save-checkpoint.ts';
+import { createBackend } from '../runtime/create-backend.ts';
+import { ProgramCache } from '../runtime/program-cache.ts';
 import { resolveModel } from '../weights/hub.ts';
 import { abortOnInterrupt } from './interrupt.ts';
 import { layerProgress } from './layer-progress.ts';
 import { modelPath } from './model-path.ts';
+import {
+  compare,
+  type Drawing,
+  describe,
+  drawAll,
+  resultTable,
+  saveSheet,
+  type TypeResult,
+} from './quantize-images.ts';
 import { calibrationPrompts, sweepPrompts } from './sweep/prompts.ts';
 
 export interface QuantizeFlags {
   model?: string;
-  type: string;
+  /** Several are compared. */
+  type: string[];
   out?: string;
   report?: boolean;
+  sheet?: string;
   prompts: number;
   steps?: number;
   components?: string[];
@@ -40,27 +51,29 @@ export interface QuantizeFlags {
 }
 
 export async function quantize(flags: QuantizeFlags): Promise<void> {
-  if (flags.out === undefined && !flags.report)
+  const { out, type: names } = flags;
+  if (out === undefined && !flags.report)
     throw new DejaDitError('INVALID_ARGUMENT', 'nothing to do: give --out <folder>, --report, or both');
-  const type = parseQuantType(flags.type, '--type');
-  const options = quantizeOptions(flags);
-  if (flags.out !== undefined) await checkVacant(flags.out);
-  const calibrates =
-    (svdVariant(type)?.calibrated && flags.smooth === undefined) || /^(activation|few_shot)$/.test(flags.smooth ?? '');
-  const result =
-    calibrates || flags.report
-      ? await inMemory(flags, options)
-      : { report: await onDisk(flags, options), images: undefined };
-  if (flags.json)
-    return console.log(JSON.stringify({ type, out: flags.out, ...result.report, images: result.images }, null, 2));
-  console.log(summarizeReport(result.report).join('\n'));
-  if (result.images) console.log(describeImages(result.images));
-  if (flags.out !== undefined) console.log(`written to ${flags.out}`);
+  if (flags.sheet !== undefined && !flags.report)
+    throw new DejaDitError('INVALID_ARGUMENT', '--sheet shows the images of --report');
+  const types = names.map((name) => parseQuantType(name, '--type'));
+  if (out !== undefined) {
+    if (types.length > 1) throw new DejaDitError('INVALID_ARGUMENT', '--out takes one --type');
+    await checkVacant(out);
+  }
+  const observes = (type: QuantType) =>
+    flags.smooth === undefined ? svdVariant(type)?.calibrated : /^(activation|few_shot)$/.test(flags.smooth);
+  if (!flags.report && !types.some(observes)) {
+    const report = await onDisk(flags, quantizeOptions(flags, types[0]!));
+    return print(flags, [{ type: types[0]!, report }]);
+  }
+  const results = await inMemory(flags, types);
+  print(flags, results);
 }
 
-function quantizeOptions(flags: QuantizeFlags): QuantizeOptions {
+function quantizeOptions(flags: QuantizeFlags, quantType: string): QuantizeOptions {
   return {
-    quantType: flags.type,
+    quantType,
     excludeLayers: flags.exclude,
     componentsToQuantize: flags.components,
     regionalQuantize: flags.regional,
@@ -78,81 +91,57 @@ function quantizeOptions(flags: QuantizeFlags): QuantizeOptions {
 async function onDisk(flags: QuantizeFlags, options: QuantizeOptions): Promise<QuantizeReport> {
   const progress = layerProgress();
   const from = await resolveModel(modelPath(flags.model));
+  const place = { from, to: flags.out! };
   const onProgress = progress.update;
-  const report = await convertCheckpoint({ from, to: flags.out! }, options, { onProgress, signal: abortOnInterrupt() });
-  progress.clear();
-  return report;
+  return convertCheckpoint(place, options, { onProgress, signal: abortOnInterrupt() }).finally(progress.clear);
 }
 
-/** Images of the built-in prompts before and after. */
-interface ImageComparison {
-  prompts: number;
-  /** PSNR in dB against float32 at equal seeds. */
-  psnr: { mean: number; worst: number; each: number[] };
-  /** Milliseconds per denoising step, medians. */
-  step: { before: number; after: number };
-}
-
-/** Loads the pipeline, observes it where needed, quantises, compares, and saves. */
-async function inMemory(
-  flags: QuantizeFlags,
-  options: QuantizeOptions,
-): Promise<{ report: QuantizeReport; images: ImageComparison | undefined }> {
+/** Type after type: loads the pipeline, observes it, quantises it, compares its images with float32's, and saves it. */
+async function inMemory(flags: QuantizeFlags, types: readonly QuantType[]): Promise<TypeResult[]> {
   const signal = abortOnInterrupt();
-  const pipe = await DiffusionPipeline.fromPretrained(modelPath(flags.model), { threads: flags.threads, signal });
-  const draw = (prompts: readonly string[]) => drawAll(pipe, { prompts, steps: flags.steps, signal });
+  const programs = new ProgramCache(await createBackend({ threads: flags.threads }));
+  const load = () => DiffusionPipeline.fromPretrained(modelPath(flags.model), { programs, signal });
+  const draw = (pipe: Pipeline, { label, prompts }: { label: string; prompts: readonly string[] }) =>
+    drawAll(pipe, { label, prompts, steps: flags.steps, signal });
   const prompts = sweepPrompts.slice(0, flags.prompts);
-  const before = flags.report ? await draw(prompts) : undefined;
-  const calibrateFn = () => draw(calibrationPrompts.slice(0, 4));
-  const progress = layerProgress();
-  const report = await quantizeModels(
-    pipe,
-    { ...options, measure: flags.report, calibrateFn },
-    { signal, onProgress: progress.update },
-  );
-  progress.clear();
-  const images = before && compare(before, await draw(prompts));
-  if (flags.out !== undefined) await savePipeline(pipe, { report, out: flags.out, quantType: flags.type });
-  await pipe.dispose();
-  await pipe.programs.backend.dispose();
-  return { report, images };
-}
+  const calibration = { label: 'observing', prompts: calibrationPrompts.slice(0, 4) };
 
-interface Drawing {
-  image: Image;
-  steps: readonly number[];
-}
-
-async function drawAll(
-  pipe: Pipeline,
-  { prompts, steps, signal }: { prompts: readonly string[]; steps: number | undefined; signal: AbortSignal },
-): Promise<Drawing[]> {
-  const drawings: Drawing[] = [];
-  for (const [seed, prompt] of prompts.entries()) {
-    const { images, timings } = await pipe.generate({ prompt, seed, numInferenceSteps: steps, signal });
-    drawings.push({ image: images[0]!, steps: timings.steps });
+  let before: Drawing[] | undefined;
+  const rows: Drawing[][] = [];
+  const results: TypeResult[] = [];
+  for (const type of types) {
+    const pipe = await load();
+    if (flags.report) before ??= await draw(pipe, { label: 'float32', prompts });
+    const options = { measure: flags.report, calibrateFn: () => draw(pipe, calibration) };
+    const progress = layerProgress();
+    const report = await quantizeModels(
+      pipe,
+      { ...quantizeOptions(flags, type), ...options },
+      { signal, onProgress: progress.update },
+    ).finally(progress.clear);
+    const after = before && (await draw(pipe, { label: type, prompts }));
+    if (after) rows.push(after);
+    results.push({ type, report, images: after && compare(before!, after) });
+    if (flags.out !== undefined) await savePipeline(pipe, { report, out: flags.out, quantType: type });
+    await pipe.dispose();
   }
-  return drawings;
+  if (flags.sheet !== undefined) await saveSheet([before!, ...rows], flags.sheet);
+  await programs.backend.dispose();
+  return results;
 }
 
-function compare(before: readonly Drawing[], after: readonly Drawing[]): ImageComparison {
-  const each = before.map(({ image }, i) => psnr(image, after[i]!.image));
-  const step = (drawings: readonly Drawing[]) => {
-    const sorted = drawings.flatMap(({ steps }) => steps).toSorted((a, b) => a - b);
-    return sorted[sorted.length >> 1]!;
-  };
-  return {
-    prompts: each.length,
-    psnr: { mean: each.reduce((sum, value) => sum + value, 0) / each.length, worst: Math.min(...each), each },
-    step: { before: step(before), after: step(after) },
-  };
+function print({ json, out, sheet }: QuantizeFlags, results: readonly TypeResult[]): void {
+  if (json) {
+    console.log(JSON.stringify({ out, results }, null, 2));
+    return;
+  }
+  if (results.length > 1) console.log(resultTable(results));
+  else
+    for (const { report, images } of results) console.log([...summarizeReport(report), ...describe(images)].join('\n'));
+  for (const file of [out, sheet]) if (file !== undefined) console.log(`written to ${file}`);
 }
 
-function describeImages({ prompts, psnr: { mean, worst }, step }: ImageComparison): string {
-  const times = `${step.before.toFixed(1)} → ${step.after.toFixed(1)} ms a step`;
-  return `PSNR of ${prompts} images against float32: mean ${mean.toFixed(2)} dB, worst ${worst.toFixed(2)} dB; ${times}`;
-}
-
+/** A pipeline's folder: what was quantised anew, the rest as it was. */
 async function savePipeline(
   pipe: Pipeline,
   { report, out, quantType }: { report: QuantizeReport; out: string; quantType: string },
