@@ -67,7 +67,7 @@ export abstract class CacheSession implements ForwardSession {
     if (this.ended) throw new DejaDitError('DISPOSED', 'this request has ended; begin a new session');
     try {
       throwIfAborted(context.signal);
-      const flow = new Flow(this.model.runner, inputs, this.blockFlops);
+      const flow = new Flow(this.model.runner, { ...inputs, signal: context.signal }, this.blockFlops);
       const sample = await this.compute(flow, inputs, context);
       this.peakBytes = Math.max(this.peakBytes, this.bytes);
       return sample;

@@ -16,7 +16,7 @@ export class Flow {
 
   constructor(
     private readonly runner: SpanRunner,
-    private readonly inputs: PreparedInputs,
+    private readonly inputs: PreparedInputs & { signal?: AbortSignal | undefined },
     /** Takes the floating-point operations of the blocks that are run, by module path. */
     private readonly blockFlops: Map<string, number>,
   ) {
@@ -61,6 +61,7 @@ export class Flow {
       extra,
       state: this.state,
       statics: this.inputs.statics,
+      signal: this.inputs.signal,
     });
     this.state = state;
     for (const [block, flops] of blockFlops) this.blockFlops.set(block, flops);

@@ -15,10 +15,11 @@ import { cacheOptions } from './cache-options.ts';
 import { milliseconds } from './format.ts';
 import { abortOnInterrupt } from './interrupt.ts';
 import { modelPath } from './model-path.ts';
+import { type OffloadFlags, offloadOptions, summarizeOffload } from './offload-flags.ts';
 import { ProgressBar } from './progress.ts';
 import { checkOut, type OutputFlags, outputFile, savePictures } from './save-pictures.ts';
 
-export interface GenerateFlags extends CacheFlags, OutputFlags {
+export interface GenerateFlags extends CacheFlags, OffloadFlags, OutputFlags {
   model?: string;
   seed?: number;
   steps?: number;
@@ -44,7 +45,13 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   const signal = abortOnInterrupt();
   const { backend, threads } = flags;
   const { quantizeConfig, ...others } = settings(flags);
-  const pipe = await DiffusionPipeline.fromPretrained(modelPath(flags.model), { backend, threads, signal });
+  const layerwiseOffload = offloadOptions(flags);
+  const pipe = await DiffusionPipeline.fromPretrained(modelPath(flags.model), {
+    backend,
+    threads,
+    layerwiseOffload,
+    signal,
+  });
   if (Object.values(others).some(Boolean)) enableCache(pipe, others);
   if (quantizeConfig) {
     const lines = await quantizeModels(pipe, { options: quantizeConfig, signal });
@@ -111,7 +118,10 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
         `(load ${milliseconds(loaded - begin)}, ${timings.steps.length} steps × ${milliseconds(perStep)}, decode ${milliseconds(timings.decode)})`,
     );
   }
-  if (flags.summary && !flags.json) summary(pipe);
+  if (flags.summary && !flags.json) {
+    summary(pipe);
+    for (const line of summarizeOffload(pipe.transformers)) console.log(line);
+  }
   await pipe.dispose();
   await pipe.programs.backend.dispose();
 }

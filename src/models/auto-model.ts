@@ -22,7 +22,8 @@ export interface LoadOptions {
   weightDtype?: WeightStoreOptions['weightDtype'];
   /**
    * For a transformer larger than memory: reads the weights of its blocks from the files whenever they are needed, while the
-   * blocks before are computed. `true` holds one block and reads one ahead.
+   * blocks before are computed. `true` holds one block and reads one ahead. `weightDtype` is then `stored` by default, and
+   * about the other weights only.
    */
   layerwiseOffload?: boolean | OffloadOptions | undefined;
   signal?: AbortSignal | undefined;

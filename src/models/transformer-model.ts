@@ -6,6 +6,7 @@ import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import type { Statics, Transformer } from './definition.ts';
 import { checkInputs, type ForwardInputs } from './inputs.ts';
@@ -76,6 +77,11 @@ export class TransformerModel {
 
   get config(): Readonly<Record<string, unknown>> {
     return this.definition.config;
+  }
+
+  /** What `layerwiseOffload` does and has done so far; undefined for a model that was loaded whole. */
+  get offloadSummary(): OffloadSummary | undefined {
+    return this.weights.offloaded?.summary();
   }
 
   /**

@@ -38,6 +38,11 @@ export class ComponentLoader {
     private readonly options: PipelineLoadOptions,
   ) {}
 
+  /** For all but transformers. */
+  private get wholeOptions(): PipelineLoadOptions {
+    return { ...this.options, layerwiseOffload: undefined };
+  }
+
   /** Whether the checkpoint has this component. */
   has(name: string): boolean {
     return Boolean(this.folder.components.get(name));
@@ -48,14 +53,14 @@ export class ComponentLoader {
   }
 
   autoencoder(name = 'vae'): Promise<Autoencoder> {
-    return this.keep(Autoencoder.fromPretrained(this.folderOf(name), this.options));
+    return this.keep(Autoencoder.fromPretrained(this.folderOf(name), this.wholeOptions));
   }
 
   /** A text encoder and its tokenizer: components `text_encoder<suffix>` and `tokenizer<suffix>`. */
   async textEncoder(suffix: '' | '_2' | '_3' = ''): Promise<TextEncoder> {
     const [name, folder] = [`text_encoder${suffix}`, this.folderOf(`text_encoder${suffix}`)];
     const tokenizer = await loadTokenizer(this.folderOf(`tokenizer${suffix}`));
-    const model = await this.keep(loadModel(folder, this.options));
+    const model = await this.keep(loadModel(folder, this.wholeOptions));
     if (model instanceof GraphModel) return new TextEncoder(name, model, tokenizer);
     throw new DejaDitError('INVALID_CONFIG', `component '${name}' is a ${model.className}, not a text encoder`, {
       path: folder,

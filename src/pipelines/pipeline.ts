@@ -3,6 +3,7 @@ import type { GraphModel } from '../models/graph-model.ts';
 import { TransformerModel } from '../models/transformer-model.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { ModelFolder } from '../weights/model-folder.ts';
+import type { OffloadOptions } from '../weights/offload/options.ts';
 import type { WeightStoreOptions } from '../weights/weight-store.ts';
 import type { GenerateOptions, GenerateResult } from './options.ts';
 import { TextEncoder } from './text-encoder.ts';
@@ -11,6 +12,8 @@ export interface PipelineLoadOptions {
   programs: ProgramCache;
   variant?: string | undefined;
   weightDtype?: WeightStoreOptions['weightDtype'];
+  /** For transformers larger than memory, see `LoadOptions`; text encoders and autoencoders are loaded whole. */
+  layerwiseOffload?: boolean | OffloadOptions | undefined;
   signal?: AbortSignal | undefined;
 }
 

@@ -127,7 +127,10 @@ function componentsOf(
 
 function storeOf({ weights, className }: QuantizableModel, component: string): WeightStore {
   if (weights instanceof WeightStore) return weights;
-  throw new DejaDitError('UNSUPPORTED', `the weights of this ${className} cannot be replaced`, { path: component });
+  const reason = weights.offloaded
+    ? 'is offloaded, so its weights stay in their files: quantise the checkpoint first, with `deja-dit quantize --out`'
+    : 'has weights that cannot be replaced';
+  throw new DejaDitError('UNSUPPORTED', `this ${className} ${reason}`, { path: component });
 }
 
 function planFor(model: QuantizableModel, weights: WeightStore, config: QuantizeConfig) {

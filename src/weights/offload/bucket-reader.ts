@@ -1,13 +1,9 @@
 /** Fills a buffer with a bucket. All reads are asked for at once: they go on in Node's own threads while this one computes. */
 import { DejaDitError } from '../../errors/errors.ts';
-import { toFloat32 } from '../../tensor/convert.ts';
 import { viewOf } from '../../tensor/dtype.ts';
 import { sizeOf, Tensor } from '../../tensor/tensor.ts';
 import type { WeightSource } from '../weight-source.ts';
 import type { Bucket, PlacedTensor } from './plan.ts';
-
-/** Elements widened at a time. */
-const chunk = 1 << 16;
 
 /**
  * The bucket's tensors, in the buffer's memory.
@@ -15,25 +11,27 @@ const chunk = 1 << 16;
  */
 export async function readBucket(
   source: WeightSource,
-  bucket: Bucket,
+  { tensors }: Bucket,
   buffer: ArrayBuffer,
 ): Promise<Map<string, Tensor>> {
-  const reads = bucket.tensors.map(async (placed) => [placed.name, await readTensor(source, placed, buffer)] as const);
-  const settled = await Promise.allSettled(reads);
+  const reads = await Promise.allSettled(tensors.map((placed) => readTensor(source, placed, buffer)));
+  const failed = reads.find((read) => read.status === 'rejected');
+  if (failed) throw failed.reason;
   return new Map(
-    settled.map((read) => {
-      if (read.status === 'rejected') throw read.reason;
-      return read.value;
-    }),
+    tensors.map(({ name, dtype, shape, offset }) => [
+      name,
+      new Tensor(dtype, viewOf(dtype, buffer, offset, sizeOf(shape)), shape),
+    ]),
   );
 }
 
-async function readTensor(source: WeightSource, placed: PlacedTensor, buffer: ArrayBuffer): Promise<Tensor> {
-  const { name, shape, stored, storedBytes, dtype, offset, bytes } = placed;
-  // Narrow numbers go to the end of their place, so that each is read before a wide one is written over it.
-  const start = offset + bytes - storedBytes;
+async function readTensor(
+  source: WeightSource,
+  { name, offset, bytes }: PlacedTensor,
+  buffer: ArrayBuffer,
+): Promise<void> {
   try {
-    await source.readInto(name, new Uint8Array(buffer, start, storedBytes));
+    await source.readInto(name, new Uint8Array(buffer, offset, bytes));
   } catch (cause) {
     if (cause instanceof DejaDitError) throw cause;
     const code = (cause as NodeJS.ErrnoException).code ?? String(cause);
@@ -42,11 +40,4 @@ async function readTensor(source: WeightSource, placed: PlacedTensor, buffer: Ar
       cause,
     });
   }
-  const values = viewOf(dtype, buffer, offset, sizeOf(shape));
-  if (dtype !== stored) {
-    const narrow = viewOf(stored, buffer, start, sizeOf(shape));
-    for (let i = 0; i < narrow.length; i += chunk)
-      (values as Float32Array).set(toFloat32(stored, narrow.subarray(i, i + chunk)), i);
-  }
-  return new Tensor(dtype, values, shape);
 }

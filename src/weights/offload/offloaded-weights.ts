@@ -9,30 +9,14 @@ import { type WeightInfo, WeightStore, type WeightStoreOptions, type Weights } f
 import { BucketPool } from './bucket-pool.ts';
 import { type OffloadOptions, parseOffloadOptions } from './options.ts';
 import { type OffloadPlan, planOffload, type TargetList } from './plan.ts';
-import type { Lease, WeightBuckets } from './weight-buckets.ts';
+import type { Lease, OffloadSummary, WeightBuckets } from './weight-buckets.ts';
 
-/** What offloading does to a model: sizes in bytes, and what has happened since it was loaded. */
-export interface OffloadSummary {
-  /** Blocks. */
-  targets: number;
-  buckets: number;
-  persistentBuckets: number;
-  /** Buckets read ahead. */
-  prefetchLimit: number;
-  /** Weights that stay in memory. */
-  residentBytes: number;
-  /** Memory that the other buckets take turns in. */
-  bufferBytes: number;
-  /** Read by a forward pass that computes every block. */
-  bytesPerForward: number;
-  /** Read so far. */
-  bytesRead: number;
-  bucketsRead: number;
-  /** Milliseconds that programs have waited for reads so far. */
-  waitTime: number;
-}
-
-export interface OffloadedWeightsOptions extends Omit<WeightStoreOptions, 'reads'> {
+export interface OffloadedWeightsOptions extends Omit<WeightStoreOptions, 'reads' | 'weightDtype'> {
+  /**
+   * Of weights that stay in memory. The others are as in their files, and widened inside the graphs: doing so at every read would
+   * cost more than the reads. Default `stored`.
+   */
+  weightDtype?: WeightStoreOptions['weightDtype'];
   /** The model's blocks. */
   lists: readonly TargetList[];
   offload: OffloadOptions;
@@ -52,12 +36,8 @@ export class OffloadedWeights implements Weights, WeightBuckets {
    * @throws DejaDitError INVALID_CONFIG naming the option that is wrong or cannot take effect
    */
   static async load(source: WeightSource, options: OffloadedWeightsOptions): Promise<OffloadedWeights> {
-    const { lists, offload, backend, weightDtype = 'float32' } = options;
-    const plan = planOffload(source, {
-      lists,
-      config: parseOffloadOptions(offload),
-      widen: weightDtype === 'float32',
-    });
+    const { lists, offload, backend, weightDtype = 'stored' } = options;
+    const plan = planOffload(source, { lists, config: parseOffloadOptions(offload) });
     const isOffloaded = (name: string) => {
       const bucket = plan.bucketOf(name);
       return bucket !== undefined && !plan.buckets[bucket]!.persistent;
@@ -67,7 +47,7 @@ export class OffloadedWeights implements Weights, WeightBuckets {
       for (const { name, dtype, shape } of tensors) infos.set(name, { dtype, shape });
     for (const [name, { format, shape }] of source.quantized ?? [])
       if (isOffloaded(name)) infos.set(name, { dtype: 'float32', shape, format });
-    const resident = await WeightStore.load(source, { ...options, reads: (name) => !isOffloaded(name) });
+    const resident = await WeightStore.load(source, { ...options, weightDtype, reads: (name) => !isOffloaded(name) });
     return new OffloadedWeights(source, resident, infos, plan, new BucketPool(source, backend, plan));
   }
 

@@ -1,8 +1,7 @@
 /** Which blocks form which bucket, which buckets stay in memory, and how each of the others lies in a buffer. No data is read here. */
 import { DejaDitError } from '../../errors/errors.ts';
-import { bytesPerElement, type DType } from '../../tensor/dtype.ts';
-import { type Shape, sizeOf } from '../../tensor/tensor.ts';
-import { isNarrowFloat } from '../safetensors-data.ts';
+import type { DType } from '../../tensor/dtype.ts';
+import type { Shape } from '../../tensor/tensor.ts';
 import type { WeightSource } from '../weight-source.ts';
 import { type OffloadConfig, offloadPath, wrongOption } from './options.ts';
 
@@ -16,12 +15,8 @@ export interface TargetList {
 /** A tensor's place in a buffer that holds one bucket. */
 export interface PlacedTensor {
   readonly name: string;
-  readonly shape: Shape;
-  /** In the file. */
-  readonly stored: DType;
-  readonly storedBytes: number;
-  /** As it is fed to programs. */
   readonly dtype: DType;
+  readonly shape: Shape;
   readonly offset: number;
   readonly bytes: number;
 }
@@ -30,7 +25,7 @@ export interface Bucket {
   readonly persistent: boolean;
   /** Empty for a persistent bucket, whose tensors are in no buffer. */
   readonly tensors: readonly PlacedTensor[];
-  /** Of a buffer that holds it. */
+  /** Of a buffer that holds it, with the gaps between tensors. */
   readonly bytes: number;
   /** Read from files to fill it. */
   readonly storedBytes: number;
@@ -49,15 +44,11 @@ export interface OffloadPlan {
 /** Alignment of tensors in a buffer. */
 const alignment = 64;
 
-export interface PlanOptions {
-  lists: readonly TargetList[];
-  config: OffloadConfig;
-  /** Whether bfloat16 and float16 are widened. */
-  widen: boolean;
-}
-
 /** @throws DejaDitError INVALID_CONFIG naming the option that cannot take effect on this model */
-export function planOffload(source: WeightSource, { lists, config, widen }: PlanOptions): OffloadPlan {
+export function planOffload(
+  source: WeightSource,
+  { lists, config }: { lists: readonly TargetList[]; config: OffloadConfig },
+): OffloadPlan {
   const { transferBuckets, persistentBuckets, persistentBins } = config;
   const longest = Math.max(...lists.map(({ count }) => count));
   if (transferBuckets > longest)
@@ -90,7 +81,7 @@ export function planOffload(source: WeightSource, { lists, config, widen }: Plan
     const bucket = bucketOf(name);
     if (bucket !== undefined && !persistent.has(bucket)) names[bucket]!.push(name);
   }
-  const buckets = names.map((own, i) => ({ persistent: persistent.has(i), ...place(own, source, widen) }));
+  const buckets = names.map((own, i) => ({ persistent: persistent.has(i), ...place(own, source) }));
   const bufferBytes = Math.max(...buckets.map(({ bytes }) => bytes));
   const offloaded = count - persistent.size;
   return {
@@ -149,33 +140,35 @@ export function persistentIndices({
   persistent: number;
   bins: number;
 }): Set<number> {
-  const indices = new Set<number>();
-  for (let bin = 0; bin < bins; bin++) {
-    const start = Math.floor((bin * count) / bins);
-    const share = Math.floor(((bin + 1) * persistent) / bins) - Math.floor((bin * persistent) / bins);
-    for (let i = 0; i < share; i++) indices.add(start + i);
-  }
-  return indices;
+  let next = 0;
+  const indices = Array.from({ length: persistent }, (_, i) => {
+    const bin = Math.floor((i * bins) / persistent);
+    const withinBin = i - Math.ceil((bin * persistent) / bins);
+    const index = Math.max(next, Math.floor((bin * count) / bins) + withinBin);
+    next = index + 1;
+    return index;
+  });
+  return new Set(indices);
 }
 
-function place(
-  names: readonly string[],
-  source: WeightSource,
-  widen: boolean,
-): Pick<Bucket, 'tensors' | 'bytes' | 'storedBytes'> {
+function place(names: readonly string[], source: WeightSource): Pick<Bucket, 'tensors' | 'bytes' | 'storedBytes'> {
   const tensors: PlacedTensor[] = [];
   let end = 0;
-  let storedBytes = 0;
   for (const name of names) {
-    const { dtype: stored, shape, bytes: size } = source.info(name);
-    // The bits of a float8 code are what its format reads.
+    const { dtype, shape, bytes, file } = source.info(name);
     const isPart = source.quantized?.has(name.slice(0, name.lastIndexOf('.'))) ?? false;
-    const dtype = widen && !isPart && isNarrowFloat(stored) ? 'float32' : stored;
+    if (dtype.startsWith('float8') && !isPart) {
+      throw new DejaDitError(
+        'UNSUPPORTED',
+        `tensor '${name}' is ${dtype}, which only widens while a model is loaded whole`,
+        {
+          path: file,
+        },
+      );
+    }
     const offset = Math.ceil(end / alignment) * alignment;
-    const bytes = sizeOf(shape) * bytesPerElement(dtype);
-    tensors.push({ name, shape, stored, storedBytes: size, dtype, offset, bytes });
+    tensors.push({ name, dtype, shape, offset, bytes });
     end = offset + bytes;
-    storedBytes += size;
   }
-  return { tensors, bytes: end, storedBytes };
+  return { tensors, bytes: end, storedBytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0) };
 }
