@@ -21,12 +21,12 @@ const curves: Readonly<Record<string, (steps: number) => Setting[]>> = {
       label: `E ${errorBudget}`,
       cache: { cacheConfig: { errorBudget } },
     })),
-  // The default's forecaster under cache-dit's rule: what the rule alone is worth.
+  // cache-dit's rule with our forecasters: what the rule alone is worth.
   threshold: () =>
     [0.08, 0.12, 0.16, 0.24].map((residualDiffThreshold) => ({
       method: 'threshold',
       label: `R ${residualDiffThreshold}`,
-      cache: { cacheConfig: { residualDiffThreshold, maxWarmupSteps: 4 }, calibratorConfig: { type: 'compensated' } },
+      cache: { cacheConfig: { residualDiffThreshold, maxWarmupSteps: 4 } },
     })),
   'cache-dit-scm': () =>
     MASK_POLICIES.map((policy) => ({
