@@ -131,6 +131,21 @@ describe('quantize', () => {
     expect(await forward(model)).toEqual(expected);
   });
 
+  it('hears an abort between two layers; the model runs on with what is done', async () => {
+    const controller = new AbortController();
+    const done: string[] = [];
+    const onProgress = ({ layer }: { layer: string }) => {
+      done.push(layer);
+      // As a signal handler would: not before the event loop turns.
+      if (done.length === 3) setImmediate(() => controller.abort());
+    };
+    const options = { signal: controller.signal, onProgress };
+    await expect(quantize(model, { quantType: 'int8_per_row' }, options)).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(storeOf(model).quantizedNames).toEqual(done.map((name) => `${name}.weight`));
+    expect(done.length).toBeLessThan(6);
+    expect(relativeError(await forward(model), expected)).toBeLessThan(0.02);
+  });
+
   it('quantises components of a pipeline, each in its own way', async () => {
     const encoder = (await loadModel(path.join(fixtures, 'text-encoders/t5_v1_1'))) as GraphModel;
     expect(encoder).toBeInstanceOf(GraphModel);
