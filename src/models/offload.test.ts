@@ -43,7 +43,7 @@ describe('equal bit for bit to the model in memory', () => {
   it.each<[string, OffloadOptions | true]>([
     ['flux', true],
     ['flux', { prefetchLimit: 0 }],
-    ['flux', { transferBuckets: 2, prefetchLimit: 1 }],
+    ['flux', { transferBuckets: 2, prefetchLimit: 0 }],
     ['flux', { persistentBuckets: 2, persistentBins: 2, maxInflightPrefetchBytes: '1MiB' }],
     ['dit', true],
     ['flux2', true],

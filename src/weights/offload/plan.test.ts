@@ -85,15 +85,31 @@ describe('what is read ahead', () => {
   });
 });
 
+it('buffers never take more than the weights would', () => {
+  // A block list of few large blocks and many small ones: three buffers of the largest would hold them all.
+  const tensors: Record<string, Tensor> = {};
+  for (let i = 0; i < 2; i++) tensors[`blocks.${i}.w`] = floatTensor(Array(64).fill(0));
+  for (let i = 0; i < 4; i++) tensors[`single.${i}.w`] = floatTensor(Array(16).fill(0));
+  const lists = [
+    { name: 'blocks', count: 2 },
+    { name: 'single', count: 4 },
+  ];
+  const config = parseOffloadOptions({ maxInflightPrefetchBytes: '1GB' });
+  expect(planOffload(memoryWeights(tensors), { lists, config }).buffers).toBe(2);
+});
+
 describe('options that are wrong or can have no effect', () => {
   it.each<[OffloadOptions, string]>([
     [{ persistentBuckets: 8 }, 'layerwiseOffload.persistentBuckets: 8 of 8 buckets'],
     [{ persistentBuckets: 9 }, 'layerwiseOffload.persistentBuckets: 9 of 8 buckets'],
     [{ persistentBuckets: 2, persistentBins: 3 }, 'layerwiseOffload.persistentBins: 3 bins need as many'],
     [{ persistentBins: 2 }, 'layerwiseOffload.persistentBins: 2 bins need as many'],
-    [{ persistentBuckets: 7 }, 'layerwiseOffload: only one bucket would be read'],
+    [{ persistentBuckets: 7 }, 'layerwiseOffload: one buffer would hold all'],
     [{ transferBuckets: 6 }, 'layerwiseOffload.transferBuckets: 6 blocks at a time, the model has 5 in a row'],
-    [{ prefetchLimit: 7 }, 'layerwiseOffload.prefetchLimit: 7 would keep all 8 buckets in memory; at most 6'],
+    [
+      { prefetchLimit: 7 },
+      'layerwiseOffload.prefetchLimit: 8 buffers of 72 bytes would hold all that is to be read from files; at most 6',
+    ],
     [
       { maxInflightPrefetchBytes: 71 },
       'layerwiseOffload.maxInflightPrefetchBytes: 71 bytes hold no bucket, the largest has 72',

@@ -83,41 +83,39 @@ export function planOffload(
   }
   const buckets = names.map((own, i) => ({ persistent: persistent.has(i), ...place(own, source) }));
   const bufferBytes = Math.max(...buckets.map(({ bytes }) => bytes));
-  const offloaded = count - persistent.size;
+  const offloadedBytes = buckets.reduce((sum, { bytes }) => sum + bytes, 0);
   return {
     targets: lists.reduce((sum, list) => sum + list.count, 0),
     buckets,
     bucketOf,
     bufferBytes,
-    buffers: 1 + readAhead({ config, offloaded, bufferBytes }),
+    buffers: 1 + readAhead({ config, offloadedBytes, bufferBytes }),
   };
 }
 
 /** How many buckets are read ahead. */
 function readAhead({
   config,
-  offloaded,
+  offloadedBytes,
   bufferBytes,
 }: {
   config: OffloadConfig;
-  offloaded: number;
+  offloadedBytes: number;
   bufferBytes: number;
 }): number {
   const { prefetchLimit, maxInflightPrefetchBytes } = config;
-  // With as many buffers as buckets, each would be read once and kept.
-  const most = offloaded - 2;
-  if (most < 0) {
+  // Buffers that could hold all that is offloaded would save nothing.
+  const most = Math.ceil(offloadedBytes / bufferBytes) - 2;
+  if (!(most >= 0)) {
     throw new DejaDitError(
       'INVALID_CONFIG',
-      'only one bucket would be read from files, and never dropped again; lower transferBuckets or persistentBuckets',
+      'one buffer would hold all that is to be read from files; lower transferBuckets or persistentBuckets',
       { path: offloadPath },
     );
   }
   if (prefetchLimit !== undefined && prefetchLimit > most) {
-    throw wrongOption(
-      'prefetchLimit',
-      `${prefetchLimit} would keep all ${offloaded} buckets in memory; at most ${most}`,
-    );
+    const all = `${1 + prefetchLimit} buffers of ${bufferBytes} bytes would hold all that is to be read from files`;
+    throw wrongOption('prefetchLimit', `${all}; at most ${most}`);
   }
   const affordable = Math.floor((maxInflightPrefetchBytes ?? Number.POSITIVE_INFINITY) / bufferBytes);
   if (affordable === 0) {
