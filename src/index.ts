@@ -45,6 +45,17 @@ export {
 } from './pipelines/diffusion-pipeline.ts';
 export type { GenerateOptions, GenerateResult, StepEvent, Timings } from './pipelines/options.ts';
 export type { Pipeline, PipelineTraits } from './pipelines/pipeline.ts';
+export type { QuantizeConfig, QuantizeOptions } from './quantize/config.ts';
+export { type ConvertOptions, convertCheckpoint } from './quantize/convert-checkpoint.ts';
+export { plainQuantTypes, type QuantType } from './quantize/quant-type.ts';
+export { type Quantizable, type QuantizeCallOptions, quantize } from './quantize/quantize.ts';
+export {
+  type ComponentReport,
+  type QuantizedLayer,
+  type QuantizeReport,
+  summarizeReport,
+} from './quantize/report.ts';
+export { saveQuantized } from './quantize/save-checkpoint.ts';
 export type { Backend, DeviceTensor, Executable } from './runtime/backend.ts';
 export { type CreateBackendOptions, createBackend } from './runtime/create-backend.ts';
 export { ProgramCache, type ProgramCacheStats } from './runtime/program-cache.ts';

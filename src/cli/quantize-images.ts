@@ -38,7 +38,14 @@ export async function drawAll(
   const bar = new ProgressBar(label, prompts.length);
   const drawings: Drawing[] = [];
   for (const [seed, prompt] of prompts.entries()) {
-    const { images, timings } = await pipe.generate({ prompt, seed, numInferenceSteps: steps, signal });
+    const { images, timings } = await pipe.generate({
+      prompt,
+      seed,
+      numInferenceSteps: steps,
+      signal,
+      // Ctrl-C is only heard when the event loop turns.
+      onStep: () => new Promise((resolve) => setImmediate(resolve)),
+    });
     drawings.push({ image: images[0]!, steps: timings.steps });
     bar.update(drawings.length);
   }
