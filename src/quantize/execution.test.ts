@@ -12,8 +12,8 @@ import type { WeightFormat } from '../weights/weight-format.ts';
 import { memoryWeights } from '../weights/weight-source.ts';
 import { WeightStore } from '../weights/weight-store.ts';
 import { decode, encode } from './encode.ts';
-import { hostProducts as products } from './linear-algebra.ts';
 import { matrix, peak, relativeError, roundHalfEven } from './matrix.ts';
+import { hostProducts as products } from './testing/host-products.ts';
 
 const [rows, inner, out] = [9, 256, 128];
 const generator = new Generator(5);

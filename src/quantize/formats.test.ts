@@ -5,9 +5,9 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { readSafetensors } from '../weights/safetensors.ts';
 import { describeFormat, partsOf, type WeightFormat } from '../weights/weight-format.ts';
 import { decode, encode } from './encode.ts';
-import { hostProducts } from './linear-algebra.ts';
 import { type Matrix, matrix, relativeError } from './matrix.ts';
 import { decodeE2m1, encodeE2m1 } from './nvfp4.ts';
+import { hostProducts } from './testing/host-products.ts';
 
 let reference: Record<string, Tensor>;
 beforeAll(async () => {

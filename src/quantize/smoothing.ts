@@ -74,7 +74,7 @@ function usable(factor: number): number {
   return factor > 0 && Number.isFinite(factor) ? factor : 1;
 }
 
-export function columnPeaks({ data, rows, columns }: Matrix): Float32Array {
+function columnPeaks({ data, rows, columns }: Matrix): Float32Array {
   const peaks = new Float32Array(columns);
   for (let i = 0; i < rows * columns; i++) {
     const column = i % columns;

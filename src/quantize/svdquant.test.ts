@@ -8,10 +8,11 @@ import type { FormatOf } from '../weights/weight-format.ts';
 import { encodeBlocks } from './block.ts';
 import { symmetricEigen } from './eigen.ts';
 import { decode, encode } from './encode.ts';
-import { hostProducts as products, transpose } from './linear-algebra.ts';
+import { transpose } from './linear-algebra.ts';
 import { lowRankFactors } from './low-rank.ts';
 import { type Matrix, matrix, relativeError } from './matrix.ts';
 import { relax, relaxStrategies, smoothFactors } from './smoothing.ts';
+import { hostProducts as products } from './testing/host-products.ts';
 
 let reference: Record<string, Tensor>;
 beforeAll(async () => {
