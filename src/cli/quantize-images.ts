@@ -1,4 +1,5 @@
 /** What quantising does to whole images: the built-in prompts before and after, as figures and side by side. */
+import { DejaDitError } from '../errors/errors.ts';
 import { imageGrid } from '../images/grid.ts';
 import type { Image } from '../images/image.ts';
 import { markdownTable } from '../metrics/markdown-table.ts';
@@ -29,12 +30,20 @@ export interface TypeResult {
   images?: ImageComparison | undefined;
 }
 
-/** An image for each prompt, whose seed is its place in the list. */
+/**
+ * An image for each prompt, whose seed is its place in the list.
+ * @throws DejaDitError UNSUPPORTED for pipelines that make something else, or not from texts
+ */
 export async function drawAll(
   pipe: Pipeline,
   options: { label: string; prompts: readonly string[]; steps: number | undefined; signal: AbortSignal },
 ): Promise<Drawing[]> {
   const { label, prompts, steps, signal } = options;
+  if (pipe.traits.output !== 'images' || pipe.traits.subject !== 'prompt')
+    throw new DejaDitError(
+      'UNSUPPORTED',
+      `${pipe.className} draws no images from texts, which reports and calibration need`,
+    );
   const bar = new ProgressBar(label, prompts.length);
   const drawings: Drawing[] = [];
   for (const [seed, prompt] of prompts.entries()) {
