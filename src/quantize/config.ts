@@ -42,7 +42,7 @@ export interface QuantizeConfig extends FormatOptions {
   precisionPlan: readonly (readonly [substring: string, type: QuantType])[];
   /** Runs the model on typical inputs, so that activations can be observed. */
   calibrateFn: (() => Promise<unknown>) | null;
-  /** Folder to save the quantised model to. */
+  /** Folder to save the quantised model to; of a pipeline, each component to a folder of its own in it. */
   serializeTo: string | null;
   svdq: SvdqConfig;
   /** Measure every layer's error, for the report. */
