@@ -49,7 +49,7 @@ export function encodeOnnx(graph: Graph, { nodeNames }: EncodeOptions): Uint8Arr
     .integer(1, opset === BITCAST_OPSET ? 13 : 11) // ir_version
     .string(2, 'deja-dit')
     .message(7, (out) => {
-      graph.nodes.forEach((node, index) => {
+      executionOrder(graph).forEach((node, index) => {
         out.message(1, (inner) => writeNode(inner, node, nodeNames ? `${node.path}/${node.op}.${index}` : ''));
       });
       out.string(2, 'span');
@@ -61,6 +61,21 @@ export function encodeOnnx(graph: Graph, { nodeNames }: EncodeOptions): Uint8Arr
     .message(8, (out) => out.integer(2, opset))
     .message(8, (out) => out.string(1, 'com.microsoft').integer(2, 1))
     .finish();
+}
+
+/**
+ * Nodes that depend on weights alone come first. ONNX Runtime visits a node's inputs from the last written to the first: so a weight is
+ * widened just before the product that takes it, and not all of them before the first product, at float32's size in memory.
+ */
+function executionOrder({ nodes, inputs }: Graph): GraphNode[] {
+  const variable = new Set(inputs.keys());
+  const [still, moving]: [GraphNode[], GraphNode[]] = [[], []];
+  for (const node of nodes) {
+    const varies = node.inputs.some((name) => variable.has(name));
+    if (varies) for (const output of node.outputs) variable.add(output);
+    (varies ? moving : still).push(node);
+  }
+  return [...still, ...moving];
 }
 
 function writeNode(out: ProtoWriter, node: GraphNode, name: string): void {

@@ -86,22 +86,18 @@ export function dynamicQuantizeMatMul(
   );
 }
 
-/** (codes − zeroPoint) · scale as float32, for uint8 codes [...] with a scale for each run along the last axis [...less that]. */
+/** (codes − zeroPoint) · scale as float32, for uint8 codes [rows, …] with a scale for each row [rows]. */
 export function dequantize(
   codes: SymbolicTensor,
   { scale, zeroPoint }: { scale: SymbolicTensor; zeroPoint: number },
 ): SymbolicTensor {
   const { graph } = codes;
-  const runs = codes.reshape([-1, codes.dim(-1)]);
-  const scales = scale.reshape([runs.dim(0)]);
-  const zero = graph.constant(new Tensor('uint8', Uint8Array.of(zeroPoint), [1])).expand(scales.shape);
-  return graph
-    .emit(
-      'DequantizeLinear',
-      { dtype: 'float32', shape: runs.shape },
-      { inputs: [runs, scales, zero], attributes: { axis: 0 } },
-    )
-    .reshape(codes.shape);
+  const zero = graph.constant(new Tensor('uint8', Uint8Array.of(zeroPoint), [1])).expand(scale.shape);
+  return graph.emit(
+    'DequantizeLinear',
+    { dtype: 'float32', shape: codes.shape },
+    { inputs: [codes, scale, zero], attributes: { axis: 0 } },
+  );
 }
 
 export interface ConvOptions {

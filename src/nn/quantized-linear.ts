@@ -48,8 +48,9 @@ const multiply: { [Kind in FormatKind]: Multiply<FormatOf<Kind>> } = {
    * it compiles, four times slower.)
    */
   block(x, { format: { bits, blockSize }, part }, bias) {
-    const [codes, scale] = [part('codes'), part('scale')];
-    const [out, blocks, bytes] = codes.shape as [number, number, number];
+    const [out, blocks, bytes] = part('codes').shape as [number, number, number];
+    const codes = part('codes').reshape([out * blocks, bytes]);
+    const scale = part('scale').reshape([out * blocks]);
     const widen = (numbers: SymbolicTensor) =>
       dequantize(numbers, { scale, zeroPoint: 2 ** (bits - 1) }).reshape([out, blocks * bytes]);
     const columns = withZeros(x, blocks * blockSize);
