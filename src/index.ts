@@ -66,4 +66,6 @@ export { Generator } from './tensor/generator.ts';
 export { type Shape, Tensor } from './tensor/tensor.ts';
 export { loadTokenizer, Tokenizer } from './tokenizers/tokenizer.ts';
 export { type DownloadProgress, type ResolveOptions, resolveModel } from './weights/hub.ts';
+export type { OffloadOptions } from './weights/offload/options.ts';
+export type { OffloadSummary } from './weights/offload/weight-buckets.ts';
 export { readSafetensors, readSafetensorsHeader, writeSafetensors } from './weights/safetensors.ts';

@@ -13,6 +13,7 @@ import { CacheHandle, type CacheSettings, cacheUnits } from './cache-handle.ts';
 import type { CalibratorOptions } from './calibrator-config.ts';
 import type { CacheOptions } from './config.ts';
 import { completeConfigs } from './defaults.ts';
+import { isOneOf, unknownKey } from './fields.ts';
 import { applyModifier, type ParamsModifier } from './params-modifier.ts';
 
 export type { Cacheable };
@@ -56,11 +57,31 @@ export function enableCache<T extends Cacheable>(
   options?: Omit<EnableCacheOptions, 'quantizeConfig'> & { quantizeConfig?: null },
 ): T;
 export function enableCache<T extends Cacheable>(target: T, options?: EnableCacheOptions): T | Promise<T>;
-export function enableCache<T extends Cacheable>(target: T, options: EnableCacheOptions = {}): T | Promise<T> {
+export function enableCache<T extends Cacheable>(target: T, given: EnableCacheOptions = {}): T | Promise<T> {
+  const options = underOurNames(given);
   const { quantizeConfig } = options;
   if (quantizeConfig) return enableQuantized(target, { ...options, quantizeConfig });
   prepare(target, options)();
   return target;
+}
+
+const OPTIONS = [
+  'cacheConfig',
+  'calibratorConfig',
+  'paramsModifiers',
+  'attentionBackend',
+  'quantizeConfig',
+  'parallelismConfig',
+] as const satisfies readonly (keyof EnableCacheOptions)[];
+
+/** Takes Python's spelling, and lets no misspelt option pass. */
+function underOurNames(options: object): EnableCacheOptions {
+  const entries = Object.entries(options).map(([key, value]) => {
+    const name = OPTIONS.find((option) => isOneOf(key, [option]));
+    if (name === undefined) throw unknownKey({ key, known: OPTIONS, path: 'enableCache' });
+    return [name, value];
+  });
+  return Object.fromEntries(entries);
 }
 
 async function enableQuantized<T extends Cacheable>(

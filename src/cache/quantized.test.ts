@@ -44,6 +44,13 @@ it('takes what loadConfigs reads', async () => {
   expect(model.sessionFactory).toBeDefined();
 });
 
+it("takes options in Python's spelling, and none that it does not know", () => {
+  const options = { cache_config: { Fn_compute_blocks: 2 } } as EnableCacheOptions;
+  enableCache(model, options);
+  expect(summary(model, { logging: false })[0]!.cacheOptions!.cacheConfig).toMatchObject({ fnComputeBlocks: 2 });
+  expect(() => enableCache(model, { cacheConfigs: {} } as EnableCacheOptions)).toThrow('did you mean cacheConfig?');
+});
+
 it.each<[EnableCacheOptions, RegExp]>([
   [{ parallelismConfig: { ulysses_size: 2 } }, /^parallelismConfig: one process computes a model here/],
   [{ attentionBackend: 'sage' }, /^attentionBackend: 'sage' needs/],
