@@ -50,6 +50,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
     backend,
     threads,
     layerwiseOffload,
+    layerwiseTextOffload: flags.layerwiseTextOffload,
     signal,
   });
   if (Object.values(others).some(Boolean)) enableCache(pipe, others);
@@ -120,7 +121,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   }
   if (flags.summary && !flags.json) {
     summary(pipe);
-    for (const line of summarizeOffload(pipe.transformers)) console.log(line);
+    for (const line of summarizeOffload({ ...pipe.models, ...pipe.transformers })) console.log(line);
   }
   await pipe.dispose();
   await pipe.programs.backend.dispose();

@@ -7,6 +7,7 @@ import { bytes, milliseconds } from './format.ts';
 
 export interface OffloadFlags {
   layerwiseOffload?: boolean;
+  layerwiseTextOffload?: boolean;
   layerwiseTransferBuckets?: number;
   layerwisePrefetchLimit?: number;
   layerwiseMaxInflightPrefetchBytes?: string;
@@ -24,6 +25,7 @@ export function addOffloadFlags(command: Command): Command {
   return command
     .optionsGroup('Models larger than memory:')
     .option('--layerwise-offload', "read the transformer's blocks from the files while others are computed")
+    .option('--layerwise-text-offload', 'the same for the text encoders')
     .option('--layerwise-transfer-buckets <n>', 'blocks that are read together (default: 1)', integer)
     .option('--layerwise-prefetch-limit <n>', 'of these buckets, how many are read ahead (default: 1)', integer)
     .option('--layerwise-max-inflight-prefetch-bytes <size>', 'or as many as fit in this: 512MiB, 4GiB')
@@ -48,9 +50,9 @@ export function offloadOptions(flags: OffloadFlags): OffloadOptions | undefined 
   throw new DejaDitError('INVALID_ARGUMENT', `--layerwise-${flag} has no effect without --layerwise-offload`);
 }
 
-/** What offloading did, a line for each transformer. */
-export function summarizeOffload(transformers: Readonly<Record<string, TransformerModel>>): string[] {
-  return Object.entries(transformers).flatMap(([name, { offloadSummary: found }]) => {
+/** What offloading did, a line for each model. */
+export function summarizeOffload(models: Readonly<Record<string, Pick<TransformerModel, 'offloadSummary'>>>): string[] {
+  return Object.entries(models).flatMap(([name, { offloadSummary: found }]) => {
     if (!found) return [];
     const { targets, buckets, persistentBuckets, residentBytes, bufferBytes, bytesRead, waitTime } = found;
     return [

@@ -6,9 +6,10 @@ import { ProgramCache } from '../runtime/program-cache.ts';
 import { readConfig } from '../weights/model-folder.ts';
 import { OffloadedWeights } from '../weights/offload/offloaded-weights.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';
+import { repeatedModules } from '../weights/offload/plan.ts';
 import { openWeights } from '../weights/open-weights.ts';
 import { refuseForeignQuantization } from '../weights/quantized-checkpoint.ts';
-import { WeightStore, type WeightStoreOptions } from '../weights/weight-store.ts';
+import { WeightStore, type WeightStoreOptions, type Weights } from '../weights/weight-store.ts';
 import { ConfigReader } from './config-reader.ts';
 import { GraphModel } from './graph-model.ts';
 import { findGraphModel, findTransformer, unsupportedModel } from './registry.ts';
@@ -21,9 +22,9 @@ export interface LoadOptions {
   variant?: string | undefined;
   weightDtype?: WeightStoreOptions['weightDtype'];
   /**
-   * For a transformer larger than memory: reads the weights of its blocks from the files whenever they are needed, while the
-   * blocks before are computed. `true` holds one block and reads one ahead. `weightDtype` is then `stored` by default, and
-   * about the other weights only.
+   * For a transformer or text encoder larger than memory: reads the weights of its blocks from the files whenever they are needed,
+   * while the blocks before are computed. `true` holds one block and reads one ahead. `weightDtype` is then `stored` by default,
+   * and about the other weights only.
    */
   layerwiseOffload?: boolean | OffloadOptions | undefined;
   signal?: AbortSignal | undefined;
@@ -64,37 +65,29 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const transformer = findTransformer(className)?.configure(reader);
   const graphModel = transformer ? undefined : findGraphModel(className)?.configure(reader);
   if (!transformer && !graphModel) throw unsupportedModel(className, path);
-  if (layerwiseOffload !== false && !transformer) {
-    throw new DejaDitError('UNSUPPORTED', `layerwiseOffload is for transformers: a ${className} has no block lists`, {
-      path,
-    });
-  }
-
   const programs = options.programs ?? (await defaultPrograms());
   const source = await openWeights(folder, { variant, onMissingVariant: warn });
-  const store = { backend: programs.backend, origin: folder, weightDtype, signal };
-  if (transformer && layerwiseOffload !== false) {
-    try {
-      const lists = transformer.blockLists;
-      const offload = layerwiseOffload === true ? {} : layerwiseOffload;
-      return new TransformerModel(
-        transformer,
-        await OffloadedWeights.load(source, { ...store, lists, offload }),
-        programs,
-      );
-    } catch (error) {
-      await source.close();
-      throw error;
-    }
-  }
+  const reads = graphModel?.readsWeight;
+  const store = { backend: programs.backend, origin: folder, weightDtype, reads, signal };
+  let weights: Weights | undefined;
   try {
-    const weights = await WeightStore.load(source, { ...store, reads: graphModel?.readsWeight });
-    return transformer
-      ? new TransformerModel(transformer, weights, programs)
-      : new GraphModel(graphModel!, weights, programs);
+    if (layerwiseOffload === false) weights = await WeightStore.load(source, store);
+    else {
+      const lists = transformer?.blockLists ?? repeatedModules(source.names.filter(reads ?? (() => true)));
+      if (lists.length === 0)
+        throw new DejaDitError('UNSUPPORTED', `a ${className} has no blocks to read one by one`, {
+          path: 'layerwiseOffload',
+        });
+      const offload = layerwiseOffload === true ? {} : layerwiseOffload;
+      weights = await OffloadedWeights.load(source, { ...store, lists, offload });
+    }
   } finally {
-    await source.close();
+    // Offloaded weights go on reading.
+    if (!weights?.offloaded) await source.close();
   }
+  return transformer
+    ? new TransformerModel(transformer, weights, programs)
+    : new GraphModel(graphModel!, weights, programs);
 }
 
 let shared: Promise<ProgramCache> | undefined;

@@ -7,6 +7,7 @@ import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { Module } from '../nn/module.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import type { ConfigReader } from './config-reader.ts';
 import type { Prepared, State, Statics } from './definition.ts';
@@ -90,6 +91,11 @@ export class GraphModel {
     return this.definition.config;
   }
 
+  /** What `layerwiseOffload` does and has done so far; undefined for a model that was loaded whole. */
+  get offloadSummary(): OffloadSummary | undefined {
+    return this.weights.offloaded?.summary();
+  }
+
   /** Calls `forward` under the keyword names of Diffusers or Transformers. */
   forward(inputs: ForwardInputs): Promise<Record<string, Tensor>> {
     return this.call('forward', inputs);
@@ -121,6 +127,7 @@ export class GraphModel {
       ],
       state,
       statics,
+      signal,
     });
     const results = await Promise.all(
       Object.entries(outputs).map(async ([key, tensor]) => [key, await backend.download(tensor)] as const),

@@ -59,8 +59,10 @@ export const DiffusionPipeline = {
     const folder = await openModelFolder(root);
     const found = findClass(folder.className);
     if (!found) throw unsupportedPipeline(folder.className, root);
-    const { programs = await programsFor(options), variant, weightDtype, layerwiseOffload, signal } = options;
-    return found.load(folder, await readDefaults(root), { programs, variant, weightDtype, layerwiseOffload, signal });
+    const { programs = await programsFor(options), variant, weightDtype, signal } = options;
+    const { layerwiseOffload, layerwiseTextOffload } = options;
+    const offload = { layerwiseOffload, layerwiseTextOffload };
+    return found.load(folder, await readDefaults(root), { programs, variant, weightDtype, signal, ...offload });
   },
 };
 

@@ -22,7 +22,12 @@ export async function loadComponents<C>(
 ): Promise<C> {
   const loader = new ComponentLoader(folder, options);
   try {
-    return await parts(loader);
+    const components = await parts(loader);
+    if (options.layerwiseTextOffload && !loader.loaded.some((component) => component instanceof GraphModel))
+      throw new DejaDitError('INVALID_ARGUMENT', `a ${folder.className} has no text encoder`, {
+        path: 'layerwiseTextOffload',
+      });
+    return components;
   } catch (error) {
     await disposeAll(loader.loaded);
     throw error;
@@ -38,11 +43,6 @@ export class ComponentLoader {
     private readonly options: PipelineLoadOptions,
   ) {}
 
-  /** For all but transformers. */
-  private get wholeOptions(): PipelineLoadOptions {
-    return { ...this.options, layerwiseOffload: undefined };
-  }
-
   /** Whether the checkpoint has this component. */
   has(name: string): boolean {
     return Boolean(this.folder.components.get(name));
@@ -53,14 +53,15 @@ export class ComponentLoader {
   }
 
   autoencoder(name = 'vae'): Promise<Autoencoder> {
-    return this.keep(Autoencoder.fromPretrained(this.folderOf(name), this.wholeOptions));
+    return this.keep(Autoencoder.fromPretrained(this.folderOf(name), { ...this.options, layerwiseOffload: false }));
   }
 
   /** A text encoder and its tokenizer: components `text_encoder<suffix>` and `tokenizer<suffix>`. */
   async textEncoder(suffix: '' | '_2' | '_3' = ''): Promise<TextEncoder> {
     const [name, folder] = [`text_encoder${suffix}`, this.folderOf(`text_encoder${suffix}`)];
     const tokenizer = await loadTokenizer(this.folderOf(`tokenizer${suffix}`));
-    const model = await this.keep(loadModel(folder, this.wholeOptions));
+    const layerwiseOffload = this.options.layerwiseTextOffload;
+    const model = await this.keep(loadModel(folder, { ...this.options, layerwiseOffload }));
     if (model instanceof GraphModel) return new TextEncoder(name, model, tokenizer);
     throw new DejaDitError('INVALID_CONFIG', `component '${name}' is a ${model.className}, not a text encoder`, {
       path: folder,

@@ -1,4 +1,4 @@
-/** Pipelines whose transformers are read while they run draw the same pictures; their other parts are loaded whole. */
+/** Pipelines whose transformers and text encoders are read while they run draw the same pictures. */
 import { rmSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { DiffusionPipeline } from './diffusion-pipeline.ts';
@@ -14,7 +14,7 @@ it.each([
   try {
     const [whole, offloaded] = [
       await DiffusionPipeline.fromPretrained(root),
-      await DiffusionPipeline.fromPretrained(root, { layerwiseOffload: true }),
+      await DiffusionPipeline.fromPretrained(root, { layerwiseOffload: true, layerwiseTextOffload: true }),
     ];
     const options = await optionsOf(name, runs[0]!);
     const [expected, found] = [await whole.generate(options), await offloaded.generate(options)];
@@ -25,6 +25,17 @@ it.each([
     for (const { offloadSummary } of Object.values(offloaded.transformers))
       expect(offloadSummary!.bytesRead).toBeGreaterThan(offloadSummary!.bytesPerForward);
     await Promise.all([whole.dispose(), offloaded.dispose()]);
+  } finally {
+    rmSync(root, { recursive: true });
+  }
+});
+
+it('a pipeline without text encoders has none to offload', async () => {
+  const root = assembleCheckpoint(readRecording('dit').checkpoint);
+  try {
+    await expect(DiffusionPipeline.fromPretrained(root, { layerwiseTextOffload: true })).rejects.toThrow(
+      'layerwiseTextOffload: a DiTPipeline has no text encoder',
+    );
   } finally {
     rmSync(root, { recursive: true });
   }

@@ -12,8 +12,10 @@ export interface PipelineLoadOptions {
   programs: ProgramCache;
   variant?: string | undefined;
   weightDtype?: WeightStoreOptions['weightDtype'];
-  /** For transformers larger than memory, see `LoadOptions`; text encoders and autoencoders are loaded whole. */
+  /** For transformers larger than memory, see `LoadOptions`. */
   layerwiseOffload?: boolean | OffloadOptions | undefined;
+  /** The same for text encoders. Autoencoders are always loaded whole. */
+  layerwiseTextOffload?: boolean | OffloadOptions | undefined;
   signal?: AbortSignal | undefined;
 }
 

@@ -11,13 +11,13 @@ import { type OffloadOptions, parseOffloadOptions } from './options.ts';
 import { type OffloadPlan, planOffload, type TargetList } from './plan.ts';
 import type { Lease, OffloadSummary, WeightBuckets } from './weight-buckets.ts';
 
-export interface OffloadedWeightsOptions extends Omit<WeightStoreOptions, 'reads' | 'weightDtype'> {
+export interface OffloadedWeightsOptions extends Omit<WeightStoreOptions, 'weightDtype'> {
   /**
    * Of weights that stay in memory. The others are as in their files, and widened inside the graphs: doing so at every read would
    * cost more than the reads. Default `stored`.
    */
   weightDtype?: WeightStoreOptions['weightDtype'];
-  /** The model's blocks. */
+  /** The model's blocks. Of their tensors all are read. */
   lists: readonly TargetList[];
   offload: OffloadOptions;
 }
@@ -36,7 +36,7 @@ export class OffloadedWeights implements Weights, WeightBuckets {
    * @throws DejaDitError INVALID_CONFIG naming the option that is wrong or cannot take effect
    */
   static async load(source: WeightSource, options: OffloadedWeightsOptions): Promise<OffloadedWeights> {
-    const { lists, offload, backend, weightDtype = 'stored' } = options;
+    const { lists, offload, backend, weightDtype = 'stored', reads = () => true } = options;
     const plan = planOffload(source, { lists, config: parseOffloadOptions(offload) });
     const isOffloaded = (name: string) => {
       const bucket = plan.bucketOf(name);
@@ -47,7 +47,8 @@ export class OffloadedWeights implements Weights, WeightBuckets {
       for (const { name, dtype, shape } of tensors) infos.set(name, { dtype, shape });
     for (const [name, { format, shape }] of source.quantized ?? [])
       if (isOffloaded(name)) infos.set(name, { dtype: 'float32', shape, format });
-    const resident = await WeightStore.load(source, { ...options, weightDtype, reads: (name) => !isOffloaded(name) });
+    const stays = (name: string) => reads(name) && !isOffloaded(name);
+    const resident = await WeightStore.load(source, { ...options, weightDtype, reads: stays });
     return new OffloadedWeights(source, resident, infos, plan, new BucketPool(source, backend, plan));
   }
 

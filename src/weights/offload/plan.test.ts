@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { floatTensor, Tensor } from '../../tensor/tensor.ts';
 import { memoryWeights } from '../weight-source.ts';
 import { type OffloadOptions, parseOffloadOptions } from './options.ts';
-import { persistentIndices, planOffload } from './plan.ts';
+import { persistentIndices, planOffload, repeatedModules } from './plan.ts';
 
 /** Blocks of 40 bytes, in a buffer 96: a matrix of 8 numbers, and after a gap a bias of 2. */
 function source(lists: Record<string, number>) {
@@ -134,4 +134,17 @@ describe('options that are wrong or can have no effect', () => {
     const args = { lists: [{ name: 'blocks', count: 2 }], config: parseOffloadOptions({}) };
     expect(() => planOffload(memoryWeights(tensors), args)).toThrow("memory: tensor 'blocks.0.w' is float8_e4m3fn");
   });
+});
+
+it('finds repeated modules by name: the outermost numbers, without gaps', () => {
+  const names = [
+    'shared.weight',
+    'h.0.a.0.weight',
+    'h.0.a.1.weight',
+    'h.1.a.0.weight',
+    'once.0.weight',
+    'gap.0.w',
+    'gap.2000000000.w',
+  ];
+  expect(repeatedModules(names)).toEqual([{ name: 'h', count: 2 }]);
 });

@@ -12,6 +12,20 @@ export interface TargetList {
   readonly count: number;
 }
 
+/**
+ * Runs of equal modules as weights' names show them, `encoder.block.0.…` to `encoder.block.23.…`, for models that do not say which
+ * blocks they have. Of nested runs the outermost counts.
+ */
+export function repeatedModules(names: Iterable<string>): TargetList[] {
+  const lists = new Map<string, Set<number>>();
+  for (const name of names) {
+    const [, list, index] = /^(.*?)\.(\d+)\./.exec(name) ?? [];
+    if (list !== undefined) lists.set(list, (lists.get(list) ?? new Set()).add(Number(index)));
+  }
+  const found = [...lists].filter(([, indices]) => indices.size > 1 && Math.max(...indices) === indices.size - 1);
+  return found.map(([name, { size }]) => ({ name, count: size }));
+}
+
 /** A tensor's place in a buffer that holds one bucket. */
 export interface PlacedTensor {
   readonly name: string;
