@@ -48,10 +48,13 @@ const generateCommand = addCacheFlags(
     .option('--grid', 'one file with all images side by side')
     .option('--image <file>', 'start from this image')
     .option('--strength <x>', 'how far to move from the starting image, 0 to 1', number)
+    .option('--lora-path <path>', 'a LoRA as Diffusers or PEFT save it: the file, or its folder')
+    .option('--lora-name <file>', 'which file of that folder')
+    .option('--lora-scale <x>', 'how strongly the LoRA acts (default: 1)', number)
     .option('--quantize-type <type>', 'compute in fewer bits: int8_per_row, int4_weight_only, svdq_int4_r32_dq, ...')
     .option('--preview', 'show the image in the terminal while it forms')
     .option('--json', 'print settings and timings as JSON')
-    .option('--quiet', 'print nothing but errors')
+    .option('-q, --quiet', 'print nothing but errors')
     .addOption(backendOption())
     .option('--threads <n>', 'threads within an operator', integer),
 );

@@ -9,7 +9,7 @@ import { fromFloat32 } from '../tensor/convert.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';
 import { readSafetensors, writeSafetensors } from '../weights/safetensors.ts';
-import { AutoModel, type LoadOptions, loadModel } from './auto-model.ts';
+import { AutoModel, type LoadOptions } from './auto-model.ts';
 import { fixtures, readGolden } from './testing/golden.ts';
 import { loadEncoder } from './text-encoders/testing/parity.ts';
 import type { TransformerModel } from './transformer-model.ts';
