@@ -43,6 +43,7 @@ export {
   type FromPretrainedOptions,
   supportedPipelines,
 } from './pipelines/diffusion-pipeline.ts';
+export { type LoraOptions, type LoraTarget, loadLora, unloadLora } from './pipelines/lora.ts';
 export type { GenerateOptions, GenerateResult, StepEvent, Timings } from './pipelines/options.ts';
 export type { Pipeline, PipelineTraits } from './pipelines/pipeline.ts';
 export type { QuantizeConfig, QuantizeOptions } from './quantize/config.ts';

@@ -6,6 +6,7 @@ import { DejaDitError } from '../errors/errors.ts';
 import { Image } from '../images/image.ts';
 import { renderToTerminal } from '../images/terminal.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
+import { loadLora } from '../pipelines/lora.ts';
 import type { GenerateOptions, StepEvent } from '../pipelines/options.ts';
 import type { Pipeline, PipelineTraits } from '../pipelines/pipeline.ts';
 import type { QuantizeOptions } from '../quantize/config.ts';
@@ -31,6 +32,9 @@ export interface GenerateFlags extends CacheFlags, OffloadFlags, OutputFlags {
   numFrames?: number;
   image?: string;
   strength?: number;
+  loraPath?: string;
+  loraName?: string;
+  loraScale?: number;
   quantizeType?: string;
   preview?: boolean;
   json?: boolean;
@@ -46,6 +50,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   const { backend, threads } = flags;
   const { quantizeConfig, ...others } = settings(flags);
   const layerwiseOffload = offloadOptions(flags);
+  const lora = loraFile(flags);
   const pipe = await DiffusionPipeline.fromPretrained(modelPath(flags.model), {
     backend,
     threads,
@@ -53,6 +58,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
     layerwiseTextOffload: flags.layerwiseTextOffload,
     signal,
   });
+  if (lora !== undefined) await loadLora(pipe, lora, { strength: flags.loraScale, signal });
   if (Object.values(others).some(Boolean)) enableCache(pipe, others);
   if (quantizeConfig) {
     const lines = await quantizeModels(pipe, { options: quantizeConfig, signal });
@@ -92,6 +98,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
     numInferenceSteps: result.timings.steps.length,
     guidanceScale: flags.guidance,
     model: path.basename(pipe.path),
+    ...(lora === undefined ? {} : { lora: path.basename(lora), loraScale: flags.loraScale ?? 1 }),
   };
   const files = await savePictures(result, { ...flags, file, metadata });
   const total = performance.now() - begin;
@@ -136,6 +143,14 @@ function settings(flags: GenerateFlags): EnableCacheOptions {
       path: '--quantize-type',
     });
   return { ...options, quantizeConfig: { quantType: flags.quantizeType } };
+}
+
+/** @throws DejaDitError INVALID_ARGUMENT for flags without `--lora-path` */
+function loraFile({ loraPath, loraName, loraScale }: GenerateFlags): string | undefined {
+  if (loraPath !== undefined) return path.join(loraPath, loraName ?? '');
+  const idle = loraName !== undefined ? 'name' : loraScale !== undefined ? 'scale' : undefined;
+  if (idle === undefined) return undefined;
+  throw new DejaDitError('INVALID_ARGUMENT', `--lora-${idle} has no effect without --lora-path`);
 }
 
 /** @returns what became of the layers, in lines */

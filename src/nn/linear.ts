@@ -1,17 +1,23 @@
 /** Linear layers and the feed-forward networks made of them. */
 import { gemm } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
-import { layer } from './module.ts';
+import type { Shape } from '../tensor/tensor.ts';
+import { layer, type Module } from './module.ts';
 import { quantizedProduct } from './quantized-linear.ts';
 
 /**
  * `nn.Linear`: x [..., in] → [..., out]. The bias is used if the checkpoint has one; a weight that is stored quantised is
- * multiplied in its own format.
+ * multiplied in its own format. What LoRAs add to the weight is computed beside it, in float32.
  * @param outFeatures what the architecture expects; unchecked if left out
  */
 export const linear = layer((m, x: SymbolicTensor, outFeatures?: number): SymbolicTensor => {
   const shape = outFeatures === undefined ? undefined : [outFeatures, x.dim(-1)];
   m.observe('weight', x);
+  const own = ownProduct(m, x, shape);
+  return m.lowRankPairs('weight').reduce((sum, { down, up }) => sum.add(gemm(gemm(x, down), up)), own);
+});
+
+function ownProduct(m: Module, x: SymbolicTensor, shape: Shape | undefined): SymbolicTensor {
   const quantized = m.quantized('weight', shape);
   if (!quantized) {
     const weight = m.weight('weight', shape);
@@ -19,7 +25,7 @@ export const linear = layer((m, x: SymbolicTensor, outFeatures?: number): Symbol
   }
   const product = quantizedProduct(x.reshape([-1, x.dim(-1)]), quantized, m.optionalWeight('bias'));
   return product.reshape([...x.shape.slice(0, -1), product.dim(-1)]);
-});
+}
 
 export type Activation = 'gelu' | 'gelu-approximate' | 'geglu' | 'swiglu' | 'silu' | 'linear-silu' | 'relu';
 

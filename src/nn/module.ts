@@ -12,7 +12,7 @@ import type { WeightInfo, Weights } from '../weights/weight-store.ts';
 import type { QuantizedWeight } from './quantized-linear.ts';
 
 /** What graphs may know of weights: names, dtypes and shapes, but no data. */
-export type WeightCatalog = Pick<Weights, 'origin' | 'has' | 'info' | 'observer'>;
+export type WeightCatalog = Pick<Weights, 'origin' | 'has' | 'info' | 'observer' | 'lora'>;
 
 /** Rows of activations that a calibration sees, at most. */
 const observedRows = 32;
@@ -56,6 +56,14 @@ export class Module {
         return this.stored(stored, this.catalog.info(stored)!);
       },
     };
+  }
+
+  /** What LoRAs add to a weight: pairs of matrices [rank, in] and [out, rank]. */
+  lowRankPairs(name: string): { down: SymbolicTensor; up: SymbolicTensor }[] {
+    const { lora } = this.catalog;
+    const pairs = lora?.pairs(this.full(name)) ?? [];
+    const stored = (tensor: string) => this.stored(tensor, lora!.get(tensor)!);
+    return pairs.map(({ down, up }) => ({ down: stored(down), up: stored(up) }));
   }
 
   /** While somebody calibrates: hands over what is multiplied with a weight, see `Weights.observer`. */

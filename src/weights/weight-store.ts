@@ -7,6 +7,7 @@ import type { Backend, DeviceTensor } from '../runtime/backend.ts';
 import type { DType } from '../tensor/dtype.ts';
 import { bytesPerElement } from '../tensor/dtype.ts';
 import { type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
+import { LoraWeights } from './lora/lora-weights.ts';
 import type { WeightBuckets } from './offload/weight-buckets.ts';
 import { partName, partsOf, type WeightFormat } from './weight-format.ts';
 import type { WeightSource } from './weight-source.ts';
@@ -33,6 +34,8 @@ export interface Weights {
   readonly origin: string;
   /** Bytes of all weights as they are held now. */
   readonly bytes: number;
+  /** Of the tensors that hold them. */
+  readonly names: readonly string[];
   has(name: string): boolean;
   /** @param expected what the architecture expects; checkpoints ignore it, weights made up for a benchmark need it */
   info(name: string, expected?: Shape): WeightInfo | undefined;
@@ -42,6 +45,8 @@ export interface Weights {
    * few of the rows. Graphs that were built before must be built anew.
    */
   observer?: ((weight: string, activations: DeviceTensor) => void) | undefined;
+  /** What LoRAs add; none where they cannot be loaded. */
+  readonly lora?: LoraWeights;
   /** Weights that are in memory only while a program needs them; `get` has all others. */
   readonly offloaded?: WeightBuckets;
   dispose(): void | Promise<void>;
@@ -64,6 +69,7 @@ export interface WeightStoreOptions {
 export class WeightStore implements Weights {
   readonly origin: string;
   observer: Weights['observer'];
+  readonly lora: LoraWeights;
   private readonly tensors = new Map<string, DeviceTensor>();
   private readonly quantized = new Map<string, WeightInfo>();
 
@@ -72,6 +78,7 @@ export class WeightStore implements Weights {
     origin: string,
   ) {
     this.origin = origin;
+    this.lora = new LoraWeights(backend);
   }
 
   /** Reads all tensors of a source, in file order, and uploads each as it arrives. */
@@ -102,9 +109,9 @@ export class WeightStore implements Weights {
     return [...this.tensors.keys()];
   }
 
-  /** Bytes of all weights as they are held now. */
+  /** Bytes of all weights as they are held now, and of LoRAs. */
   get bytes(): number {
-    let total = 0;
+    let total = this.lora.bytes;
     for (const { dtype, shape } of this.tensors.values()) total += sizeOf(shape) * bytesPerElement(dtype);
     return total;
   }
@@ -123,7 +130,7 @@ export class WeightStore implements Weights {
   }
 
   get(name: string): DeviceTensor {
-    const tensor = this.tensors.get(name);
+    const tensor = this.tensors.get(name) ?? this.lora.get(name);
     if (!tensor)
       throw new DejaDitError('MISSING_WEIGHT', `the checkpoint has no tensor '${name}'`, { path: this.origin });
     return tensor;
@@ -151,5 +158,6 @@ export class WeightStore implements Weights {
     for (const tensor of this.tensors.values()) tensor.dispose();
     this.tensors.clear();
     this.quantized.clear();
+    this.lora.dispose();
   }
 }

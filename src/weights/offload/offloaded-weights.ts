@@ -4,6 +4,7 @@
  */
 import { DejaDitError } from '../../errors/errors.ts';
 import type { DeviceTensor } from '../../runtime/backend.ts';
+import type { LoraWeights } from '../lora/lora-weights.ts';
 import type { WeightSource } from '../weight-source.ts';
 import { type WeightInfo, WeightStore, type WeightStoreOptions, type Weights } from '../weight-store.ts';
 import { BucketPool } from './bucket-pool.ts';
@@ -60,8 +61,16 @@ export class OffloadedWeights implements Weights, WeightBuckets {
     return this.resident.bytes + this.plan.buffers * this.plan.bufferBytes;
   }
 
+  get lora(): LoraWeights {
+    return this.resident.lora;
+  }
+
   get offloaded(): WeightBuckets {
     return this;
+  }
+
+  get names(): string[] {
+    return [...this.infos.keys(), ...this.resident.names];
   }
 
   has(name: string): boolean {

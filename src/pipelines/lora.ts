@@ -1,0 +1,80 @@
+/** LoRAs on loaded models: which component takes which part of a file, and when. How they are read and run is in `weights/lora`. */
+import { DejaDitError } from '../errors/errors.ts';
+import { warn } from '../errors/warnings.ts';
+import type { TransformerModel } from '../models/transformer-model.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { fitLora } from '../weights/lora/fit-lora.ts';
+import { readLora } from '../weights/lora/lora-file.ts';
+import type { LoraWeights } from '../weights/lora/lora-weights.ts';
+
+/** A transformer, or a pipeline: `transformer.` tensors go to its first expert, `transformer_2.` to its second. */
+export type LoraTarget = TransformerModel | { readonly transformers: Readonly<Record<string, TransformerModel>> };
+
+export interface LoraOptions {
+  /** Multiplies what the LoRA adds. Default 1. */
+  strength?: number | undefined;
+  /** Several LoRAs add up under different names; one of the same name is replaced. Default `default`. */
+  name?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Loads a LoRA (arXiv 2106.09685) beside a model's weights, be they quantised or offloaded; these do not change. All of it is checked
+ * before any of it is used. No request may be running meanwhile.
+ * @param source a safetensors file or folder as Diffusers or PEFT save it, or its tensors
+ * @throws DejaDitError naming the file, tensor or layer that does not fit
+ */
+export async function loadLora(
+  target: LoraTarget,
+  source: string | Readonly<Record<string, Tensor>>,
+  { strength = 1, name = 'default', signal }: LoraOptions = {},
+): Promise<void> {
+  if (!Number.isFinite(strength))
+    throw new DejaDitError('INVALID_ARGUMENT', `${strength} is no finite number`, { path: 'strength' });
+  if (typeof name !== 'string' || name === '')
+    throw new DejaDitError('INVALID_ARGUMENT', 'must be a string that is not empty', { path: 'name' });
+  const models = modelsOf(target);
+  const { origin, components, ignored } = await readLora(source, { components: Object.keys(models), signal });
+  const fitted = [...components].map(([component, layers]) => {
+    const model = models[component]!;
+    return { lora: loraOf(model), pairs: fitLora(layers, { weights: model.weights, strength, origin }) };
+  });
+  if (ignored.length > 0) {
+    const more = ignored.length > 1 ? ` and ${ignored.length - 1} more` : '';
+    warn(`${origin}: what is for text encoders is not used: '${ignored[0]}'${more}`);
+  }
+  // A file for one expert only must not leave the other with what it replaces.
+  for (const { weights } of Object.values(models)) weights.lora?.delete(name);
+  for (const { lora, pairs } of fitted) lora.set(name, pairs);
+  Object.values(models).forEach(renew);
+}
+
+/**
+ * Takes a LoRA out, or all of them; the model then computes what it did before. No request may be running meanwhile.
+ * @throws DejaDitError NOT_FOUND if there is none of that name
+ */
+export function unloadLora(target: LoraTarget, name?: string): void {
+  const models = Object.values(modelsOf(target));
+  const loaded = new Set(models.flatMap(({ weights }) => weights.lora?.names ?? []));
+  if (name === undefined ? loaded.size === 0 : !loaded.has(name)) {
+    const asked = name === undefined ? 'no LoRA is loaded' : `no LoRA '${name}' is loaded`;
+    throw new DejaDitError('NOT_FOUND', loaded.size > 0 ? `${asked}; there is ${[...loaded].join(', ')}` : asked);
+  }
+  for (const each of name === undefined ? loaded : [name]) for (const { weights } of models) weights.lora?.delete(each);
+  models.forEach(renew);
+}
+
+function modelsOf(target: LoraTarget): Readonly<Record<string, TransformerModel>> {
+  return 'runner' in target ? { transformer: target } : target.transformers;
+}
+
+function loraOf({ weights, className }: TransformerModel): LoraWeights {
+  if (weights.lora) return weights.lora;
+  throw new DejaDitError('UNSUPPORTED', `the weights of this ${className} take no LoRA`, { path: weights.origin });
+}
+
+/** Spans know their weights from when they were built, and a session what they computed. */
+function renew(model: TransformerModel): void {
+  model.endImplicitSession();
+  model.runner.reset();
+}
