@@ -52,7 +52,8 @@ export class OrtBackend implements Backend {
     const model = encodeOnnx(graph, { nodeNames: true });
     const session = await this.exclusive(async () => {
       try {
-        return await ort.InferenceSession.create(model, sessionOptions);
+        // A memory pattern, made in the first run, is a second block beside the memory which that run has left in the arena.
+        return await ort.InferenceSession.create(model, { ...sessionOptions, enableMemPattern: false });
       } catch (cause) {
         throw new DejaDitError('RUNTIME', `ONNX Runtime rejects the graph: ${firstLine(cause)}`, { cause });
       }
