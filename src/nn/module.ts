@@ -82,6 +82,11 @@ export class Module {
    */
   rows(name: string, indices: SymbolicTensor, shape?: Shape): SymbolicTensor {
     const { full, info } = this.find(name, shape);
+    if (this.catalog.lora?.pairs(full).length) {
+      throw new DejaDitError('UNSUPPORTED', `a LoRA is for '${full}', which is a lookup table and no linear layer`, {
+        path: this.catalog.origin,
+      });
+    }
     return this.widen(full, gather(this.stored(full, info), indices), info);
   }
 
