@@ -227,6 +227,16 @@ describe('refuses', () => {
     expect(model.weights.lora!.names).toEqual([]);
   });
 
+  it('a lookup table, when it is read', async () => {
+    const dit = await AutoModel.fromPretrained(path.join(fixtures, 'models/dit'));
+    const table = 'transformer_blocks.0.norm1.emb.class_embedder.embedding_table';
+    const [count, width] = dit.weights.info(`${table}.weight`)!.shape as [number, number];
+    await loadLora(dit, pair(table, matrix(2, width), matrix(count, 2)));
+    const { inputs } = await readGolden('models/dit');
+    await expect(dit.forward(inputs)).rejects.toThrow(`'${table}.weight', which is a lookup table`);
+    await dit.dispose();
+  });
+
   it('settings that mean another product, or contradict', async () => {
     const file = path.join(folder, 'lora.safetensors');
     const load = async (settings: object | string, extra = {}) => {
