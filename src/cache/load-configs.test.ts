@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parseCalibratorConfig } from './calibrator-config.ts';
 import { parseCacheConfig } from './config.ts';
+import { completeConfigs } from './defaults.ts';
 import { loadConfigs } from './load-configs.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'load-configs-'));
@@ -41,10 +42,11 @@ quantize_config:
     );
     const loaded = loadConfigs(path);
     expect(loaded).toEqual({
-      cacheConfig: parseCacheConfig({
-        ...{ Fn: 1, Bn: 0, maxWarmupSteps: 8, warmupInterval: 2, maxContinuousCachedSteps: 2 },
-        ...{ residualDiffThreshold: 0.12, numInferenceSteps: 28, stepsComputationMask: 'fast' },
-      }),
+      cacheConfig: {
+        ...{ cacheType: 'DBCache', fnComputeBlocks: 1, bnComputeBlocks: 0, maxWarmupSteps: 8, warmupInterval: 2 },
+        ...{ maxCachedSteps: -1, maxContinuousCachedSteps: 2, residualDiffThreshold: 0.12 },
+        ...{ numInferenceSteps: 28, stepsComputationMask: 'fast' },
+      },
       calibratorConfig: parseCalibratorConfig({ type: 'taylorseer', order: 2, enableEncoderCalibrator: false }),
       parallelismConfig: { ulysses_size: 4, extra_parallel_modules: ['text_encoder', 'vae'] },
       attentionBackend: 'native',
@@ -65,8 +67,18 @@ quantize_config:
       attentionBackend: 'native',
     });
     const flat = loadConfigs({ Fn_compute_blocks: 1, enable_taylorseer: true });
-    expect(flat.cacheConfig).toEqual(parseCacheConfig({ Fn: 1 }));
+    expect(flat.cacheConfig).toEqual({ cacheType: 'DBCache', fnComputeBlocks: 1 });
     expect(flat.calibratorConfig).toMatchObject({ type: 'taylorseer', order: 1, enableEncoderCalibrator: false });
+  });
+
+  it('leaves to the defaults what it leaves out, the forecaster too', () => {
+    const loaded = loadConfigs({ cache_config: { Fn_compute_blocks: 2 } });
+    expect(completeConfigs(loaded)).toEqual(completeConfigs({ cacheConfig: { Fn: 2 } }));
+    const plain = loadConfigs({ cache_config: { residual_diff_threshold: 0.1, enable_taylorseer: false } });
+    expect(completeConfigs(plain)).toEqual({
+      cacheConfig: parseCacheConfig({ residualDiffThreshold: 0.1 }),
+      calibratorConfig: null,
+    });
   });
 
   it('takes learned coefficients from a file beside it', () => {

@@ -7,15 +7,15 @@ import { dirname, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { DejaDitError } from '../errors/errors.ts';
 import { type CalibratorConfig, type CalibratorOptions, parseCalibratorConfig } from './calibrator-config.ts';
-import { type CacheConfig, type CacheOptions, cacheFieldNames, parseCacheConfig } from './config.ts';
+import { type CacheOptions, cacheFieldNames, parseCacheConfig, readCache } from './config.ts';
 import { asObject, type Field, type Fields, flag, isOneOf, knownNames, readFields, unknownKey } from './fields.ts';
 
 /** Settings as `enableCache` takes them. */
 export interface LoadedConfigs {
-  /** Null if the file has other sections but none for the cache: nothing is cached then. */
-  cacheConfig: (CacheConfig & CacheOptions) | null;
-  /** Null if no forecaster is named. */
-  calibratorConfig: (CalibratorConfig & CalibratorOptions) | null;
+  /** What is given, checked; null if the file has other sections but none for the cache: nothing is cached then. */
+  cacheConfig: CacheOptions | null;
+  /** Null if forecasters are switched off, absent if none is named. */
+  calibratorConfig?: (CalibratorConfig & CalibratorOptions) | null;
   parallelismConfig: Record<string, unknown> | null;
   attentionBackend: string | null;
   quantizeConfig: Record<string, unknown> | null;
@@ -119,9 +119,10 @@ function readConfigs(content: Section, folder: string): LoadedConfigs {
     throw new DejaDitError('INVALID_CONFIG', reason, { path: 'calibratorConfig' });
   }
   const calibrator = calibratorConfig ? withCoefficients(calibratorConfig, folder) : cache?.calibrator;
+  const parsed = calibrator && (parseCalibratorConfig(calibrator) as CalibratorConfig & CalibratorOptions);
   return {
-    cacheConfig: (cache?.config as LoadedConfigs['cacheConfig']) ?? null,
-    calibratorConfig: calibrator ? (parseCalibratorConfig(calibrator) as LoadedConfigs['calibratorConfig']) : null,
+    cacheConfig: cache?.options ?? null,
+    ...(calibrator === undefined ? {} : { calibratorConfig: parsed }),
     parallelismConfig: sections.parallelismConfig ?? null,
     attentionBackend: sections.attentionBackend ?? null,
     quantizeConfig: sections.quantizeConfig ?? null,
@@ -129,23 +130,29 @@ function readConfigs(content: Section, folder: string): LoadedConfigs {
 }
 
 /** Splits cache options and calibrator options, which cache-dit keeps in one section. */
-function readCacheSection(options: Section): { config: CacheConfig; calibrator: CalibratorOptions | undefined } {
+function readCacheSection(section: Section): {
+  options: CacheOptions;
+  calibrator: CalibratorOptions | null | undefined;
+} {
   const path = 'cacheConfig';
   const [cacheNames, calibratorNames] = [cacheFieldNames(), knownNames(flatFields)];
-  const unknown = Object.keys(options).find((key) => !isOneOf(key, [...cacheNames, ...calibratorNames]));
+  const unknown = Object.keys(section).find((key) => !isOneOf(key, [...cacheNames, ...calibratorNames]));
   if (unknown !== undefined) throw unknownKey({ key: unknown, known: [...cacheNames, ...calibratorNames], path });
 
-  const entries = Object.entries(options);
+  const entries = Object.entries(section);
   const calibrator = entries.filter(([key]) => isOneOf(key, calibratorNames));
   const cache = entries.filter(([key]) => !isOneOf(key, calibratorNames));
+  const options = Object.fromEntries(cache);
+  const { cacheType } = parseCacheConfig(options, path);
+  const given = readCache({ options, type: cacheType, path }) as CacheOptions;
   return {
-    config: parseCacheConfig(Object.fromEntries(cache), path),
+    options: { ...given, cacheType },
     calibrator: flatCalibrator(readFields({ fields: flatFields, options: Object.fromEntries(calibrator), path })),
   };
 }
 
-/** What the flat keys ask for. A key whose type is neither switched on nor off would do nothing: an error. */
-function flatCalibrator(flat: Record<string, unknown>): CalibratorOptions | undefined {
+/** What the flat keys ask for; null if they switch off what they name. A key whose type is neither switched on nor off would do nothing: an error. */
+function flatCalibrator(flat: Record<string, unknown>): CalibratorOptions | null | undefined {
   const fail = (reason: string) => new DejaDitError('INVALID_CONFIG', reason, { path: 'cacheConfig' });
   const enabled = FLAT_CALIBRATORS.filter(({ enable }) => flat[enable] === true);
   if (enabled.length > 1) throw fail(`${enabled.map(({ enable }) => enable).join(' and ')} are mutually exclusive`);
@@ -154,7 +161,7 @@ function flatCalibrator(flat: Record<string, unknown>): CalibratorOptions | unde
     if (idle !== undefined) throw fail(`${idle} does nothing without ${enable}: true`);
   }
   const [chosen] = enabled;
-  if (chosen === undefined) return undefined;
+  if (chosen === undefined) return FLAT_CALIBRATORS.some(({ enable }) => enable in flat) ? null : undefined;
   const renamed = Object.entries<string>(chosen.options).map(([flatName, name]) => [name, flat[flatName]]);
   return {
     calibratorCacheType: flat['calibratorCacheType'],

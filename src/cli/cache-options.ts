@@ -32,7 +32,7 @@ const settings = [
  * @throws DejaDitError for flags that cannot take effect or contradict each other
  */
 export function cacheOptions(flags: CacheFlags): EnableCacheOptions | undefined {
-  const file = flags.config === undefined ? undefined : configFile(flags.config);
+  const file = flags.config === undefined ? undefined : loadConfigs(flags.config);
   if (!flags.cache && !file?.cacheConfig) {
     const idle = settings.find((name) => flags[name] !== undefined);
     if (idle !== undefined) throw refusal(idle, 'has no effect without --cache');
@@ -72,12 +72,6 @@ function calibratorOptions(flags: CacheFlags): CalibratorOptions | undefined {
     throw refusal('taylorseerOrder', 'has no effect without --taylorseer');
   const [type] = named;
   return type && { type, ...(flags.taylorseerOrder === undefined ? {} : { order: flags.taylorseerOrder }) };
-}
-
-/** All sections; those that can have no effect are refused by `enableCache`. Without a forecaster it chooses one. */
-function configFile(file: string): EnableCacheOptions {
-  const { calibratorConfig, ...others } = loadConfigs(file);
-  return calibratorConfig ? { ...others, calibratorConfig } : others;
 }
 
 function refusal(name: string, reason: string): DejaDitError {
