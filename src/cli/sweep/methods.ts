@@ -28,6 +28,18 @@ const curves: Readonly<Record<string, (steps: number) => Setting[]>> = {
       label: `R ${residualDiffThreshold}`,
       cache: { cacheConfig: { residualDiffThreshold, maxWarmupSteps: 4 } },
     })),
+  dbprune: () =>
+    [0.06, 0.08, 0.12, 0.16].map((residualDiffThreshold) => ({
+      method: 'dbprune',
+      label: `R ${residualDiffThreshold}`,
+      cache: { cacheConfig: { cacheType: 'DBPrune', residualDiffThreshold, maxWarmupSteps: 4 } },
+    })),
+  'easy-cache': () =>
+    [0.02, 0.03, 0.05, 0.1].map((residualDiffThreshold) => ({
+      method: 'easy-cache',
+      label: `R ${residualDiffThreshold}`,
+      cache: { cacheConfig: { cacheType: 'EasyCache', residualDiffThreshold, maxWarmupSteps: 4 } },
+    })),
   'cache-dit-scm': () =>
     MASK_POLICIES.map((policy) => ({
       ...cacheDit(policy, { stepsComputationMask: policy, stepsComputationPolicy: 'static' }),
