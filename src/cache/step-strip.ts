@@ -3,7 +3,10 @@ import type { CallRecord } from './stats.ts';
 
 const levels = '▁▂▃▄▅▆▇█';
 
-/** Lines for a terminal or log, two per guidance branch: ■ computed, · re-used; below, the diff against the largest one of the request. */
+/**
+ * Lines for a terminal or log, for each guidance branch: ■ computed, · re-used; and below, if any was measured, the diffs against the
+ * largest one of the request.
+ */
 export function stepStrip(calls: readonly CallRecord[]): string {
   const branches = [...new Set(calls.map(({ branch }) => branch))];
   const largest = Math.max(...calls.map(({ diff }) => diff ?? 0), 1e-9);
@@ -15,10 +18,8 @@ export function stepStrip(calls: readonly CallRecord[]): string {
       .map(({ diff }) => (diff === null || diff < 0 ? ' ' : levels[Math.min(7, Math.floor((8 * diff) / largest))]))
       .join('');
     const reused = own.filter(({ action }) => action === 'reuse').length;
-    return [
-      `${branch.padEnd(width)}  ${actions}  ${reused} of ${own.length} re-used`,
-      `${'diff'.padEnd(width)}  ${diffs}`,
-    ];
+    const line = `${branch.padEnd(width)}  ${actions}  ${reused} of ${own.length} re-used`;
+    return diffs.trim() === '' ? [line] : [line, `${'diff'.padEnd(width)}  ${diffs}`];
   });
   return [...lines, `${''.padEnd(width)}  ■ computed  · re-used  (largest diff ${largest.toPrecision(3)})`].join('\n');
 }

@@ -13,13 +13,14 @@ export function cacheTag(config: CacheConfig): string {
     (config.cacheType === 'EasyCache' ? '' : `_F${config.fnComputeBlocks}B${config.bnComputeBlocks}`) +
     `_W${maxWarmupSteps ?? resolveForSteps({ ...config, stepsComputationMask: null }).maxWarmupSteps}` +
     `I${config.warmupInterval}M${limit(config.maxCachedSteps)}MC${limit(config.maxContinuousCachedSteps)}` +
-    `_R${pythonFloat(config.residualDiffThreshold)}`;
+    (config.errorBudget === null
+      ? `_R${pythonFloat(config.residualDiffThreshold)}`
+      : `_E${Number(config.errorBudget.toPrecision(3))}`);
   if (isPrune(config)) return tag;
   if (stepsComputationMask !== null) {
     const mask = typeof stepsComputationMask === 'string' ? stepsComputationMask : stepsComputationMask.join('');
     tag += `_SCM${mask}_${config.stepsComputationPolicy}`;
   }
-  if (config.errorBudget !== null) tag += `_E${config.errorBudget}`;
   if (config.numInferenceSteps !== null) tag += `_N${config.numInferenceSteps}`;
   if (config.forceRefreshStepHint !== null) tag += `_FR${config.forceRefreshStepHint}_${config.forceRefreshStepPolicy}`;
   if (config.enableSeparateCfg !== null) tag += `_CFG${Number(config.enableSeparateCfg)}`;
