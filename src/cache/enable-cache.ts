@@ -105,7 +105,11 @@ function prepare(target: Cacheable, options: EnableCacheOptions): () => void {
   setAttnBackend(target, attentionBackend);
   if (!options.cacheConfig && (quantizeConfig || attentionBackend)) {
     const idle = (['calibratorConfig', 'paramsModifiers'] as const).find((name) => options[name]);
-    if (idle === undefined) return () => {};
+    if (idle === undefined) {
+      if (options.cacheConfig === undefined)
+        warn('cacheConfig: is left out, so nothing is cached; {} takes the defaults, null says that it is meant');
+      return () => {};
+    }
     throw new DejaDitError('INVALID_CONFIG', 'does nothing without cacheConfig', { path: idle });
   }
   const base: CacheSettings = completeConfigs(options);

@@ -1,6 +1,7 @@
 /** `enableCache` with the configs of cache-dit's files that are not the cache's own: each takes effect or is refused. */
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { setWarningHandler } from '../errors/warnings.ts';
 import { AutoModel } from '../models/auto-model.ts';
 import { fixtures, readGolden } from '../models/testing/golden.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
@@ -28,9 +29,17 @@ it('quantises, then caches', async () => {
 });
 
 it('as in cache-dit caches nothing where only quantising is asked for', async () => {
-  await enableCache(new BlockAdapter({ model }), { quantizeConfig: { quant_type: 'int4' } });
-  expect(quantized()).toBe(52);
-  expect(model.sessionFactory).toBeUndefined();
+  const warnings: string[] = [];
+  const restore = setWarningHandler((message) => warnings.push(message));
+  try {
+    await enableCache(new BlockAdapter({ model }), { quantizeConfig: { quant_type: 'int4' } });
+    expect(quantized()).toBe(52);
+    enableCache(model, { cacheConfig: null, attentionBackend: 'native' });
+    expect(model.sessionFactory).toBeUndefined();
+    expect(warnings).toEqual([expect.stringMatching(/^cacheConfig: is left out, so nothing is cached/)]);
+  } finally {
+    setWarningHandler(restore);
+  }
 });
 
 it('takes what loadConfigs reads', async () => {
