@@ -151,7 +151,10 @@ function readCacheSection(section: Section): {
   };
 }
 
-/** What the flat keys ask for; null if they switch off what they name. A key whose type is neither switched on nor off would do nothing: an error. */
+/**
+ * What the flat keys ask for; null if they switch off what they name. A key whose type is neither switched on nor off would do
+ * nothing: an error.
+ */
 function flatCalibrator(flat: Record<string, unknown>): CalibratorOptions | null | undefined {
   const fail = (reason: string) => new DejaDitError('INVALID_CONFIG', reason, { path: 'cacheConfig' });
   const enabled = FLAT_CALIBRATORS.filter(({ enable }) => flat[enable] === true);

@@ -6,8 +6,8 @@ import { markdownTable } from '../metrics/markdown-table.ts';
 import { psnr } from '../metrics/pixel-errors.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import type { QuantType } from '../quantize/quant-type.ts';
-import type { QuantizeReport } from '../quantize/report.ts';
-import { formatBytes } from '../weights/weight-format.ts';
+import { layerBytes, type QuantizeReport } from '../quantize/report.ts';
+import { median } from './median.ts';
 import { ProgressBar } from './progress.ts';
 
 export interface Drawing {
@@ -64,10 +64,7 @@ export async function drawAll(
 
 export function compare(before: readonly Drawing[], after: readonly Drawing[]): ImageComparison {
   const each = before.map(({ image }, i) => psnr(image, after[i]!.image));
-  const step = (drawings: readonly Drawing[]) => {
-    const sorted = drawings.flatMap(({ steps }) => steps).toSorted((a, b) => a - b);
-    return sorted[sorted.length >> 1]!;
-  };
+  const step = (drawings: readonly Drawing[]) => median(drawings.flatMap(({ steps }) => steps));
   return {
     prompts: each.length,
     psnr: { mean: each.reduce((sum, value) => sum + value, 0) / each.length, worst: Math.min(...each), each },
@@ -90,16 +87,14 @@ export function resultTable(results: readonly TypeResult[]): string {
   return markdownTable(
     ['type', 'PSNR', 'worst', 'bits per weight', 'of float32', 'model'],
     results.map(({ type, report: { components }, images }) => {
-      const layers = components.flatMap((component) => component.layers);
-      const bytes = layers.reduce((sum, { format, shape }) => sum + formatBytes(format, shape), 0);
-      const weights = layers.reduce((sum, { shape }) => sum + shape[0]! * shape[1]!, 0);
+      const { before, after } = layerBytes(components.flatMap((component) => component.layers));
       const total = components.reduce((sum, component) => sum + component.bytes.after, 0);
       return [
         `\`${type}\``,
         images ? `${images.psnr.mean.toFixed(1)} dB` : '',
         images ? `${images.psnr.worst.toFixed(1)} dB` : '',
-        ((8 * bytes) / weights).toFixed(2),
-        `${(bytes / (4 * weights)).toFixed(3)}×`,
+        ((32 * after) / before).toFixed(2),
+        `${(after / before).toFixed(3)}×`,
         `${(total / 1e6).toFixed(1)} MB`,
       ];
     }),

@@ -1,5 +1,5 @@
 /** What became of each layer, and what that costs in accuracy. */
-import type { Shape } from '../tensor/tensor.ts';
+import { sizeOf } from '../tensor/tensor.ts';
 import { describeFormat, formatBytes } from '../weights/weight-format.ts';
 import type { KeptLayer, PlannedLayer } from './plan.ts';
 
@@ -24,8 +24,16 @@ export interface QuantizeReport {
   readonly components: readonly ComponentReport[];
 }
 
-/** float32 bytes of a matrix. */
-const wide = (shape: Shape) => 4 * shape[0]! * shape[1]!;
+/** Bytes of layers' weights in float32, and as they are held now, with scales and branches. */
+export function layerBytes(layers: readonly Pick<PlannedLayer, 'shape' | 'format'>[]): {
+  before: number;
+  after: number;
+} {
+  return {
+    before: layers.reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0),
+    after: layers.reduce((sum, { shape, format }) => sum + formatBytes(format, shape), 0),
+  };
+}
 
 /** The report as lines for people: what layers became, by type; what was kept, and why; with errors, the ten worst. */
 export function summarizeReport({ components }: QuantizeReport): string[] {
@@ -36,8 +44,7 @@ export function summarizeReport({ components }: QuantizeReport): string[] {
         ? `${type} instead of ${fallback.from}, since ${fallback.reason}`
         : `${type}: ${describeFormat(format)}${isEmulated(format.kind) ? ', computed in float32' : ''}`,
     ).map(([text, group]) => {
-      const before = group.reduce((sum, { shape }) => sum + wide(shape), 0);
-      const after = group.reduce((sum, { shape, format }) => sum + formatBytes(format, shape), 0);
+      const { before, after } = layerBytes(group);
       return `  ${count(group)} ${text}: ${ratio(after, before)} of float32`;
     }),
     ...byKey(kept, ({ reason }) => reason).map(([reason, group]) => `  ${count(group)} kept: ${reason}`),

@@ -9,8 +9,9 @@ import { createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import { Generator } from '../../tensor/generator.ts';
 import { bytes, milliseconds, table } from '../format.ts';
+import { median } from '../median.ts';
 import { modelPath } from '../model-path.ts';
-import { type BenchCase, benchCases, caseInputs, loadCase } from './cases.ts';
+import { type BenchCase, benchCases, caseInputs, loadCase, turn } from './cases.ts';
 import { startPython } from './python.ts';
 import { TimedBackend } from './timed-backend.ts';
 
@@ -37,9 +38,6 @@ interface ColdStart {
   total: number;
   peakMemory: number;
 }
-
-/** Steps per turn: long enough to settle, short enough that a slow spell of the machine hits both sides. */
-const turn = 3;
 
 export async function bench({ model, against, json }: BenchFlags): Promise<void> {
   const threads = os.availableParallelism();
@@ -172,8 +170,4 @@ async function coldStart(model: string): Promise<ColdStart> {
   }
   (await import('node:fs')).rmSync(out, { force: true });
   return samples.sort((a, b) => a.firstStep - b.firstStep)[1]!;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }

@@ -23,6 +23,9 @@ export interface BenchCase {
   runs: number;
 }
 
+/** Steps per turn: long enough to settle, short enough that a slow spell of the machine hits all sides. */
+export const turn = 3;
+
 const fluxConfig = {
   _class_name: 'FluxTransformer2DModel',
   patch_size: 1,

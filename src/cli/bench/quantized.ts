@@ -3,18 +3,17 @@ import os from 'node:os';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import { TransformerModel } from '../../models/transformer-model.ts';
 import { quantize } from '../../quantize/quantize.ts';
-import type { QuantizedLayer } from '../../quantize/report.ts';
+import { layerBytes } from '../../quantize/report.ts';
 import { createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
-import { sizeOf, type Tensor } from '../../tensor/tensor.ts';
-import { formatBytes } from '../../weights/weight-format.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 import { memoryWeights } from '../../weights/weight-source.ts';
 import { WeightStore } from '../../weights/weight-store.ts';
 import { bytes, milliseconds, table } from '../format.ts';
+import { median } from '../median.ts';
 import { modelPath } from '../model-path.ts';
-import { type BenchCase, benchCases, caseInputs, loadCase } from './cases.ts';
+import { type BenchCase, benchCases, caseInputs, loadCase, turn } from './cases.ts';
 import { startPython } from './python.ts';
-import { RandomWeights } from './random-weights.ts';
 
 export interface QuantizedBenchFlags {
   model?: string;
@@ -31,9 +30,6 @@ interface Timed {
   /** Bytes of the layers that were quantised, over their float32 bytes. */
   layerShare?: number | undefined;
 }
-
-/** Steps per turn, as in the float32 benchmark. */
-const turn = 3;
 
 export async function benchQuantized({ model, quantize: types, against, json }: QuantizedBenchFlags): Promise<void> {
   const threads = os.availableParallelism();
@@ -69,7 +65,8 @@ async function runCase(
   for (const quantType of types) {
     const copy = await copyOf(plain);
     const { components } = await quantize(copy, { quantType });
-    shares.set(quantType, shareOf(components[0]!.layers));
+    const { before, after } = layerBytes(components[0]!.layers);
+    shares.set(quantType, after / before);
     models.set(quantType, copy);
   }
   const python =
@@ -86,18 +83,13 @@ async function runCase(
   python?.close();
   const rows = [...times].map(([type, steps]) => ({
     type,
-    step: steps.toSorted((a, b) => a - b)[steps.length >> 1]!,
+    step: median(steps),
     weightBytes: models.get(type)?.weights.bytes ?? 0,
     layerShare: shares.get(type),
   }));
   for (const model of models.values()) await model.dispose();
   await backend.dispose();
   return rows;
-}
-
-function shareOf(layers: readonly QuantizedLayer[]): number {
-  const total = (bytesOf: (layer: QuantizedLayer) => number) => layers.reduce((sum, layer) => sum + bytesOf(layer), 0);
-  return total(({ format, shape }) => formatBytes(format, shape)) / total(({ shape }) => 4 * sizeOf(shape));
 }
 
 async function timeSteps(model: TransformerModel, inputs: ForwardInputs): Promise<number[]> {
@@ -112,9 +104,8 @@ async function timeSteps(model: TransformerModel, inputs: ForwardInputs): Promis
 
 /** A model with weights of its own, which can be replaced. */
 async function copyOf({ definition, weights, programs }: TransformerModel): Promise<TransformerModel> {
-  const names = weights instanceof RandomWeights || weights instanceof WeightStore ? weights.names : [];
   const tensors: Record<string, Tensor> = {};
-  for (const name of names) tensors[name] = await programs.backend.download(weights.get(name));
+  for (const name of weights.names) tensors[name] = await programs.backend.download(weights.get(name));
   const store = await WeightStore.load(memoryWeights(tensors), { backend: programs.backend, origin: weights.origin });
   return new TransformerModel(definition, store, programs);
 }
