@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'tests/**/*.test.ts'],
+    setupFiles: ['tests/leaks.ts'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     // Every worker loads ONNX Runtime with its own thread pool; more of them than cores only gets in the way.

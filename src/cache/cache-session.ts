@@ -28,6 +28,7 @@ export abstract class CacheSession implements ForwardSession {
   /** The most that was remembered after any call. */
   peakBytes = 0;
   private ended = false;
+  private running = false;
   private failed = false;
   private latest: Promise<unknown> = Promise.resolve();
 
@@ -37,7 +38,7 @@ export abstract class CacheSession implements ForwardSession {
     private readonly hooks: SessionHooks,
   ) {}
 
-  /** One call, from its inputs on the device to the sample. */
+  /** One call, from its inputs on the device, which are the flow's, to the sample, which is the caller's. */
   protected abstract compute(flow: Flow, inputs: PreparedInputs, context: CallContext): Promise<DeviceTensor>;
 
   /** Bytes remembered now. */
@@ -57,17 +58,19 @@ export abstract class CacheSession implements ForwardSession {
   }
 
   end(): void {
-    for (const cache of this.caches) cache.clear();
+    // What a call under way works with is freed when it has come to its end.
+    if (!this.running) for (const cache of this.caches) cache.clear();
     if (this.ended) return;
     this.ended = true;
     this.hooks.onEnd({ failed: this.failed });
   }
 
   private async run(inputs: PreparedInputs, context: CallContext): Promise<DeviceTensor> {
-    if (this.ended) throw new DejaDitError('DISPOSED', 'this request has ended; begin a new session');
+    const flow = new Flow(this.model.runner, { ...inputs, signal: context.signal }, this.blockFlops);
+    this.running = true;
     try {
+      if (this.ended) throw new DejaDitError('DISPOSED', 'this request has ended; begin a new session');
       throwIfAborted(context.signal);
-      const flow = new Flow(this.model.runner, { ...inputs, signal: context.signal }, this.blockFlops);
       const sample = await this.compute(flow, inputs, context);
       this.peakBytes = Math.max(this.peakBytes, this.bytes);
       return sample;
@@ -77,6 +80,8 @@ export abstract class CacheSession implements ForwardSession {
       this.end();
       throw error;
     } finally {
+      this.running = false;
+      flow.dispose();
       // What a call that was under way when the request ended still brought.
       if (this.ended) this.end();
     }
@@ -108,7 +113,7 @@ export class BlockCacheSession extends CacheSession {
     }
     flow.add(epilogue(definition));
     throwIfAborted(signal);
-    return (await flow.run()).sample!;
+    return flow.keep((await flow.run()).sample!);
   }
 }
 

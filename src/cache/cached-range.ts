@@ -149,11 +149,12 @@ export class CachedRange {
     flow.add(middle({ id, pieces, remember: this.remembers, snapshots: older, encoderToTheEnd }));
     for (let i = 0; i < older; i++) flow.give({ [`${id}.hidden${i}`]: memory.hidden[i]! });
     flow.onOutputs(async (outputs) => {
+      const encoder = outputs[`${id}.encoder`];
       memory.add({
         step: probed.step,
-        probe: (probed.ran ?? outputs)[`${probed.probeId}.probe`]!,
-        hidden: outputs[`${id}.hidden`]!,
-        encoder: outputs[`${id}.encoder`],
+        probe: flow.keep((probed.ran ?? outputs)[`${probed.probeId}.probe`]!),
+        hidden: flow.keep(outputs[`${id}.hidden`]!),
+        encoder: encoder && flow.keep(encoder),
       });
       if (older > 0) memory.residualGram = await this.matrices(outputs, `${id}.residualGram`);
     });
@@ -194,7 +195,7 @@ export class CachedRange {
       return { reuse: { count: 1, weighted: false }, note };
     const table = Float32Array.from(weights.flatMap((row) => used.map((i) => row[i]!)));
     const { backend } = this.options;
-    flow.give({ [`${id}.${stream}Weights`]: backend.upload(floatTensor(table, [batch, used.length])) });
+    flow.giveAway({ [`${id}.${stream}Weights`]: backend.upload(floatTensor(table, [batch, used.length])) });
     return { reuse: { count: used.length, weighted: true }, note };
   }
 

@@ -14,9 +14,11 @@ import type { Transformer } from '../models/definition.ts';
 import { type Piece, prologue, wholeList } from '../models/span.ts';
 import type { PreparedInputs, TransformerModel } from '../models/transformer-model.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
+import { takeDown } from '../runtime/host-tensors.ts';
+import { disposeTensors } from '../runtime/tensor-table.ts';
 import type { DBCacheConfig } from './config.ts';
 import { decideByDiff, preDecide } from './decide.ts';
-import type { Flow, Outputs } from './flow.ts';
+import type { Flow } from './flow.ts';
 import type { RequestCache } from './group-cache.ts';
 import { bytesOf } from './memory.ts';
 import { meanOf } from './pieces.ts';
@@ -32,8 +34,8 @@ interface Memory {
   size: number;
   /** k; undefined after the first computed step. */
   rate: number | undefined;
-  /** Input of the latest step, and E. */
-  latest: DeviceTensor;
+  /** Input of the latest step, where that is not the computed one, and E. */
+  latest: DeviceTensor | undefined;
   moved: number;
   shapes: string;
 }
@@ -77,6 +79,7 @@ export class EasyCache implements RequestCache {
     const decision = early ?? decideByDiff({ state, config, diff: memory!.moved });
     this.calls.push({ ...decision, ...current });
     if (decision.action === 'reuse') return skipped!;
+    skipped?.dispose();
     return this.compute(flow);
   }
 
@@ -85,24 +88,29 @@ export class EasyCache implements RequestCache {
   }
 
   private forget(branch: string): void {
-    for (const tensor of tensorsOf(this.memories.get(branch)!)) tensor.dispose();
+    disposeTensors(tensorsOf(this.memories.get(branch)!));
     this.memories.delete(branch);
   }
 
   /** What the step would be if it were skipped; adds the step's movement to the memory. */
   private async skip(memory: Memory, input: DeviceTensor): Promise<DeviceTensor> {
     const { runner } = this.model;
-    const { latest, input: computedInput, output } = memory;
+    const { input: computed, output, latest } = memory;
     const { outputs } = await runner.run({
       pieces: [skipPiece],
-      state: { hidden_states: input },
-      extra: { latest, input: computedInput, output },
+      state: { hidden_states: input.retain() },
+      extra: { latest: latest ?? computed, input: computed, output },
     });
-    const [change] = await this.numbers(outputs, 'change');
-    memory.moved += (memory.rate! * change!) / memory.size;
-    if (latest !== computedInput) latest.dispose();
+    latest?.dispose();
     memory.latest = outputs.input!;
-    return outputs.sample!;
+    try {
+      const [change] = await this.numbers(outputs.change!);
+      memory.moved += (memory.rate! * change!) / memory.size;
+      return outputs.sample!;
+    } catch (error) {
+      outputs.sample!.dispose();
+      throw error;
+    }
   }
 
   private async compute(flow: Flow): Promise<DeviceTensor> {
@@ -111,28 +119,30 @@ export class EasyCache implements RequestCache {
     flow.add(...measuredForward(this.model.definition, { compare: before !== undefined }));
     if (before) flow.give({ input: before.input, output: before.output });
     const outputs = await flow.run();
-    const [size, outputChange, inputChange] = await this.numbers(outputs, 'measured');
+    const [size, outputChange, inputChange] = await this.numbers(flow.keep(outputs.measured!));
     const rate = before && outputChange! / inputChange!;
     if (before) this.forget(branch);
-    const input = outputs.input!;
     this.memories.set(branch, {
-      input,
-      output: outputs.output!,
+      input: flow.keep(outputs.input!),
+      output: flow.keep(outputs.output!),
       size: size!,
       rate,
-      latest: input,
+      latest: undefined,
       moved: 0,
       shapes: flow.shapes,
     });
-    return outputs.sample!;
+    return flow.keep(outputs.sample!);
   }
 
-  private async numbers(outputs: Outputs, name: string): Promise<number[]> {
-    return Array.from((await this.model.programs.backend.download(outputs[name]!)).data as Float32Array);
+  /** A tensor's values; it is not needed afterwards. */
+  private async numbers(tensor: DeviceTensor): Promise<number[]> {
+    const { values } = await takeDown(this.model.programs.backend, { values: tensor });
+    return Array.from(values!.data as Float32Array);
   }
 }
 
-const tensorsOf = ({ input, output, latest }: Memory): DeviceTensor[] => [...new Set([input, output, latest])];
+const tensorsOf = ({ input, output, latest }: Memory): DeviceTensor[] =>
+  latest ? [input, output, latest] : [input, output];
 
 const skipPiece: Piece = {
   key: 'easy.skip',

@@ -7,7 +7,7 @@ import { bytesPerElement } from '../tensor/dtype.ts';
 import { sizeOf } from '../tensor/tensor.ts';
 import type { Gram } from './forecasters/gram.ts';
 
-/** What a computed step leaves. */
+/** What a computed step leaves; the memory takes the tensors over. */
 export interface Snapshot {
   step: number;
   /** What the decision compares: what the first blocks added, or the range's input. */

@@ -10,27 +10,22 @@ import type { ForwardSession, TransformerModel } from '../models/transformer-mod
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
 import type { GenerateOptions } from '../pipelines/options.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
-import type { Backend, DeviceTensor, Executable } from '../runtime/backend.ts';
+import type { Executable } from '../runtime/backend.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
+import { WrappedBackend } from '../runtime/wrapped-backend.ts';
 import { Generator } from '../tensor/generator.ts';
-import { floatTensor, type Tensor } from '../tensor/tensor.ts';
+import { floatTensor } from '../tensor/tensor.ts';
 import { CacheSession } from './cache-session.ts';
 import { disableCache, type EnableCacheOptions, enableCache } from './enable-cache.ts';
 import { summary } from './summary.ts';
 
 /** A backend whose runs fail when told to. */
-class FailingBackend implements Backend {
+class FailingBackend extends WrappedBackend {
   /** Runs until one fails. */
   countdown = Number.POSITIVE_INFINITY;
 
-  constructor(private readonly inner: Backend) {}
-
-  get name(): string {
-    return this.inner.name;
-  }
-
-  async compile(graph: Graph): Promise<Executable> {
+  override async compile(graph: Graph): Promise<Executable> {
     const executable = await this.inner.compile(graph);
     return {
       run: async (inputs) => {
@@ -39,18 +34,6 @@ class FailingBackend implements Backend {
       },
       dispose: () => executable.dispose(),
     };
-  }
-
-  upload(tensor: Tensor): DeviceTensor {
-    return this.inner.upload(tensor);
-  }
-
-  download(tensor: DeviceTensor): Promise<Tensor> {
-    return this.inner.download(tensor);
-  }
-
-  dispose(): Promise<void> {
-    return this.inner.dispose();
   }
 }
 

@@ -2,7 +2,7 @@
  * Uncached requests with an eye on what a cache would forecast: inner products between the true residuals of all steps, summed
  * over requests and guidance branches. That is all that fitting weights takes (`forecasters/fit.ts`).
  */
-import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
+import { DejaDitError } from '../errors/errors.ts';
 import { epilogue, prologue } from '../models/span.ts';
 import type { ForwardSession, TransformerModel } from '../models/transformer-model.ts';
 import { sectionsOf } from './block-group.ts';
@@ -36,8 +36,7 @@ export class TrajectoryRecorder {
       const trajectories = new Map<string, Float32Array[]>();
       return {
         forward: async (inputs, { branch = '', signal }) => {
-          throwIfAborted(signal);
-          const flow = new Flow(runner, inputs, new Map());
+          const flow = new Flow(runner, { ...inputs, signal }, new Map());
           const id = 'middle';
           flow.add(prologue(definition), group.enter, ...first);
           flow.add(
@@ -45,12 +44,14 @@ export class TrajectoryRecorder {
             group.leave,
             epilogue(definition),
           );
-          const { [`${id}.hidden`]: hidden, [`${id}.encoder`]: encoder, sample } = await flow.run();
-          const residual = (await model.programs.backend.download(hidden!)).data as Float32Array;
-          trajectories.set(branch, [...(trajectories.get(branch) ?? []), residual.slice()]);
-          hidden!.dispose();
-          encoder?.dispose();
-          return sample!;
+          try {
+            const { [`${id}.hidden`]: hidden, sample } = await flow.run();
+            const residual = (await model.programs.backend.download(hidden!)).data as Float32Array;
+            trajectories.set(branch, [...(trajectories.get(branch) ?? []), residual.slice()]);
+            return flow.keep(sample!);
+          } finally {
+            flow.dispose();
+          }
         },
         end: () => {
           for (const trajectory of trajectories.values()) this.add(trajectory);

@@ -13,6 +13,7 @@ export type ErrorCode =
   | 'NOT_FOUND' // a file, repository, component or name does not exist
   | 'NETWORK' // a download failed
   | 'ABORTED' // the caller's AbortSignal fired
+  | 'BUSY' // something cannot be changed while it is in use
   | 'DISPOSED' // something was used after its dispose()
   | 'RUNTIME'; // the backend failed while compiling or running
 

@@ -38,6 +38,6 @@ export interface Graph {
   readonly nodes: readonly GraphNode[];
   /** Floating-point operations of one run, matrix products and convolutions only (a multiply-add counts as two). */
   readonly flops: number;
-  /** Output name → value name, in declared order. */
+  /** Output name → value name, in declared order. No two outputs are one value. */
   readonly outputs: ReadonlyMap<string, ValueSpec & { readonly value: string }>;
 }

@@ -92,11 +92,17 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
 
 let shared: Promise<ProgramCache> | undefined;
 
-/** The programs of all models that were loaded without any: the native CPU backend in the calling thread. */
-export function defaultPrograms(): Promise<ProgramCache> {
+/**
+ * The programs of all models that were loaded without any: the native CPU backend in the calling thread. Who disposes that backend
+ * ends what is loaded; what is loaded afterwards gets another.
+ */
+export async function defaultPrograms(): Promise<ProgramCache> {
+  if ((await shared)?.backend.closed) shared = undefined;
   shared ??= createBackend({ backend: 'cpu' }).then((backend) => new ProgramCache(backend));
-  shared.catch(() => {
+  try {
+    return await shared;
+  } catch (error) {
     shared = undefined;
-  });
-  return shared;
+    throw error;
+  }
 }

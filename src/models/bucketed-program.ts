@@ -2,11 +2,11 @@
  * A span whose weights do not all fit into memory, behind the interface of a program: cut into sections that each need the
  * weights of one bucket, which is acquired just before its section runs and released right after.
  */
-import { throwIfAborted } from '../errors/errors.ts';
 import { cutGraph, type Section } from '../graph/cut.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
 import type { Program, ProgramCache } from '../runtime/program-cache.ts';
+import { disposeTensors } from '../runtime/tensor-table.ts';
 import type { WeightBuckets } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
 
@@ -14,12 +14,22 @@ type Tensors = Readonly<Record<string, DeviceTensor>>;
 
 /** A program that may be stopped between its sections. */
 export interface SpanProgram {
-  run(inputs: Tensors, signal?: AbortSignal): Promise<Record<string, DeviceTensor>>;
+  /** @param check called between sections; throws to stop */
+  run(inputs: Tensors, check: () => void): Promise<Record<string, DeviceTensor>>;
+  release(): void;
+}
+
+export interface BucketedProgramOptions {
+  weights: Weights;
+  buckets: WeightBuckets;
+  programs: ProgramCache;
+  /** As for `ProgramCache.program`, for any of the sections'. */
+  onEvict: () => void;
 }
 
 export async function bucketedProgram(
   graph: Graph,
-  { weights, buckets, programs }: { weights: Weights; buckets: WeightBuckets; programs: ProgramCache },
+  { weights, buckets, programs, onEvict }: BucketedProgramOptions,
 ): Promise<SpanProgram> {
   // A block's operators run with its bucket even where they take no weights, so that equal blocks give equal sections.
   const sections = cutGraph(graph, (node, names) => {
@@ -27,28 +37,47 @@ export async function bucketedProgram(
     return own ?? buckets.bucketOf(node.path);
   });
   const compiled: { section: Section<number>; program: Program }[] = [];
-  for (const section of sections) compiled.push({ section, program: await programs.program(section.graph) });
-  return {
-    async run(inputs, signal) {
-      const values = new Map(Object.entries(inputs));
-      for (const { section, program } of compiled) {
-        throwIfAborted(signal);
-        const lease = section.key === undefined ? undefined : await buckets.acquire(section.key);
-        try {
-          const feeds: Record<string, DeviceTensor> = {};
-          for (const [name, value] of section.inputs) feeds[name] = values.get(value)!;
-          for (const { slot, name } of section.graph.weights) feeds[slot] = lease?.get(name) ?? weights.get(name);
-          const results = await program.run(feeds);
-          for (const [name, value] of section.outputs) values.set(value, results[name]!);
-        } finally {
-          lease?.release();
-        }
-        for (const value of section.spent) {
-          values.get(value)!.dispose();
-          values.delete(value);
-        }
+  const release = () => {
+    for (const { program } of compiled) program.release();
+  };
+  try {
+    for (const section of sections)
+      compiled.push({ section, program: await programs.program(section.graph, { onEvict }) });
+  } catch (error) {
+    release();
+    throw error;
+  }
+  const runSections = async (inputs: Tensors, made: Map<string, DeviceTensor>, check: () => void): Promise<void> => {
+    for (const { section, program } of compiled) {
+      check();
+      const lease = section.key === undefined ? undefined : await buckets.acquire(section.key);
+      try {
+        const feeds: Record<string, DeviceTensor> = {};
+        for (const [name, value] of section.inputs) feeds[name] = made.get(value) ?? inputs[value]!;
+        for (const { slot, name } of section.graph.weights) feeds[slot] = lease?.get(name) ?? weights.get(name);
+        const results = await program.run(feeds);
+        for (const [name, value] of section.outputs) made.set(value, results[name]!);
+      } finally {
+        lease?.release();
       }
-      return Object.fromEntries([...graph.outputs].map(([name, { value }]) => [name, values.get(value)!]));
+      for (const value of section.spent) {
+        made.get(value)!.dispose();
+        made.delete(value);
+      }
+    }
+  };
+  return {
+    release,
+    async run(inputs, check) {
+      const made = new Map<string, DeviceTensor>();
+      try {
+        await runSections(inputs, made, check);
+        const outputs = [...graph.outputs].map(([name, { value }]) => [name, made.get(value)!] as const);
+        for (const { value } of graph.outputs.values()) made.delete(value);
+        return Object.fromEntries(outputs);
+      } finally {
+        disposeTensors(made.values());
+      }
     },
   };
 }

@@ -5,6 +5,7 @@
 import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { Module } from '../nn/module.ts';
+import { takeDown, uploadAll } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
@@ -12,6 +13,7 @@ import type { Weights } from '../weights/weight-store.ts';
 import type { ConfigReader } from './config-reader.ts';
 import type { Prepared, State, Statics } from './definition.ts';
 import { checkInputs, type ForwardInputs, type InputSpec } from './inputs.ts';
+import { Occupancy } from './occupancy.ts';
 import { SpanRunner } from './span.ts';
 
 export interface FunctionDefinition<Config> {
@@ -73,6 +75,8 @@ export function defineModel<Config>(definition: GraphModelDefinition<Config>): G
 export class GraphModel {
   readonly kind = 'graph';
   readonly runner: SpanRunner;
+  /** The requests that use it, in which its weights must not change. */
+  readonly occupancy: Occupancy;
   private disposed = false;
 
   constructor(
@@ -80,7 +84,8 @@ export class GraphModel {
     readonly weights: Weights,
     readonly programs: ProgramCache,
   ) {
-    this.runner = new SpanRunner(weights, programs);
+    this.runner = new SpanRunner(weights, programs, definition.className);
+    this.occupancy = new Occupancy(definition.className);
   }
 
   get className(): string {
@@ -112,32 +117,39 @@ export class GraphModel {
         path: className,
       });
     const { backend } = this.programs;
-    const { tensors, statics = {} } = fn.prepare(checkInputs(fn.inputs, inputs), inputs);
-    const state = Object.fromEntries(Object.entries(tensors).map(([key, tensor]) => [key, backend.upload(tensor)]));
-    const { outputs } = await this.runner.run({
-      pieces: [
-        {
-          key: name,
-          emit: (context) => {
-            const results = fn.build(context.root, context.state, context.statics);
-            for (const [key, tensor] of Object.entries(results)) context.output(key, tensor);
-            context.state = {};
+    const leave = this.occupancy.enter();
+    try {
+      const { tensors, statics = {} } = fn.prepare(checkInputs(fn.inputs, inputs), inputs);
+      const { outputs } = await this.runner.run({
+        pieces: [
+          {
+            key: name,
+            emit: (context) => {
+              const results = fn.build(context.root, context.state, context.statics);
+              for (const [key, tensor] of Object.entries(results)) context.output(key, tensor);
+              context.state = {};
+            },
           },
-        },
-      ],
-      state,
-      statics,
-      signal,
-    });
-    const results = await Promise.all(
-      Object.entries(outputs).map(async ([key, tensor]) => [key, await backend.download(tensor)] as const),
-    );
-    return Object.fromEntries(results);
+        ],
+        state: uploadAll(backend, tensors),
+        statics,
+        signal,
+      });
+      return await takeDown(backend, outputs);
+    } finally {
+      leave();
+    }
   }
 
+  /** Frees the weights, and the programs that no other model uses. Calls under way end as DISPOSED after their current run. */
   async dispose(): Promise<void> {
     this.disposed = true;
-    this.runner.reset();
+    await this.runner.dispose();
     await this.weights.dispose();
+    await this.programs.trim();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
   }
 }

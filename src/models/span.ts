@@ -2,12 +2,14 @@
  * Spans: consecutive pieces of a transformer's forward fused into one program. A plain forward is one span; caching cuts it
  * where a decision falls and adds pieces of its own. This file knows pieces and programs, not which pieces make sense.
  */
+import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
 import { GraphBuilder } from '../graph/builder.ts';
 import type { Graph, ValueSpec } from '../graph/graph.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import { Module } from '../nn/module.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
+import { disposeTensors } from '../runtime/tensor-table.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import { bucketedProgram, type SpanProgram } from './bucketed-program.ts';
 import type { State, Statics, Transformer } from './definition.ts';
@@ -101,15 +103,16 @@ export type DeviceState = Readonly<Record<string, DeviceTensor>>;
 
 export interface SpanRun {
   pieces: readonly Piece[];
-  /** State at the span's beginning; before the prologue, the model's inputs. */
+  /** State at the span's beginning; before the prologue, the model's inputs. The run takes it over, whether it succeeds or not. */
   state: DeviceState;
   statics?: Statics;
-  /** Further tensors the pieces ask for. */
+  /** Further tensors the pieces ask for; they stay the caller's. */
   extra?: DeviceState;
   /** Looked at wherever the span is cut. */
   signal?: AbortSignal | undefined;
 }
 
+/** All tensors are the caller's. */
 export interface SpanResult {
   /** State at the span's end: what it changed, and what it passed through. */
   state: DeviceState;
@@ -130,38 +133,109 @@ interface CompiledSpan {
   blockFlops: ReadonlyMap<string, number>;
 }
 
+/** A span that is remembered, with its program for as long as that may be kept. */
+interface Entry {
+  compiled: Promise<CompiledSpan>;
+  runs: number;
+  dropped: boolean;
+}
+
+export interface SpanStats {
+  /** Spans held, at most `capacity`; each goes with its program. */
+  size: number;
+  capacity: number;
+  built: number;
+  evicted: number;
+}
+
 /** Builds, remembers and runs the spans of one model. */
 export class SpanRunner {
-  private readonly spans = new Map<string, Promise<CompiledSpan>>();
+  /** Least recently used first. */
+  private readonly spans = new Map<string, Entry>();
+  private readonly runs = new Set<Promise<unknown>>();
+  private built = 0;
+  private evicted = 0;
+  private disposed = false;
 
   constructor(
     private readonly weights: Weights,
     readonly programs: ProgramCache,
+    /** Whose spans they are, for error messages. */
+    private readonly owner: string,
+    private readonly capacity = 512,
   ) {}
 
-  async run({ pieces, state, statics = {}, extra = {}, signal }: SpanRun): Promise<SpanResult> {
-    const span = await this.span({ pieces, state, statics, extra });
-    const inputs: Record<string, DeviceTensor> = { ...span.weights };
-    for (const [name, tensor] of Object.entries(state)) inputs[`state.${name}`] = tensor;
-    for (const [name, tensor] of Object.entries(extra)) inputs[`extra.${name}`] = tensor;
-    const results = await span.program.run(inputs, signal);
-    const next: Record<string, DeviceTensor> = {};
-    for (const name of span.passed) next[name] = state[name]!;
-    for (const name of span.changed) next[name] = results[`state.${name}`]!;
-    const outputs: Record<string, DeviceTensor> = {};
-    for (const [name, tensor] of Object.entries(results)) {
-      if (name.startsWith('output.')) outputs[name.slice('output.'.length)] = tensor;
-      else if (name.startsWith('observed.')) this.weights.observer?.(name.slice('observed.'.length), tensor);
+  /** @throws DejaDitError DISPOSED if the model was disposed, ABORTED if the signal has fired */
+  async run(run: SpanRun): Promise<SpanResult> {
+    const result = this.compute(run);
+    this.runs.add(result);
+    try {
+      return await result;
+    } catch (error) {
+      disposeTensors(run.state);
+      throw error;
+    } finally {
+      this.runs.delete(result);
     }
-    return { state: next, outputs, blockFlops: span.blockFlops };
   }
 
   /** Forgets compiled spans, after the weights' formats or names have changed. */
   reset(): void {
-    this.spans.clear();
+    for (const [key, entry] of [...this.spans]) this.drop(key, entry);
   }
 
-  private span(run: SpanInputs): Promise<CompiledSpan> {
+  /** Gives its programs back, once the runs under way have ended; no other run begins. */
+  async dispose(): Promise<void> {
+    this.disposed = true;
+    await Promise.allSettled(this.runs);
+    this.reset();
+  }
+
+  get stats(): SpanStats {
+    const { capacity, built, evicted } = this;
+    return { size: this.spans.size, capacity, built, evicted };
+  }
+
+  private async compute({ pieces, state, statics = {}, extra = {}, signal }: SpanRun): Promise<SpanResult> {
+    const check = () => {
+      throwIfAborted(signal);
+      if (this.disposed) throw new DejaDitError('DISPOSED', `this ${this.owner} was disposed`);
+    };
+    check();
+    const entry = this.entry({ pieces, state, statics, extra });
+    entry.runs++;
+    try {
+      const span = await entry.compiled;
+      check();
+      const inputs: Record<string, DeviceTensor> = { ...span.weights };
+      for (const [name, tensor] of Object.entries(state)) inputs[`state.${name}`] = tensor;
+      for (const [name, tensor] of Object.entries(extra)) inputs[`extra.${name}`] = tensor;
+      return this.result(span, state, await span.program.run(inputs, check));
+    } finally {
+      entry.runs--;
+      if (entry.dropped) release(entry);
+    }
+  }
+
+  /** Sorts the results of a run, and disposes the state that it has replaced. */
+  private result(span: CompiledSpan, state: DeviceState, results: DeviceState): SpanResult {
+    const next: Record<string, DeviceTensor> = {};
+    for (const name of span.passed) next[name] = state[name]!;
+    for (const name of span.changed) next[name] = results[`state.${name}`]!;
+    for (const [name, tensor] of Object.entries(state)) if (next[name] !== tensor) tensor.dispose();
+    const outputs: Record<string, DeviceTensor> = {};
+    for (const [name, tensor] of Object.entries(results)) {
+      if (name.startsWith('output.')) outputs[name.slice('output.'.length)] = tensor;
+      else if (name.startsWith('observed.')) {
+        const { observer } = this.weights;
+        if (observer) observer(name.slice('observed.'.length), tensor);
+        else tensor.dispose();
+      }
+    }
+    return { state: next, outputs, blockFlops: span.blockFlops };
+  }
+
+  private entry(run: SpanInputs): Entry {
     const specs = (tensors: DeviceState) =>
       Object.entries(tensors).map(([name, { dtype, shape }]) => `${name}:${dtype}[${shape}]`);
     const key = [
@@ -170,26 +244,57 @@ export class SpanRunner {
       specs(run.extra),
       JSON.stringify(run.statics),
     ].join('|');
-    let span = this.spans.get(key);
-    if (!span) {
-      span = this.build(run);
-      span.catch(() => this.spans.delete(key));
-      this.spans.set(key, span);
+    let entry = this.spans.get(key);
+    if (entry) this.spans.delete(key);
+    else entry = this.add(key, run);
+    this.spans.set(key, entry);
+    for (const [oldest, other] of this.spans) {
+      if (this.spans.size <= this.capacity) break;
+      this.evict(oldest, other);
     }
-    return span;
+    return entry;
   }
 
-  private async build(run: SpanInputs): Promise<CompiledSpan> {
+  private add(key: string, run: SpanInputs): Entry {
+    const onEvict = () => this.evict(key, entry);
+    const entry: Entry = { compiled: this.build(run, onEvict), runs: 0, dropped: false };
+    entry.compiled.catch(() => this.drop(key, entry));
+    this.built++;
+    return entry;
+  }
+
+  private evict(key: string, entry: Entry): void {
+    if (!entry.dropped) this.evicted++;
+    this.drop(key, entry);
+  }
+
+  private drop(key: string, entry: Entry): void {
+    if (this.spans.get(key) === entry) this.spans.delete(key);
+    if (entry.dropped) return;
+    entry.dropped = true;
+    release(entry);
+  }
+
+  private async build(run: SpanInputs, onEvict: () => void): Promise<CompiledSpan> {
     const { graph, ...rest } = buildSpan(run, this.weights);
     const { weights, programs } = this;
     if (weights.offloaded) {
-      const program = await bucketedProgram(graph, { weights, buckets: weights.offloaded, programs });
+      const program = await bucketedProgram(graph, { weights, buckets: weights.offloaded, programs, onEvict });
       return { program, weights: {}, ...rest };
     }
-    const program = await programs.program(graph);
     const bound = Object.fromEntries(graph.weights.map(({ slot, name }) => [slot, weights.get(name)]));
+    const program = await programs.program(graph, { onEvict });
     return { program, weights: bound, ...rest };
   }
+}
+
+/** Gives a dropped span's program back when its last run has ended. */
+function release({ runs, compiled }: Entry): void {
+  if (runs > 0) return;
+  compiled.then(
+    ({ program }) => program.release(),
+    () => undefined,
+  );
 }
 
 type BuiltSpan = { graph: Graph } & Pick<CompiledSpan, 'passed' | 'changed' | 'blockFlops'>;

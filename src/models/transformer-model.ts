@@ -2,14 +2,16 @@
  * A loaded transformer: definition, weights and programs. It is immutable and shared by all requests; what changes from step
  * to step belongs to a `ForwardSession`, one per request. Caching replaces the sessions, never the model.
  */
-import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
+import { DejaDitError } from '../errors/errors.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
+import { takeDown, uploadAll } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import type { Statics, Transformer } from './definition.ts';
 import { checkInputs, type ForwardInputs } from './inputs.ts';
+import { Occupancy } from './occupancy.ts';
 import { type DeviceState, epilogue, prologue, SpanRunner, wholeList } from './span.ts';
 
 export interface ModelOutput {
@@ -34,6 +36,7 @@ export interface StepReport {
 
 /** Runs the successive forward calls of one request. */
 export interface ForwardSession {
+  /** Takes the inputs over, whether it succeeds or not; the result is the caller's. */
   forward(inputs: PreparedInputs, context: CallContext): Promise<DeviceTensor>;
   /** How the last call of a branch was answered; undefined where every call is computed. */
   report?(branch: string): StepReport | undefined;
@@ -48,7 +51,7 @@ export interface SessionOptions {
   branches?: readonly string[];
 }
 
-/** Inputs on the device, ready for the prologue. */
+/** Inputs on the device, ready for the prologue; whoever has them disposes them. */
 export interface PreparedInputs {
   state: DeviceState;
   statics: Statics;
@@ -57,6 +60,8 @@ export interface PreparedInputs {
 export class TransformerModel {
   readonly kind = 'transformer';
   readonly runner: SpanRunner;
+  /** The requests that use it, in which its weights must not change. */
+  readonly occupancy: Occupancy;
   /** Set by `enableCache`; without it every call is computed in full. */
   sessionFactory: ((model: TransformerModel, options: SessionOptions) => ForwardSession) | undefined;
   /** The session that bare `forward` calls belong to: set by a cache in transformer-only mode. */
@@ -68,7 +73,8 @@ export class TransformerModel {
     readonly weights: Weights,
     readonly programs: ProgramCache,
   ) {
-    this.runner = new SpanRunner(weights, programs);
+    this.runner = new SpanRunner(weights, programs, definition.className);
+    this.occupancy = new Occupancy(definition.className);
   }
 
   get className(): string {
@@ -90,16 +96,21 @@ export class TransformerModel {
    * @throws DejaDitError naming the input, weight or module that does not fit
    */
   async forward(inputs: ForwardInputs, context: CallContext = {}): Promise<ModelOutput> {
-    const prepared = this.prepare(inputs);
-    this.implicitSession ??= this.newSession();
-    const session = this.implicitSession;
+    const leave = this.occupancy.enter();
+    let session: ForwardSession | undefined;
     try {
-      const sample = await session.forward(prepared, context);
-      return { sample: this.definition.present(await this.programs.backend.download(sample), inputs) };
+      const prepared = this.prepare(inputs);
+      this.implicitSession ??= this.newSession();
+      session = this.implicitSession;
+      const output = await session.forward(prepared, context);
+      const { sample } = await takeDown(this.programs.backend, { sample: output });
+      return { sample: this.definition.present(sample!, inputs) };
     } catch (error) {
       // A step that was begun but not finished leaves a state that no later call can go on from.
-      if (session === this.implicitSession) this.endImplicitSession();
+      if (session && session === this.implicitSession) this.endImplicitSession();
       throw error;
+    } finally {
+      leave();
     }
   }
 
@@ -107,11 +118,7 @@ export class TransformerModel {
   prepare(inputs: ForwardInputs): PreparedInputs {
     if (this.disposed) throw new DejaDitError('DISPOSED', `this ${this.className} was disposed`);
     const { tensors, statics = {} } = this.definition.prepare(checkInputs(this.definition.inputs, inputs), inputs);
-    const { backend } = this.programs;
-    return {
-      state: Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, backend.upload(tensor)])),
-      statics,
-    };
+    return { state: uploadAll(this.programs.backend, tensors), statics };
   }
 
   newSession(options: SessionOptions = {}): ForwardSession {
@@ -124,12 +131,17 @@ export class TransformerModel {
     this.implicitSession = undefined;
   }
 
-  /** Frees the weights. Programs stay in the shared cache. */
+  /** Frees the weights, and the programs that no other model uses. Requests under way end as DISPOSED after their current run. */
   async dispose(): Promise<void> {
     this.endImplicitSession();
     this.disposed = true;
-    this.runner.reset();
+    await this.runner.dispose();
     await this.weights.dispose();
+    await this.programs.trim();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
   }
 }
 
@@ -138,7 +150,6 @@ class PlainSession implements ForwardSession {
   constructor(private readonly model: TransformerModel) {}
 
   async forward({ state, statics }: PreparedInputs, { signal }: CallContext): Promise<DeviceTensor> {
-    throwIfAborted(signal);
     const { definition, runner } = this.model;
     const lists = definition.blockLists.flatMap((_, list) => wholeList(definition, list));
     const { outputs } = await runner.run({

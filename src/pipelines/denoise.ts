@@ -7,6 +7,7 @@ import type { Image } from '../images/image.ts';
 import { cut, join } from '../models/autoencoders/slices.ts';
 import type { ForwardInputs, InputValue } from '../models/inputs.ts';
 import type { ForwardSession, StepReport, TransformerModel } from '../models/transformer-model.ts';
+import { takeDown } from '../runtime/host-tensors.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import type { Generator } from '../tensor/generator.ts';
 import { floatTensor, Tensor } from '../tensor/tensor.ts';
@@ -76,9 +77,8 @@ export async function denoise(options: DenoiseOptions): Promise<Denoised> {
       for (const { name, inputs } of calls) {
         const all = { ...options.inputsAt(modelInput, timestep, inputs), ...inputs };
         const output = await session.forward(model.prepare(all), { branch: name, signal });
-        const downloaded = await model.programs.backend.download(output);
-        output.dispose();
-        outputs.push(...samplesOf(model.definition.present(downloaded, all), samplesPerCall));
+        const { sample } = await takeDown(model.programs.backend, { sample: output });
+        outputs.push(...samplesOf(model.definition.present(sample!, all), samplesPerCall));
       }
       const modelOutput = combine(outputs, timestep);
       const before = latents;

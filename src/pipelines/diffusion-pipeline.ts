@@ -40,6 +40,8 @@ export interface FromPretrainedOptions
     ResolveOptions {
   /** Programs, and with them the backend, shared with other pipelines; excludes the backend options. */
   programs?: ProgramCache;
+  /** Memory that compiled programs may take together, in bytes; see `ProgramCacheOptions`. Default 1 GiB. */
+  maxProgramBytes?: number | undefined;
 }
 
 export const DiffusionPipeline = {
@@ -59,16 +61,36 @@ export const DiffusionPipeline = {
     const folder = await openModelFolder(root);
     const found = findClass(folder.className);
     if (!found) throw unsupportedPipeline(folder.className, root);
-    const { programs = await programsFor(options), variant, weightDtype, signal } = options;
-    const { layerwiseOffload, layerwiseTextOffload } = options;
+    const { variant, weightDtype, signal, layerwiseOffload, layerwiseTextOffload } = options;
     const offload = { layerwiseOffload, layerwiseTextOffload };
-    return found.load(folder, await readDefaults(root), { programs, variant, weightDtype, signal, ...offload });
+    const defaults = await readDefaults(root);
+    const { programs, own } = await programsFor(options);
+    try {
+      const pipe = await found.load(folder, defaults, { programs, variant, weightDtype, signal, ...offload });
+      if (own) pipe.own(programs.backend);
+      return pipe;
+    } catch (error) {
+      if (own) await programs.backend.dispose();
+      throw error;
+    }
   },
 };
 
-async function programsFor({ backend, worker, threads, spinning }: CreateBackendOptions): Promise<ProgramCache> {
-  const asked = [backend, worker, threads, spinning].some((option) => option !== undefined);
-  return asked ? new ProgramCache(await createBackend({ backend, worker, threads, spinning })) : defaultPrograms();
+/** The given programs, those of a backend of its own, or the default ones. */
+async function programsFor(options: FromPretrainedOptions): Promise<{ programs: ProgramCache; own: boolean }> {
+  const { programs, maxProgramBytes, backend, worker, threads, spinning } = options;
+  const asked = Object.entries({ maxProgramBytes, backend, worker, threads, spinning }).find(([, value]) => value !== undefined);
+  if (programs && asked)
+    throw new DejaDitError('INVALID_ARGUMENT', `'programs' come with a backend; leave out one of the two`, { path: asked[0] });
+  if (programs) return { programs, own: false };
+  if (!asked) return { programs: await defaultPrograms(), own: false };
+  const made = await createBackend({ backend, worker, threads, spinning });
+  try {
+    return { programs: new ProgramCache(made, { maxBytes: maxProgramBytes }), own: true };
+  } catch (error) {
+    await made.dispose();
+    throw error;
+  }
 }
 
 /** `generation_config.json` beside `model_index.json`: a checkpoint's own defaults, in Python's spelling. */

@@ -1,6 +1,7 @@
 /** LoRAs on loaded models: which component takes which part of a file, and when. How they are read and run is in `weights/lora`. */
 import { DejaDitError } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
+import { lockAll } from '../models/occupancy.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { fitLora } from '../weights/lora/fit-lora.ts';
@@ -20,9 +21,9 @@ export interface LoraOptions {
 
 /**
  * Loads a LoRA (arXiv 2106.09685) beside a model's weights, be they quantised or offloaded; these do not change. All of it is checked
- * before any of it is used. No request may be running meanwhile.
+ * before any of it is used.
  * @param source a safetensors file or folder as Diffusers or PEFT save it, or its tensors
- * @throws DejaDitError naming the file, tensor or layer that does not fit
+ * @throws DejaDitError naming the file, tensor or layer that does not fit; BUSY while a request uses the model
  */
 export async function loadLora(
   target: LoraTarget,
@@ -43,15 +44,20 @@ export async function loadLora(
     const more = ignored.length > 1 ? ` and ${ignored.length - 1} more` : '';
     warn(`${origin}: what is for text encoders is not used: '${ignored[0]}'${more}`);
   }
-  // A file for one expert only must not leave the other with what it replaces.
-  for (const { weights } of Object.values(models)) weights.lora?.delete(name);
-  for (const { lora, pairs } of fitted) lora.set(name, pairs);
-  Object.values(models).forEach(renew);
+  const unlock = lockAll(Object.values(models), 'loadLora');
+  try {
+    // A file for one expert only must not leave the other with what it replaces.
+    for (const { weights } of Object.values(models)) weights.lora?.delete(name);
+    for (const { lora, pairs } of fitted) lora.set(name, pairs);
+    Object.values(models).forEach(renew);
+  } finally {
+    unlock();
+  }
 }
 
 /**
- * Takes a LoRA out, or all of them; the model then computes what it did before. No request may be running meanwhile.
- * @throws DejaDitError NOT_FOUND if there is none of that name
+ * Takes a LoRA out, or all of them; the model then computes what it did before.
+ * @throws DejaDitError NOT_FOUND if there is none of that name; BUSY while a request uses the model
  */
 export function unloadLora(target: LoraTarget, name?: string): void {
   const models = Object.values(modelsOf(target));
@@ -60,8 +66,10 @@ export function unloadLora(target: LoraTarget, name?: string): void {
     const asked = name === undefined ? 'no LoRA is loaded' : `no LoRA '${name}' is loaded`;
     throw new DejaDitError('NOT_FOUND', loaded.size > 0 ? `${asked}; there is ${[...loaded].join(', ')}` : asked);
   }
+  const unlock = lockAll(models, 'unloadLora');
   for (const each of name === undefined ? loaded : [name]) for (const { weights } of models) weights.lora?.delete(each);
   models.forEach(renew);
+  unlock();
 }
 
 function modelsOf(target: LoraTarget): Readonly<Record<string, TransformerModel>> {

@@ -1,6 +1,10 @@
 /** What all pipelines have: components loaded from one folder, and transformers that a cache can be put on. */
+import { DejaDitError } from '../errors/errors.ts';
+import { Autoencoder } from '../models/autoencoders/autoencoder.ts';
 import type { GraphModel } from '../models/graph-model.ts';
+import { enterAll } from '../models/occupancy.ts';
 import { TransformerModel } from '../models/transformer-model.ts';
+import type { Backend } from '../runtime/backend.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { ModelFolder } from '../weights/model-folder.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';
@@ -31,7 +35,7 @@ export interface PipelineTraits {
   output: 'images' | 'videos';
 }
 
-export interface Pipeline {
+export interface Pipeline extends AsyncDisposable {
   /** Diffusers' class name. */
   readonly className: string;
   /** Folder it was loaded from. */
@@ -44,18 +48,25 @@ export interface Pipeline {
   readonly traits: PipelineTraits;
   /**
    * Runs one request; several may run at the same time.
-   * @throws DejaDitError naming the option that cannot be used; `ABORTED` if the signal fired
+   * @throws DejaDitError naming the option that cannot be used; `ABORTED` if the signal fired; `DISPOSED` if the pipeline or its
+   *   backend is disposed meanwhile; `BUSY` while its weights are being changed
    */
   generate(options: GenerateOptions): Promise<GenerateResult>;
-  /** Frees all components. */
+  /**
+   * Frees all components, the programs that no other model uses, and the backend if `fromPretrained` made it for this pipeline.
+   * Requests under way end as `DISPOSED`, after their current run.
+   */
   dispose(): Promise<void>;
 }
 
 /** How `DiffusionPipeline.fromPretrained` makes a pipeline of one class. */
 export interface PipelineClass {
   readonly classNames: readonly string[];
-  load(folder: ModelFolder, defaults: GenerationDefaults, options: PipelineLoadOptions): Promise<Pipeline>;
+  load(folder: ModelFolder, defaults: GenerationDefaults, options: PipelineLoadOptions): Promise<LoadedPipeline>;
 }
+
+/** What it hands out as a `Pipeline`. */
+type LoadedPipeline = ComponentPipeline<Components>;
 
 /** Where a pipeline came from. */
 export interface Origin {
@@ -71,12 +82,31 @@ export type Components = Readonly<Record<string, unknown>> & { readonly transfor
 export abstract class ComponentPipeline<C extends Components> implements Pipeline {
   abstract readonly traits: PipelineTraits;
 
+  private disposed = false;
+  private backend: Backend | undefined;
+
   constructor(
     protected readonly origin: Origin,
     protected readonly components: C,
   ) {}
 
-  abstract generate(options: GenerateOptions): Promise<GenerateResult>;
+  /** One request. Its models are entered, so their weights stay as they are. */
+  protected abstract run(options: GenerateOptions): Promise<GenerateResult>;
+
+  async generate(options: GenerateOptions): Promise<GenerateResult> {
+    if (this.disposed) throw new DejaDitError('DISPOSED', `this ${this.className} was disposed`);
+    const leave = enterAll(modelsIn(Object.values(this.components)));
+    try {
+      return await this.run(options);
+    } finally {
+      leave();
+    }
+  }
+
+  /** Makes the backend one that is disposed with the pipeline. */
+  own(backend: Backend): void {
+    this.backend = backend;
+  }
 
   get className(): string {
     return this.origin.className;
@@ -102,8 +132,21 @@ export abstract class ComponentPipeline<C extends Components> implements Pipelin
   }
 
   async dispose(): Promise<void> {
+    this.disposed = true;
     await disposeAll(Object.values(this.components));
+    await this.backend?.dispose();
   }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+}
+
+function modelsIn(components: readonly unknown[]): (TransformerModel | GraphModel)[] {
+  return components.flatMap((component): (TransformerModel | GraphModel)[] => {
+    if (component instanceof TransformerModel) return [component];
+    return component instanceof TextEncoder || component instanceof Autoencoder ? [component.model] : [];
+  });
 }
 
 /** Disposes whatever can be disposed. */

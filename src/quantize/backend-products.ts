@@ -1,6 +1,7 @@
 /** Products with large matrices on a model's backend, many times faster than on the host. */
 import { GraphBuilder } from '../graph/builder.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
+import { runOnce } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import { floatTensor } from '../tensor/tensor.ts';
 import type { Products } from './linear-algebra.ts';
@@ -11,12 +12,9 @@ export function backendProducts(programs: ProgramCache): Products {
     const g = new GraphBuilder();
     const place = (name: string, { rows, columns }: Matrix) => g.input(name, 'float32', [rows, columns]);
     g.output('y', product(place('w', w), place('x', x)));
-    const program = await programs.program(g.finish());
-    const { backend } = programs;
-    const upload = ({ data, rows, columns }: Matrix) => backend.upload(floatTensor(data, [rows, columns]));
-    const { y } = await program.run({ w: upload(w), x: upload(x) });
-    const { data, shape } = await backend.download(y!);
-    return matrix(shape[0]!, shape[1]!, data as Float32Array);
+    const tensor = ({ data, rows, columns }: Matrix) => floatTensor(data, [rows, columns]);
+    const { y } = await runOnce(programs, g.finish(), { inputs: { w: tensor(w), x: tensor(x) } });
+    return matrix(y!.shape[0]!, y!.shape[1]!, y!.data as Float32Array);
   };
   return {
     times: (w, x) => run(w, x, (a, b) => a.matmul(b)),

@@ -3,6 +3,7 @@ import { DejaDitError } from '../errors/errors.ts';
 import type { GraphModel } from '../models/graph-model.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
+import { disposeTensors } from '../runtime/tensor-table.ts';
 import { type Matrix, matrix } from './matrix.ts';
 
 export type QuantizableModel = TransformerModel | GraphModel;
@@ -36,6 +37,9 @@ export async function observe({
   calls = Infinity,
 }: CalibrationOptions): Promise<Map<string, Observation>[]> {
   const observations = models.map(() => new Map<string, Collector>());
+  const free = () => {
+    for (const collected of observations) for (const { seen } of collected.values()) disposeTensors(seen.splice(0));
+  };
   try {
     for (const [i, { runner, weights }] of models.entries()) {
       runner.reset();
@@ -46,33 +50,40 @@ export async function observe({
       };
     }
     await run();
+  } catch (error) {
+    free();
+    throw error;
   } finally {
     for (const { runner, weights } of models) {
       weights.observer = undefined;
       runner.reset();
     }
   }
-  return Promise.all(
-    observations.map(async (collected, i) => {
-      const { className, programs } = models[i]!;
-      if (collected.size === 0) {
-        throw new DejaDitError('INVALID_CONFIG', `ran no layer of ${className}`, { path: 'calibrateFn' });
-      }
-      const entries = await Promise.all(
-        [...collected].map(async ([name, collector]) => {
-          const seen = await Promise.all(collector.seen.map((tensor) => programs.backend.download(tensor)));
-          return [
-            name,
-            summarize(seen.map(({ data, shape }) => matrix(shape[0]!, shape[1]!, data as Float32Array))),
-          ] as const;
-        }),
-      );
-      return new Map(entries);
-    }),
-  );
+  try {
+    return await Promise.all(
+      observations.map(async (collected, i) => {
+        const { className, programs } = models[i]!;
+        if (collected.size === 0) {
+          throw new DejaDitError('INVALID_CONFIG', `ran no layer of ${className}`, { path: 'calibrateFn' });
+        }
+        const entries = await Promise.all(
+          [...collected].map(async ([name, collector]) => {
+            const seen = await Promise.all(collector.seen.map((tensor) => programs.backend.download(tensor)));
+            return [
+              name,
+              summarize(seen.map(({ data, shape }) => matrix(shape[0]!, shape[1]!, data as Float32Array))),
+            ] as const;
+          }),
+        );
+        return new Map(entries);
+      }),
+    );
+  } finally {
+    free();
+  }
 }
 
-/** The calls of one layer. */
+/** The calls of one layer; their tensors are its own. */
 class Collector {
   readonly seen: DeviceTensor[] = [];
 

@@ -6,9 +6,11 @@ import path from 'node:path';
 import { DejaDitError, nearestName, throwIfAborted } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import { GraphBuilder } from '../graph/builder.ts';
+import { lockAll } from '../models/occupancy.ts';
 import { TransformerModel } from '../models/transformer-model.ts';
 import { linear } from '../nn/linear.ts';
 import { Module } from '../nn/module.ts';
+import { runOnce } from '../runtime/host-tensors.ts';
 import { floatTensor } from '../tensor/tensor.ts';
 import { WeightStore } from '../weights/weight-store.ts';
 import { backendProducts } from './backend-products.ts';
@@ -47,9 +49,10 @@ interface Job {
 }
 
 /**
- * Quantises a model's linear layers, or those of a pipeline's components. No request may be running meanwhile.
+ * Quantises a model's linear layers, or those of a pipeline's components. Requests are refused meanwhile.
  * @returns what became of every layer; `summarizeReport` makes it readable
- * @throws DejaDitError INVALID_CONFIG naming the field; UNSUPPORTED naming layers that the type cannot serve
+ * @throws DejaDitError INVALID_CONFIG naming the field; UNSUPPORTED naming layers that the type cannot serve; BUSY
+ *   while a request uses a model
  */
 export async function quantize(
   target: Quantizable,
@@ -67,8 +70,23 @@ export async function quantize(
     const folder = folderOf(job);
     if (folder !== null) await checkVacant(folder);
   }
+  const models = jobs.map(({ model }) => model);
+  // Calibration runs requests itself; before and after it there may be none.
+  lockAll(models, 'quantize')();
   const observations = await calibrate(jobs, config);
+  const unlock = lockAll(models, 'quantize');
+  try {
+    return { components: await replaceWeights(jobs, observations, { onProgress, signal, folderOf }) };
+  } finally {
+    unlock();
+  }
+}
 
+async function replaceWeights(
+  jobs: readonly Job[],
+  observations: readonly Map<string, Observation>[],
+  { onProgress, signal, folderOf }: QuantizeCallOptions & { folderOf(job: Job): string | null },
+): Promise<ComponentReport[]> {
   const total = jobs.reduce((sum, { plan }) => sum + plan.layers.length, 0);
   let done = 0;
   const components: ComponentReport[] = [];
@@ -96,7 +114,7 @@ export async function quantize(
     const folder = folderOf(job);
     if (folder !== null) await saveQuantized(model, folder, { quantType: job.config.quantType });
   }
-  return { components };
+  return components;
 }
 
 function componentsOf(
@@ -190,11 +208,9 @@ async function outputError(
   };
   g.output('y', linear(new Module(g, biasless, name), x));
   const graph = g.finish();
-  const program = await programs.program(graph);
   const feeds = Object.fromEntries(graph.weights.map((slot) => [slot.slot, weights.get(slot.name)]));
-  const { backend } = programs;
-  const { y } = await program.run({ x: backend.upload(floatTensor(rows.data, [rows.rows, rows.columns])), ...feeds });
-  const actual = await backend.download(y!);
+  const inputs = { x: floatTensor(rows.data, [rows.rows, rows.columns]) };
+  const { y } = await runOnce(programs, graph, { inputs, weights: feeds });
   const expected = await backendProducts(programs).times(rows, transpose(w));
-  return relativeError(actual.data as Float32Array, expected.data);
+  return relativeError(y!.data as Float32Array, expected.data);
 }

@@ -7,7 +7,8 @@ import { Generator } from '../tensor/generator.ts';
 import { floatTensor, intTensor, Tensor } from '../tensor/tensor.ts';
 import type { Backend } from './backend.ts';
 import { createBackend } from './create-backend.ts';
-import { ProgramCache } from './program-cache.ts';
+import { takeDown } from './host-tensors.ts';
+import { disposeTensors } from './tensor-table.ts';
 
 const backends = {
   cpu: { backend: 'cpu' },
@@ -25,6 +26,17 @@ function linearGraph(rows: number): Graph {
   return g.finish();
 }
 
+/** y = 2x */
+function doubling(length: number): Graph {
+  const g = new GraphBuilder();
+  const y = g.input('x', 'float32', [length]).mul(2);
+  g.output('y', y);
+  g.output('again', y);
+  return g.finish();
+}
+
+const disposed = expect.objectContaining({ code: 'DISPOSED' });
+
 describe.each(Object.entries(backends))('%s', (_name, options) => {
   let backend: Backend;
   beforeAll(async () => {
@@ -35,12 +47,10 @@ describe.each(Object.entries(backends))('%s', (_name, options) => {
   const run = async (graph: Graph, inputs: Record<string, Tensor>) => {
     const executable = await backend.compile(graph);
     const feeds = Object.fromEntries(Object.entries(inputs).map(([key, tensor]) => [key, backend.upload(tensor)]));
-    const outputs = await executable.run(feeds);
-    const host = await Promise.all(
-      Object.entries(outputs).map(async ([key, tensor]) => [key, await backend.download(tensor)] as const),
-    );
+    const host = await takeDown(backend, await executable.run(feeds));
+    disposeTensors(feeds);
     await executable.dispose();
-    return Object.fromEntries(host);
+    return host;
   };
 
   it('runs a graph with its weights as inputs', async () => {
@@ -58,8 +68,14 @@ describe.each(Object.entries(backends))('%s', (_name, options) => {
     g.output('y', g.input('x', 'float32', [2]).mul(2));
     const executable = await backend.compile(g.finish());
     let x = backend.upload(floatTensor([1, -3]));
-    for (let i = 0; i < 3; i++) x = (await executable.run({ x })).y!;
-    expect([...(await backend.download(x)).data]).toEqual([8, -24]);
+    for (let i = 0; i < 3; i++) {
+      const { y } = await executable.run({ x });
+      x.dispose();
+      x = y!;
+    }
+    const { result } = await takeDown(backend, { result: x });
+    expect([...result!.data]).toEqual([8, -24]);
+    await executable.dispose();
   });
 
   it('takes bfloat16 weights as their bits', async () => {
@@ -100,6 +116,80 @@ describe.each(Object.entries(backends))('%s', (_name, options) => {
     }
   });
 
+  it('counts what is alive, memory that is shared once', async () => {
+    const before = { ...backend.live };
+    const executable = await backend.compile(doubling(256));
+    const x = backend.upload(floatTensor(new Float32Array(256).fill(3)));
+    const { y, again } = await executable.run({ x });
+    const third = y!.retain();
+    const now = { tensors: before.tensors + 4, bytes: before.bytes + 3072, programs: before.programs + 1 };
+    expect(backend.live).toEqual(now);
+    disposeTensors([y, again, x]);
+    // Once more does nothing.
+    y!.dispose();
+    expect(backend.live).toEqual({ ...now, tensors: before.tensors + 1, bytes: before.bytes + 1024 });
+    expect((await backend.download(third)).data[255]).toBe(6);
+    third.dispose();
+    await executable.dispose();
+    await executable.dispose();
+    expect(backend.live).toEqual(before);
+  });
+
+  it('refuses what has been disposed', async () => {
+    const executable = await backend.compile(doubling(2));
+    const x = backend.upload(floatTensor([1, 2]));
+    const gone = x.retain();
+    gone.dispose();
+    await expect(executable.run({ x: gone })).rejects.toThrow(disposed);
+    await expect(backend.download(gone)).rejects.toThrow(disposed);
+    expect(() => gone.retain()).toThrow(disposed);
+    await executable.dispose();
+    await expect(executable.run({ x })).rejects.toThrow(disposed);
+    x.dispose();
+  });
+
+  it('lets inputs and programs be disposed during a run', async () => {
+    const executable = await backend.compile(doubling(2));
+    const x = backend.upload(floatTensor([1, 2]), { transfer: true });
+    const run = executable.run({ x });
+    x.dispose();
+    await executable.dispose();
+    const { y, again } = await run;
+    again!.dispose();
+    expect([...(await takeDown(backend, { y: y! })).y!.data]).toEqual([2, 4]);
+  });
+
+  it("refuses another backend's tensor", async () => {
+    await using other = await createBackend();
+    const executable = await backend.compile(doubling(2));
+    const x = other.upload(floatTensor([1, 2]));
+    await expect(executable.run({ x })).rejects.toThrow(/another backend/);
+    x.dispose();
+    await executable.dispose();
+  });
+
+  it('is disposed at any moment: what is under way ends as DISPOSED, or with its last run', async () => {
+    const own = await createBackend(options);
+    const executable = await own.compile(doubling(64));
+    const x = own.upload(floatTensor(new Float32Array(64)));
+    const outcomes = Promise.allSettled(
+      Array.from({ length: 8 }, async () => {
+        disposeTensors(await executable.run({ x }));
+        await own.compile(doubling(65));
+      }),
+    );
+    await own.dispose();
+    for (const outcome of await outcomes) expect(outcome).toMatchObject({ status: 'rejected', reason: disposed });
+    expect(own.closed).toBe(true);
+    for (const use of [() => own.compile(doubling(2)), () => executable.run({ x }), () => own.download(x)])
+      await expect(use()).rejects.toThrow(disposed);
+    expect(() => own.upload(floatTensor([1]))).toThrow(disposed);
+    x.dispose();
+    await executable.dispose();
+    await own.dispose();
+    expect(own.live).toEqual({ tensors: 0, bytes: 0, programs: 0 });
+  });
+
   it('names the operator when a graph is rejected', async () => {
     const g = new GraphBuilder();
     const x = g.input('x', 'float32', [2]);
@@ -111,9 +201,10 @@ describe.each(Object.entries(backends))('%s', (_name, options) => {
 
   it('says which input is missing', async () => {
     const executable = await backend.compile(linearGraph(1));
-    await expect(executable.run({ x: backend.upload(floatTensor([1, 2, 3], [1, 3])) })).rejects.toThrow(
-      /input 'w0' is missing/,
-    );
+    const x = backend.upload(floatTensor([1, 2, 3], [1, 3]));
+    await expect(executable.run({ x })).rejects.toThrow(/input 'w0' is missing/);
+    x.dispose();
+    await executable.dispose();
   });
 
   it('keeps int64 exact', async () => {
@@ -122,27 +213,5 @@ describe.each(Object.entries(backends))('%s', (_name, options) => {
     g.output('y', x.add(x));
     const { y } = await run(g.finish(), { x: intTensor([2 ** 52 + 1, -7]) });
     expect([...y!.data]).toEqual([2n * (2n ** 52n + 1n), -14n]);
-  });
-});
-
-describe('ProgramCache', () => {
-  it('shares programs by structure, evicts the oldest, and compiles again when needed', async () => {
-    const backend = await createBackend();
-    const programs = new ProgramCache(backend, 2);
-    const inputs = (rows: number) => ({
-      x: backend.upload(floatTensor(new Float32Array(rows * 3).fill(1), [rows, 3])),
-      w0: backend.upload(floatTensor([1, 2, 3, 4, 5, 6], [2, 3])),
-      w1: backend.upload(floatTensor([0, 0])),
-    });
-    const first = await programs.program(linearGraph(1));
-    await programs.program(linearGraph(1));
-    expect(programs.stats).toMatchObject({ size: 1, compiled: 1, hits: 1 });
-    await programs.program(linearGraph(2));
-    await programs.program(linearGraph(3));
-    expect(programs.stats).toMatchObject({ size: 2, compiled: 3, evicted: 1 });
-    const { y } = await first.run(inputs(1));
-    expect([...(await backend.download(y!)).data]).toEqual([6, 15]);
-    expect(programs.stats).toMatchObject({ compiled: 4, evicted: 2 });
-    await backend.dispose();
   });
 });

@@ -1,29 +1,53 @@
 /**
  * All that the engine knows of the thing that executes graphs. Implementations: `ort-node/` (native ONNX Runtime),
  * `ort-web/` (WebAssembly), `worker/` (any of them in a thread of its own).
+ *
+ * Every tensor on a device has one owner, who disposes it: whoever receives it from `upload` or `run`, until it is handed on. A
+ * tensor that is given to `run` is lent, and may be disposed as soon as `run` has been called. Two owners hold two handles
+ * (`retain`), and the memory goes with the last. Whatever has been disposed is refused from then on, on every backend.
  */
 import type { Graph } from '../graph/graph.ts';
 import type { DType } from '../tensor/dtype.ts';
 import type { Shape, Tensor } from '../tensor/tensor.ts';
 
-/** A tensor where the backend computes: host memory for CPU backends, a GPU buffer or another thread's memory elsewhere. */
+/** One owner's handle of a tensor where the backend computes: in host memory, on a GPU, or in another thread. */
 export interface DeviceTensor {
   readonly dtype: DType;
   readonly shape: Shape;
-  /** Frees device memory now. Host-memory tensors are garbage collected and need no call. */
+  /** A further handle of the same memory, for a further owner. @throws DejaDitError DISPOSED */
+  retain(): DeviceTensor;
+  /** Gives this handle up; the memory is freed with the last one. Calling it again does nothing. */
   dispose(): void;
 }
 
 /** A compiled graph. It holds no weights: they are among the inputs of every run. */
 export interface Executable {
-  /** Runs once. Inputs are named by the graph's inputs and weight slots, outputs by its declared output names. */
+  /**
+   * Runs once. Inputs are named by the graph's inputs and weight slots, outputs by its declared output names. Inputs stay the
+   * caller's, outputs become the caller's.
+   * @throws DejaDitError DISPOSED if an input, the executable or the backend was disposed; RUNTIME if the run fails
+   */
   run(inputs: Readonly<Record<string, DeviceTensor>>): Promise<Record<string, DeviceTensor>>;
+  /** Frees it, once the runs under way have ended. */
   dispose(): Promise<void>;
 }
 
-export interface Backend {
+/** What a backend holds for its users. All zero again once everybody has disposed what is theirs. */
+export interface Live {
+  /** Handles. */
+  tensors: number;
+  /** Of the memory behind them, counted once however many share it. */
+  bytes: number;
+  /** Executables. */
+  programs: number;
+}
+
+export interface Backend extends AsyncDisposable {
   /** For people: `cpu`, `wasm`, `cpu (worker thread)`. */
   readonly name: string;
+  readonly live: Readonly<Live>;
+  /** Disposed, or lost with the thread it ran in: nothing can be computed on it any more. */
+  readonly closed: boolean;
   /** @throws DejaDitError RUNTIME with the module path of the offending operator */
   compile(graph: Graph): Promise<Executable>;
   /**
@@ -31,7 +55,12 @@ export interface Backend {
    * the memory up, so that a backend in another thread need not copy it.
    */
   upload(tensor: Tensor, options?: { transfer?: boolean }): DeviceTensor;
-  download(tensor: DeviceTensor): Promise<Tensor>;
+  /**
+   * A tensor's values. A CPU backend hands out the memory they are in, and no longer frees it itself; with `copy` the values are
+   * copied, and the memory goes with its last handle.
+   */
+  download(tensor: DeviceTensor, options?: { copy?: boolean }): Promise<Tensor>;
+  /** Frees all programs. Whatever is under way ends, at the latest with its current run, as DISPOSED. */
   dispose(): Promise<void>;
 }
 

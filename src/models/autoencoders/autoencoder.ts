@@ -125,6 +125,10 @@ export class Autoencoder {
     return this.model.dispose();
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
   /** One image after the other, tile by tile, and for videos step by step. */
   private async work(tensor: Tensor, options: AutoencoderOptions, fn: AutoencoderFunction): Promise<Tensor> {
     const x = this.checked(tensor, fn);

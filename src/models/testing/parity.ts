@@ -1,6 +1,7 @@
 /** Test support: runs a transformer with every block's result as an output and holds it against a recording. */
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { takeDown } from '../../runtime/host-tensors.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { AutoModel } from '../auto-model.ts';
 import type { ForwardInputs } from '../inputs.ts';
@@ -34,7 +35,7 @@ export async function runRecorded(model: TransformerModel, inputs: ForwardInputs
     statics,
   });
   const tensors: Record<string, Tensor> = {};
-  for (const [name, tensor] of Object.entries(outputs)) tensors[name] = await programs.backend.download(tensor);
+  for (const [name, tensor] of Object.entries(await takeDown(programs.backend, outputs))) tensors[name] = tensor;
   const sample = definition.present(tensors.sample!, inputs);
   if (Array.isArray(sample)) for (const [i, tensor] of sample.entries()) tensors[`output.${i}`] = tensor;
   else tensors.output = sample;

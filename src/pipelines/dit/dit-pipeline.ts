@@ -23,7 +23,7 @@ interface DiTComponents extends Record<string, unknown> {
 export class DiTPipeline extends ComponentPipeline<DiTComponents> {
   readonly traits: PipelineTraits = { subject: 'classLabels', guidance: 'guidanceScale', output: 'images' };
 
-  async generate(options: GenerateOptions): Promise<GenerateResult> {
+  protected async run(options: GenerateOptions): Promise<GenerateResult> {
     const { transformer, autoencoder } = this.components;
     const { config } = transformer;
     const given = takeOptions(options, {

@@ -35,7 +35,7 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
     return { subject: 'prompt', guidance: this.guidanceEmbedding ? 'guidanceScale' : 'trueCfgScale', output: 'images' };
   }
 
-  async generate(options: GenerateOptions): Promise<GenerateResult> {
+  protected async run(options: GenerateOptions): Promise<GenerateResult> {
     const { transformer, autoencoder, t5 } = this.components;
     const settings = fluxSettings(options, this.origin.defaults, {
       guidanceEmbedding: this.guidanceEmbedding,

@@ -40,7 +40,7 @@ interface PixArtComponents extends Record<string, unknown> {
 export class PixArtPipeline extends ComponentPipeline<PixArtComponents> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'images' };
 
-  async generate(options: GenerateOptions): Promise<GenerateResult> {
+  protected async run(options: GenerateOptions): Promise<GenerateResult> {
     const { transformer, autoencoder } = this.components;
     const settings = this.settings(options);
     const { conditions, numImages, maxSequenceLength, guidanceScale, size, drawn, sizeConditions } = settings;

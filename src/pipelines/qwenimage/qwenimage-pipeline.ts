@@ -41,7 +41,7 @@ interface QwenImageComponents extends Record<string, unknown> {
 export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'trueCfgScale', output: 'images' };
 
-  async generate(options: GenerateOptions): Promise<GenerateResult> {
+  protected async run(options: GenerateOptions): Promise<GenerateResult> {
     const { transformer, autoencoder, scheduler } = this.components;
     const settings = this.settings(options);
     const { conditions, trueCfgScale, steps, sigmas, numImages, height, width, maxSequenceLength } = settings;

@@ -45,7 +45,7 @@ interface EmbedOptions {
 export class StableDiffusion3Pipeline extends ComponentPipeline<SD3Components> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'images' };
 
-  async generate(options: GenerateOptions): Promise<GenerateResult> {
+  protected async run(options: GenerateOptions): Promise<GenerateResult> {
     const { transformer, autoencoder, scheduler } = this.components;
     const { signal } = options;
     const settings = this.settings(options);

@@ -46,7 +46,7 @@ interface WanComponents extends Record<string, unknown> {
 export class WanPipeline extends ComponentPipeline<WanComponents> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'videos' };
 
-  async generate(options: GenerateOptions): Promise<GenerateResult> {
+  protected async run(options: GenerateOptions): Promise<GenerateResult> {
     const { transformer, transformer_2, autoencoder, scheduler } = this.components;
     const settings = this.settings(options);
     const { conditions, guidanceScale, guidanceScale2, steps, numImages, maxSequenceLength, latentFrames } = settings;

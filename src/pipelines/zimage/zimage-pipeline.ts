@@ -34,7 +34,7 @@ interface ZImageComponents extends Record<string, unknown> {
 export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'images' };
 
-  async generate(options: GenerateOptions): Promise<GenerateResult> {
+  protected async run(options: GenerateOptions): Promise<GenerateResult> {
     const { transformer, autoencoder, scheduler } = this.components;
     const settings = this.settings(options);
     const { conditions, guidanceScale, maxNorm, cfgTruncation, numImages, maxSequenceLength } = settings;

@@ -8,7 +8,9 @@ import { encodeOnnx } from '../../graph/encode.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { DType } from '../../tensor/dtype.ts';
 import { type Shape, Tensor } from '../../tensor/tensor.ts';
-import type { Backend, DeviceTensor, Executable } from '../backend.ts';
+import type { Backend, DeviceTensor, Executable, Live } from '../backend.ts';
+import { TensorTable } from '../tensor-table.ts';
+import { freeMemory } from './free-memory.ts';
 
 /** The part of `onnxruntime-node` / `onnxruntime-web` that we use. */
 export interface OrtModule {
@@ -26,20 +28,22 @@ export interface OrtBackendOptions {
   serialize: boolean;
 }
 
-class HostTensor implements DeviceTensor {
-  constructor(
-    readonly dtype: DType,
-    readonly shape: Shape,
-    readonly ort: OrtTensor,
-  ) {}
-
-  dispose(): void {}
+interface HostMemory {
+  readonly ort: OrtTensor;
+  /** Whether nobody else can see it: it came from a run or was given up by its owner, and no download has handed it out. */
+  own: boolean;
 }
 
 export class OrtBackend implements Backend {
   readonly name: string;
+  closed = false;
+  readonly tensors = new TensorTable<HostMemory>(({ ort, own }) => {
+    if (own) freeMemory(ort.data as Tensor['data']);
+  });
   private readonly options: OrtBackendOptions;
   private readonly executables = new Set<OrtExecutable>();
+  /** Calls of ONNX Runtime that have not returned. */
+  private readonly underway = new Set<Promise<unknown>>();
   private queue: Promise<unknown> = Promise.resolve();
 
   constructor(options: OrtBackendOptions) {
@@ -47,48 +51,65 @@ export class OrtBackend implements Backend {
     this.options = options;
   }
 
+  get live(): Live {
+    return { tensors: this.tensors.tensors, bytes: this.tensors.bytes, programs: this.executables.size };
+  }
+
   async compile(graph: Graph): Promise<Executable> {
     const { ort, sessionOptions } = this.options;
     const model = encodeOnnx(graph, { nodeNames: true });
-    const session = await this.exclusive(async () => {
+    return this.exclusive(async () => {
+      this.assertOpen();
       try {
         // A memory pattern, made in the first run, is a second block beside the memory which that run has left in the arena.
-        return await ort.InferenceSession.create(model, { ...sessionOptions, enableMemPattern: false });
+        const session = await ort.InferenceSession.create(model, { ...sessionOptions, enableMemPattern: false });
+        const executable = new OrtExecutable(graph, session, this);
+        this.executables.add(executable);
+        return executable;
       } catch (cause) {
         throw new DejaDitError('RUNTIME', `ONNX Runtime rejects the graph: ${firstLine(cause)}`, { cause });
       }
     });
-    const executable = new OrtExecutable(graph, session, this);
-    this.executables.add(executable);
-    return executable;
   }
 
-  upload(tensor: Tensor): DeviceTensor {
-    return this.wrap(tensor.dtype, tensor.data, tensor.shape);
-  }
-
-  async download(tensor: DeviceTensor): Promise<Tensor> {
-    const { dtype, shape, ort } = tensor as HostTensor;
-    return new Tensor(dtype, ort.data as Tensor['data'], shape);
-  }
-
-  async dispose(): Promise<void> {
-    await Promise.all([...this.executables].map((executable) => executable.dispose()));
-  }
-
-  wrap(dtype: DType, data: Tensor['data'], shape: Shape): HostTensor {
+  upload({ dtype, data, shape }: Tensor, { transfer = false }: { transfer?: boolean } = {}): DeviceTensor {
+    this.assertOpen();
+    const own = transfer && data.byteLength === data.buffer.byteLength;
     // bfloat16 and float8 cannot cross the boundary; graphs take their bits as unsigned integers of the same width.
     const carrier = dtype === 'bfloat16' ? 'uint16' : dtype.startsWith('float8') ? 'uint8' : dtype;
     const Constructor = this.options.ort.Tensor as new (type: string, data: Tensor['data'], dims: Shape) => OrtTensor;
-    return new HostTensor(dtype, shape, new Constructor(carrier, data, shape));
+    return this.tensors.adopt({ ort: new Constructor(carrier, data, shape), own }, { dtype, shape });
   }
 
-  /** Runs `work` alone if this backend must not overlap calls. */
+  async download(tensor: DeviceTensor, { copy = false }: { copy?: boolean } = {}): Promise<Tensor> {
+    const memory = this.tensors.memoryOf(tensor);
+    this.assertOpen();
+    const data = memory.ort.data as Tensor['data'];
+    if (!copy) memory.own = false;
+    return new Tensor(tensor.dtype, copy ? data.slice() : data, tensor.shape);
+  }
+
+  async dispose(): Promise<void> {
+    this.closed = true;
+    while (this.underway.size > 0) await Promise.allSettled(this.underway);
+    await Promise.all([...this.executables].map((executable) => executable.dispose()));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  /** Calls ONNX Runtime, alone if this backend must not overlap calls. */
   exclusive<T>(work: () => Promise<T>): Promise<T> {
-    if (!this.options.serialize) return work();
-    const result = this.queue.then(work);
-    this.queue = result.catch(() => undefined);
+    const result = this.options.serialize ? this.queue.then(work) : work();
+    const settled = result.catch(() => undefined).finally(() => this.underway.delete(settled));
+    this.underway.add(settled);
+    if (this.options.serialize) this.queue = settled;
     return result;
+  }
+
+  assertOpen(): void {
+    if (this.closed) throw new DejaDitError('DISPOSED', `the backend '${this.name}' was disposed`);
   }
 
   forget(executable: OrtExecutable): void {
@@ -97,49 +118,64 @@ export class OrtBackend implements Backend {
 }
 
 class OrtExecutable implements Executable {
-  private session: InferenceSession | undefined;
   private readonly values: readonly string[];
+  private readonly runs = new Set<Promise<unknown>>();
+  private disposal: Promise<void> | undefined;
 
   constructor(
     private readonly graph: Graph,
-    session: InferenceSession,
+    private readonly session: InferenceSession,
     private readonly backend: OrtBackend,
   ) {
-    this.session = session;
     this.values = [...graph.outputs.values()].map(({ value }) => value);
   }
 
   async run(inputs: Readonly<Record<string, DeviceTensor>>): Promise<Record<string, DeviceTensor>> {
     const { session, graph, backend } = this;
-    if (!session) throw new DejaDitError('DISPOSED', 'this program was disposed');
-    const feeds: Record<string, OrtTensor> = {};
-    for (const name of graph.inputs.keys()) feeds[name] = take(inputs, name);
-    for (const { slot } of graph.weights) feeds[slot] = take(inputs, slot);
-    const results = await backend.exclusive(async () => {
-      try {
-        return await session.run(feeds, this.values);
-      } catch (cause) {
-        throw new DejaDitError('RUNTIME', `ONNX Runtime failed: ${firstLine(cause)}`, { cause });
-      }
-    });
-    const outputs: Record<string, DeviceTensor> = {};
-    for (const [name, { value, dtype, shape }] of graph.outputs)
-      outputs[name] = new HostTensor(dtype, shape, results[value] as OrtTensor);
-    return outputs;
+    backend.assertOpen();
+    if (this.disposal) throw new DejaDitError('DISPOSED', 'this program was disposed');
+    const names = [...graph.inputs.keys(), ...graph.weights.map(({ slot }) => slot)];
+    const run = backend.tensors.holding(
+      names.map((name) => take(inputs, name)),
+      (memory) =>
+        backend.exclusive(async () => {
+          backend.assertOpen();
+          const feeds = Object.fromEntries(memory.map(({ ort }, i) => [names[i]!, ort]));
+          try {
+            return await session.run(feeds, this.values);
+          } catch (cause) {
+            throw new DejaDitError('RUNTIME', `ONNX Runtime failed: ${firstLine(cause)}`, { cause });
+          }
+        }),
+    );
+    this.runs.add(run);
+    try {
+      const results = await run;
+      const outputs: Record<string, DeviceTensor> = {};
+      for (const [name, { value, dtype, shape }] of graph.outputs)
+        outputs[name] = backend.tensors.adopt({ ort: results[value] as OrtTensor, own: true }, { dtype, shape });
+      return outputs;
+    } finally {
+      this.runs.delete(run);
+    }
   }
 
-  async dispose(): Promise<void> {
-    const { session } = this;
-    this.session = undefined;
+  dispose(): Promise<void> {
+    this.disposal ??= this.release();
+    return this.disposal;
+  }
+
+  private async release(): Promise<void> {
+    await Promise.allSettled(this.runs);
     this.backend.forget(this);
-    await session?.release();
+    await this.backend.exclusive(() => this.session.release());
   }
 }
 
-function take(inputs: Readonly<Record<string, DeviceTensor>>, name: string): OrtTensor {
+function take(inputs: Readonly<Record<string, DeviceTensor>>, name: string): DeviceTensor {
   const tensor = inputs[name];
   if (!tensor) throw new DejaDitError('INVALID_ARGUMENT', `the program's input '${name}' is missing`);
-  return (tensor as HostTensor).ort;
+  return tensor;
 }
 
 function firstLine(cause: unknown): string {

@@ -16,14 +16,15 @@ export interface Calls {
   release: { arguments: { executable: number }; result: undefined };
   upload: { arguments: { handle: number; dtype: DType; shape: Shape; data: TypedArray }; result: undefined };
   download: { arguments: { handle: number }; result: { data: TypedArray } };
-  dispose: { arguments: Record<string, never>; result: undefined };
 }
 
 export type CallName = keyof Calls;
 
+/** Without a content: look whether you shall end. */
 export type Request =
   | { [Name in CallName]: { id: number; call: Name; arguments: Calls[Name]['arguments'] } }[CallName]
-  | { free: number[] };
+  | { free: number }
+  | undefined;
 
 export interface Reply {
   id: number;

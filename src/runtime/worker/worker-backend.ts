@@ -2,27 +2,14 @@
  * Any backend in a thread of its own, behind the same interface. A run of ONNX Runtime blocks the thread that called it, so a
  * server computes here and keeps its own thread for requests.
  */
-import { Worker } from 'node:worker_threads';
 import { DejaDitError } from '../../errors/errors.ts';
 import type { Graph } from '../../graph/graph.ts';
-import type { DType } from '../../tensor/dtype.ts';
-import { type Shape, Tensor } from '../../tensor/tensor.ts';
-import type { Backend, DeviceTensor, Executable } from '../backend.ts';
+import { Tensor } from '../../tensor/tensor.ts';
+import type { Backend, DeviceTensor, Executable, Live } from '../backend.ts';
 import type { CreateBackendOptions } from '../create-backend.ts';
-import type { CallName, Calls, RemoteTensor, Reply, Request } from './messages.ts';
-
-class TensorHandle implements DeviceTensor {
-  constructor(
-    readonly handle: number,
-    readonly dtype: DType,
-    readonly shape: Shape,
-    private readonly free: (handle: number) => void,
-  ) {}
-
-  dispose(): void {
-    this.free(this.handle);
-  }
-}
+import { TensorTable } from '../tensor-table.ts';
+import type { CallName, Calls, Reply, Request } from './messages.ts';
+import { OrderlyWorker } from './orderly-worker.ts';
 
 interface Pending {
   resolve(result: never): void;
@@ -31,46 +18,58 @@ interface Pending {
 
 export class WorkerBackend implements Backend {
   readonly name: string;
-  private readonly worker: Worker;
+  private readonly worker: OrderlyWorker;
   private readonly pending = new Map<number, Pending>();
-  /** Tensors nobody holds any more are freed on the worker's side too. */
-  private readonly registry = new FinalizationRegistry<number>((handle) => this.send({ free: [handle] }));
+  /** Handles here are counted here; the other side holds one of each. */
+  private readonly tensors = new TensorTable<number>((handle) => this.send({ free: handle }));
+  private readonly executables = new Set<number>();
   private nextId = 1;
-  private failure: Error | undefined;
+  /** Why nothing can be computed any more. */
+  private failure: DejaDitError | undefined;
 
   constructor(options: CreateBackendOptions) {
     this.name = `${options.backend ?? 'cpu'} (worker thread)`;
     // A thread cannot load TypeScript, so from the sources it is the built file that runs.
     const entry = import.meta.url.endsWith('.ts') ? '../../../dist/runtime/worker/worker-main.js' : './worker-main.js';
-    this.worker = new Worker(new URL(entry, import.meta.url), { workerData: options });
+    this.worker = new OrderlyWorker(new URL(entry, import.meta.url), options);
     // An idle engine must not keep the process alive; while a call is pending it does.
     this.worker.unref();
     this.worker.on('message', (reply: Reply) => this.settle(reply));
-    this.worker.on('error', (cause) =>
-      this.fail(new DejaDitError('RUNTIME', `the worker thread failed: ${cause.message}`, { cause })),
-    );
-    this.worker.on('exit', (code) =>
-      this.fail(new DejaDitError('RUNTIME', `the worker thread ended with code ${code}`)),
-    );
+    this.worker.on('error', (cause) => this.fail(lost(`failed: ${cause.message}`, cause)));
+    this.worker.on('exit', (code) => this.fail(lost(`ended with code ${code}`)));
+  }
+
+  get live(): Live {
+    return { tensors: this.tensors.tensors, bytes: this.tensors.bytes, programs: this.executables.size };
+  }
+
+  get closed(): boolean {
+    return this.failure !== undefined;
   }
 
   async compile(graph: Graph): Promise<Executable> {
     const { executable } = await this.call('compile', { graph });
+    this.executables.add(executable);
     return {
       run: async (inputs) => {
+        if (!this.failure && !this.executables.has(executable))
+          throw new DejaDitError('DISPOSED', 'this program was disposed');
         const handles = Object.fromEntries(
-          Object.entries(inputs).map(([name, tensor]) => [name, (tensor as TensorHandle).handle]),
+          Object.entries(inputs).map(([name, tensor]) => [name, this.tensors.memoryOf(tensor)]),
         );
         const outputs = await this.call('run', { executable, inputs: handles });
-        return Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, this.adopt(tensor)]));
+        return Object.fromEntries(
+          Object.entries(outputs).map(([name, tensor]) => [name, this.tensors.adopt(tensor.handle, tensor)]),
+        );
       },
       dispose: async () => {
-        await this.call('release', { executable });
+        if (this.executables.delete(executable) && !this.failure) await this.call('release', { executable });
       },
     };
   }
 
   upload(tensor: Tensor, { transfer = false }: { transfer?: boolean } = {}): DeviceTensor {
+    if (this.failure) throw this.failure;
     const { dtype, shape } = tensor;
     // Only a whole buffer can change threads, and only the caller knows whether it may.
     const whole = transfer && tensor.data.byteLength === tensor.data.buffer.byteLength;
@@ -79,28 +78,21 @@ export class WorkerBackend implements Backend {
     this.call('upload', { handle, dtype, shape, data }, [data.buffer as ArrayBuffer]).catch(() => {
       // The run that uses the tensor reports the dead worker.
     });
-    return this.adopt({ handle, dtype, shape });
+    return this.tensors.adopt(handle, tensor);
   }
 
   async download(tensor: DeviceTensor): Promise<Tensor> {
-    const { data } = await this.call('download', { handle: (tensor as TensorHandle).handle });
+    const { data } = await this.call('download', { handle: this.tensors.memoryOf(tensor) });
     return new Tensor(tensor.dtype, data, tensor.shape);
   }
 
   async dispose(): Promise<void> {
-    if (this.failure) return;
-    await this.call('dispose', {});
-    this.failure = new DejaDitError('DISPOSED', 'this backend was disposed');
+    this.fail(new DejaDitError('DISPOSED', `the backend '${this.name}' was disposed`));
     await this.worker.terminate();
   }
 
-  private adopt({ handle, dtype, shape }: RemoteTensor): TensorHandle {
-    const tensor = new TensorHandle(handle, dtype, shape, (freed) => {
-      this.registry.unregister(tensor);
-      this.send({ free: [freed] });
-    });
-    this.registry.register(tensor, handle, tensor);
-    return tensor;
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
   }
 
   private call<Name extends CallName>(
@@ -123,15 +115,23 @@ export class WorkerBackend implements Backend {
 
   private settle({ id, result, error }: Reply): void {
     const pending = this.pending.get(id);
+    // Answers to what has been given up already.
+    if (!pending) return;
     this.pending.delete(id);
     if (this.pending.size === 0) this.worker.unref();
-    if (error) pending?.reject(new DejaDitError(error.code, error.message));
-    else pending?.resolve(result as never);
+    if (error) pending.reject(new DejaDitError(error.code, error.message));
+    else pending.resolve(result as never);
   }
 
   private fail(error: DejaDitError): void {
     this.failure ??= error;
     for (const { reject } of this.pending.values()) reject(this.failure);
     this.pending.clear();
+    this.executables.clear();
   }
+}
+
+function lost(what: string, cause?: unknown): DejaDitError {
+  const remedy = 'what it held is lost: create the backend and load its models again';
+  return new DejaDitError('RUNTIME', `the worker thread ${what}; ${remedy}`, { cause });
 }

@@ -2,24 +2,32 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { DejaDitError } from '../../errors/errors.ts';
 import { Tensor } from '../../tensor/tensor.ts';
-import type { DeviceTensor, Executable } from '../backend.ts';
+import type { Backend, DeviceTensor, Executable } from '../backend.ts';
 import { type CreateBackendOptions, createBackend } from '../create-backend.ts';
 import type { CallName, Calls, RemoteTensor, Reply, Request } from './messages.ts';
+import { Workshop } from './orderly-worker.ts';
 
+const { flags, data: options } = workerData as { flags: Int32Array; data: CreateBackendOptions };
 const port = parentPort!;
-const ready = createBackend(workerData as CreateBackendOptions);
 const tensors = new Map<number, DeviceTensor>();
 const executables = new Map<number, Executable>();
 // The caller numbers uploads upwards from 1, this side numbers results downwards.
 let nextHandle = -1;
 let nextExecutable = 1;
 
+/** Created by the first call that needs it, which reports what goes wrong. */
+let created: Promise<Backend> | undefined;
+function backend(): Promise<Backend> {
+  created ??= createBackend(options);
+  return created;
+}
+
 type Handlers = { [Name in CallName]: (parameters: Calls[Name]['arguments']) => Promise<Calls[Name]['result']> };
 
 const handlers: Handlers = {
   async compile({ graph }) {
     const executable = nextExecutable++;
-    executables.set(executable, await (await ready).compile(graph));
+    executables.set(executable, await (await backend()).compile(graph));
     return { executable };
   },
   async run({ executable, inputs }) {
@@ -39,16 +47,13 @@ const handlers: Handlers = {
     return undefined;
   },
   async upload({ handle, dtype, shape, data }) {
-    tensors.set(handle, (await ready).upload(new Tensor(dtype, data, shape)));
+    // It was moved or copied here, so it is nobody else's.
+    tensors.set(handle, (await backend()).upload(new Tensor(dtype, data, shape), { transfer: true }));
     return undefined;
   },
   async download({ handle }) {
     // The tensor stays usable here, so its memory is copied, not moved.
-    return { data: (await (await ready).download(tensor(handle))).data.slice() };
-  },
-  async dispose() {
-    await (await ready).dispose();
-    return undefined;
+    return { data: (await (await backend()).download(tensor(handle), { copy: true })).data };
   },
 };
 
@@ -58,19 +63,18 @@ function tensor(handle: number): DeviceTensor {
   return found;
 }
 
-/** Requests are served in order: a run must find the uploads sent before it. */
-let queue: Promise<void> = Promise.resolve();
-
-port.on('message', (request: Request) => {
-  queue = queue.then(() => serve(request));
+const workshop = new Workshop(flags, async () => {
+  await (await created)?.dispose();
 });
 
+/** Requests are served in order: a run must find the uploads sent before it. */
+port.on('message', (request: Request) => workshop.do(() => serve(request)));
+
 async function serve(request: Request): Promise<void> {
+  if (!request) return;
   if ('free' in request) {
-    for (const handle of request.free) {
-      tensors.get(handle)?.dispose();
-      tensors.delete(handle);
-    }
+    tensors.get(request.free)?.dispose();
+    tensors.delete(request.free);
     return;
   }
   const { id, call } = request;

@@ -52,9 +52,9 @@ export class LoraWeights {
   set(adapter: string, pairs: ReadonlyMap<string, LowRankPair>): void {
     this.delete(adapter);
     const tensors = new Map<string, DeviceTensor>();
+    this.adapters.set(adapter, tensors);
     for (const [weight, pair] of pairs)
       for (const part of parts) tensors.set(tensorName(weight, part, adapter), this.backend.upload(pair[part]));
-    this.adapters.set(adapter, tensors);
   }
 
   /** Takes an adapter out, if there is one of that name. Graphs that were built before must be built anew. */
