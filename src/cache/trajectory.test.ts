@@ -1,6 +1,7 @@
 /** Calibration from the recording to the forecast, on a transformer whose residuals are known in advance. */
 import { describe, expect, it } from 'vitest';
 import type { TransformerModel } from '../models/transformer-model.ts';
+import { takeDown } from '../runtime/host-tensors.ts';
 import { disableCache, enableCache } from './enable-cache.ts';
 import { fitCoefficients } from './forecasters/fit.ts';
 import { parseLearnedCoefficients } from './forecasters/learned.ts';
@@ -22,8 +23,9 @@ async function record(
   const session = model.newSession({ cache: recorder });
   const samples: number[] = [];
   for (const gain of gains) {
-    const sample = await session.forward(model.prepare(toyInputs(model, { gain })), {});
-    samples.push((await model.programs.backend.download(sample)).data[0] as number);
+    const output = await session.forward(model.prepare(toyInputs(model, { gain })), {});
+    const { sample } = await takeDown(model.programs.backend, { sample: output });
+    samples.push(sample!.data[0] as number);
   }
   session.end();
   return samples;

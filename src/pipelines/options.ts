@@ -98,8 +98,8 @@ export interface GenerateOptions {
   /** `image`: pictures. `latent`: the final latents alone. Default `image`. */
   outputType?: 'image' | 'latent';
   /**
-   * How this request is cached: settings as `enableCache` takes them, or false to compute everything; a `TrajectoryRecorder` takes a
-   * cache's place. Requests with different caches may run at the same time. Default: what `enableCache` has set, or else nothing.
+   * How this request is cached: settings as `enableCache` takes them, or false to compute everything. They replace as a whole what
+   * `enableCache` has set, which is the default; requests with different caches may run at the same time.
    * @example
    *   await pipe.generate({ prompt, cache: { cacheConfig: { errorBudget: 0.05 } } });
    *   await pipe.generate({ prompt, cache: {} }); // the default settings of enableCache
