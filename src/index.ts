@@ -14,13 +14,14 @@ export {
   disableCache,
   type EnableCacheOptions,
   enableCache,
+  type RequestCacheOptions,
   refreshContext,
 } from './cache/enable-cache.ts';
 export { loadConfigs } from './cache/load-configs.ts';
 export type { ParamsModifier } from './cache/params-modifier.ts';
 export type { CacheStats, CallRecord } from './cache/stats.ts';
 export { stepsMask } from './cache/steps-mask.ts';
-export { strify, summary } from './cache/summary.ts';
+export { type Summarized, strify, summary } from './cache/summary.ts';
 export { supportedMatrix } from './cache/supported-matrix.ts';
 export { DejaDitError, type ErrorCode } from './errors/errors.ts';
 export { setWarningHandler, type WarningHandler } from './errors/warnings.ts';
@@ -37,7 +38,13 @@ export { defineTransformer, type TransformerDefinition } from './models/definiti
 export { defineModel, GraphModel } from './models/graph-model.ts';
 export type { ForwardInputs, InputValue } from './models/inputs.ts';
 export { registerTransformer, supportedModels, supportedTransformers } from './models/registry.ts';
-export { type ForwardSession, type ModelOutput, TransformerModel } from './models/transformer-model.ts';
+export {
+  type ForwardSession,
+  type ModelOutput,
+  type SessionFactory,
+  type SessionOptions,
+  TransformerModel,
+} from './models/transformer-model.ts';
 export {
   DiffusionPipeline,
   type FromPretrainedOptions,

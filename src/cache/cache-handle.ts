@@ -1,14 +1,14 @@
 /**
- * A cache on one transformer: its settings, the sessions it makes for requests, and what is known of the latest one. It hangs on
- * no model; `enable-cache.ts` keeps the list of who has one.
+ * A cache for one transformer: its settings, and the sessions that it makes of requests. Whose it is, a model's by default or
+ * one request's, is decided elsewhere (`enable-cache.ts`, `request-sessions.ts`).
  */
 import { DejaDitError } from '../errors/errors.ts';
-import { warn } from '../errors/warnings.ts';
-import type { ForwardSession, SessionOptions } from '../models/transformer-model.ts';
+import { WarningLog } from '../errors/warnings.ts';
+import type { ForwardSession, SessionFactory, SessionOptions } from '../models/transformer-model.ts';
 import { advise } from './advise.ts';
 import { type AdapterPart, groupsOf } from './block-adapter.ts';
 import type { BlockGroup } from './block-group.ts';
-import { BlockCacheSession, type CacheSession, EasyCacheSession } from './cache-session.ts';
+import { BlockCacheSession, CacheSession, EasyCacheSession } from './cache-session.ts';
 import type { CalibratorConfig } from './calibrator-config.ts';
 import { type CacheConfig, isPrune } from './config.ts';
 import { assertPrunable } from './dbprune.ts';
@@ -24,7 +24,7 @@ export interface CacheSettings {
   calibratorConfig: CalibratorConfig | null;
 }
 
-export class CacheHandle {
+export class CacheHandle implements SessionFactory {
   /** The block groups that are cached, in order, each with its settings; none where whole calls are. */
   private readonly groups: readonly BlockGroup[];
   /** The request that began last. */
@@ -33,11 +33,13 @@ export class CacheHandle {
 
   /**
    * @param settings one per `cacheUnits(part)`, in order
+   * @param warnings of the request that the cache is made for, if it is one's own
    * @throws DejaDitError INVALID_CONFIG or UNSUPPORTED naming the field that this transformer cannot run with
    */
   constructor(
     readonly part: AdapterPart,
     readonly settings: readonly CacheSettings[],
+    warnings = new WarningLog(),
   ) {
     const [{ cacheConfig, calibratorConfig }] = settings as [CacheSettings];
     this.groups = cacheConfig.cacheType === 'EasyCache' ? [] : groupsOf(part.sections);
@@ -47,35 +49,36 @@ export class CacheHandle {
       });
     }
     for (const [i, group] of this.groups.entries()) checkGroup(group, settings[i]!.cacheConfig);
-    this.advise({});
+    this.advise(warnings, {});
   }
 
-  newSession({ numInferenceSteps }: SessionOptions): ForwardSession {
+  newSession({ numInferenceSteps, loras, warnings = new WarningLog() }: SessionOptions): CacheSession {
     const { model, sections } = this.part;
     const steps = numInferenceSteps ?? null;
-    this.advise({ steps });
+    this.advise(warnings, { steps });
     const onEnd = ({ failed }: { failed: boolean }) => {
-      if (!failed) this.advise({ steps, session });
+      if (!failed) this.advise(warnings, { steps, session });
     };
     const configs = this.settings.map(({ cacheConfig }) => this.resolve(cacheConfig, steps));
     const session: CacheSession =
       this.groups.length > 0
         ? new BlockCacheSession({
             model,
+            loras,
             sections,
             caches: this.groups.map((_, i) => this.groupCache(i, configs[i]!)),
             onEnd,
           })
-        : new EasyCacheSession({ model, cache: new EasyCache(model, configs[0]!), onEnd });
+        : new EasyCacheSession({ model, loras, cache: new EasyCache(model, configs[0]!), onEnd });
     this.latest = session;
     return session;
   }
 
-  /** Statistics of the latest request, finished or in progress, per block group. */
-  get stats(): CacheStats[] {
-    const { latest } = this;
+  /** Statistics of a request, finished or in progress, per block group. Default: the latest. */
+  stats(request: ForwardSession | undefined = this.latest): CacheStats[] {
+    const session = request instanceof CacheSession ? request : undefined;
     return this.settings.map(({ cacheConfig, calibratorConfig }, i) => {
-      const cache = latest?.caches[i];
+      const cache = session?.caches[i];
       return buildStats({
         transformer: this.part.name,
         blocks: this.groups[i]?.name ?? 'all',
@@ -83,18 +86,18 @@ export class CacheHandle {
         calibratorConfig,
         state: cache?.state ?? newCacheState(),
         calls: cache?.calls ?? [],
-        blockCosts: this.blockCosts(i),
-        peakBytes: latest?.peakBytes ?? 0,
+        blockCosts: this.blockCosts(i, session),
+        peakBytes: session?.peakBytes ?? 0,
         programs: this.part.model.programs.stats,
       });
     });
   }
 
-  private blockCosts(index: number): number[] | undefined {
+  private blockCosts(index: number, session: CacheSession | undefined): number[] | undefined {
     const group = this.groups[index];
     // A skipped call costs nothing, all others the same.
     if (!group) return [1];
-    const costs = group.blockPaths.map((path) => this.latest?.blockFlops.get(path));
+    const costs = group.blockPaths.map((path) => session?.blockFlops.get(path));
     return costs.every((cost) => cost !== undefined) ? costs : undefined;
   }
 
@@ -111,8 +114,8 @@ export class CacheHandle {
     return resolveForSteps({ ...config, enableSeparateCfg, numInferenceSteps }, numInferenceSteps ?? steps);
   }
 
-  /** Says why the settings do less than they promise, each thing once. */
-  private advise({ steps, session }: { steps?: number | null; session?: CacheSession }): void {
+  /** Says why the settings do less than they promise: to every request, and aloud each thing once. */
+  private advise(warnings: WarningLog, { steps, session }: { steps?: number | null; session?: CacheSession }): void {
     for (const [i, { cacheConfig: config, calibratorConfig }] of this.settings.entries()) {
       const calls = session?.caches[i]?.calls;
       const about = {
@@ -125,9 +128,8 @@ export class CacheHandle {
       for (const { code, message } of advise(about)) {
         // What was observed differs from request to request; that nothing was re-used does not.
         const key = code === 'never_observed' ? code : message;
-        if (this.given.has(key)) continue;
+        warnings.add(`cacheConfig: ${message}`, { shown: this.given.has(key) });
         this.given.add(key);
-        warn(`cacheConfig: ${message}`);
       }
     }
   }

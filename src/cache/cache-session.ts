@@ -12,12 +12,15 @@ import type {
   TransformerModel,
 } from '../models/transformer-model.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
+import type { LoraSelection } from '../weights/lora/lora-weights.ts';
 import type { Section } from './block-group.ts';
 import type { EasyCache } from './easy-cache.ts';
 import { Flow } from './flow.ts';
 import type { GroupCache, RequestCache } from './group-cache.ts';
 
-export interface SessionHooks {
+export interface CacheSessionOptions {
+  model: TransformerModel;
+  loras?: LoraSelection | undefined;
   /** Called when the request ends; `failed` if a call of it did not come to its end. */
   onEnd(outcome: { failed: boolean }): void;
 }
@@ -33,10 +36,13 @@ export abstract class CacheSession implements ForwardSession {
   private latest: Promise<unknown> = Promise.resolve();
 
   constructor(
-    protected readonly model: TransformerModel,
     readonly caches: readonly RequestCache[],
-    private readonly hooks: SessionHooks,
+    private readonly request: CacheSessionOptions,
   ) {}
+
+  protected get model(): TransformerModel {
+    return this.request.model;
+  }
 
   /** One call, from its inputs on the device, which are the flow's, to the sample, which is the caller's. */
   protected abstract compute(flow: Flow, inputs: PreparedInputs, context: CallContext): Promise<DeviceTensor>;
@@ -62,11 +68,12 @@ export abstract class CacheSession implements ForwardSession {
     if (!this.running) for (const cache of this.caches) cache.clear();
     if (this.ended) return;
     this.ended = true;
-    this.hooks.onEnd({ failed: this.failed });
+    this.request.onEnd({ failed: this.failed });
   }
 
   private async run(inputs: PreparedInputs, context: CallContext): Promise<DeviceTensor> {
-    const flow = new Flow(this.model.runner, { ...inputs, signal: context.signal }, this.blockFlops);
+    const { model, loras } = this.request;
+    const flow = new Flow(model.runner, { ...inputs, loras, signal: context.signal }, this.blockFlops);
     this.running = true;
     try {
       if (this.ended) throw new DejaDitError('DISPOSED', 'this request has ended; begin a new session');
@@ -88,8 +95,7 @@ export abstract class CacheSession implements ForwardSession {
   }
 }
 
-export interface BlockSessionOptions extends SessionHooks {
-  model: TransformerModel;
+export interface BlockSessionOptions extends CacheSessionOptions {
   sections: readonly Section[];
   /** One per group section, in order. */
   caches: readonly GroupCache[];
@@ -98,7 +104,7 @@ export interface BlockSessionOptions extends SessionHooks {
 /** A request with a cache for every block group of the transformer. */
 export class BlockCacheSession extends CacheSession {
   constructor(private readonly options: BlockSessionOptions) {
-    super(options.model, options.caches, options);
+    super(options.caches, options);
   }
 
   protected async compute(flow: Flow, _: PreparedInputs, { branch, signal }: CallContext): Promise<DeviceTensor> {
@@ -121,8 +127,8 @@ export class BlockCacheSession extends CacheSession {
 export class EasyCacheSession extends CacheSession {
   private readonly cache: EasyCache;
 
-  constructor(options: SessionHooks & { model: TransformerModel; cache: EasyCache }) {
-    super(options.model, [options.cache], options);
+  constructor(options: CacheSessionOptions & { cache: EasyCache }) {
+    super([options.cache], options);
     this.cache = options.cache;
   }
 

@@ -153,6 +153,7 @@ const skipPiece: Piece = {
     // The caller's tensors are the caller's: what is remembered is a copy.
     context.output('input', input);
     context.output('change', meanAbsolute(input.sub(context.extra('latest'))));
+    context.state = {};
   },
 };
 

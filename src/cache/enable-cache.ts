@@ -1,10 +1,9 @@
 /**
- * Putting a cache on a pipeline or a bare transformer, and taking it off. A cache is a way to run requests, kept beside the model:
- * the model itself is never changed, and two models never share any of it.
+ * The cache of a pipeline's or bare transformer's requests that name none of their own: setting it, changing it, taking it off. It is
+ * kept by the model, as `defaultCache`. A request's own cache is made here too, and kept by the request.
  */
 import { DejaDitError } from '../errors/errors.ts';
-import { warn } from '../errors/warnings.ts';
-import type { TransformerModel } from '../models/transformer-model.ts';
+import { WarningLog } from '../errors/warnings.ts';
 import type { QuantizeOptions } from '../quantize/config.ts';
 import { quantize } from '../quantize/quantize.ts';
 import { setAttnBackend } from './attn-backend.ts';
@@ -13,7 +12,7 @@ import { CacheHandle, type CacheSettings, cacheUnits } from './cache-handle.ts';
 import type { CalibratorOptions } from './calibrator-config.ts';
 import type { CacheOptions } from './config.ts';
 import { completeConfigs } from './defaults.ts';
-import { isOneOf, unknownKey } from './fields.ts';
+import { asObject, isOneOf, unknownKey } from './fields.ts';
 import { applyModifier, type ParamsModifier } from './params-modifier.ts';
 
 export type { Cacheable };
@@ -39,10 +38,8 @@ export interface EnableCacheOptions {
   parallelismConfig?: Readonly<Record<string, unknown>> | null;
 }
 
-const handles = new WeakMap<TransformerModel, CacheHandle>();
-
 /**
- * Turns caching on. Enabling again replaces the settings, for requests that begin from then on; a request under way goes on under
+ * Turns caching on, for all requests but those that bring a `cache` of their own. Enabling again replaces the settings, for requests that begin from then on; a request under way goes on under
  * those it began with.
  * @param target a pipeline, a transformer, or a `BlockAdapter` for one of them
  * @returns its first argument; with `quantizeConfig` a promise of it, before which no request may begin
@@ -58,11 +55,31 @@ export function enableCache<T extends Cacheable>(
 ): T;
 export function enableCache<T extends Cacheable>(target: T, options?: EnableCacheOptions): T | Promise<T>;
 export function enableCache<T extends Cacheable>(target: T, given: EnableCacheOptions = {}): T | Promise<T> {
-  const options = underOurNames(given);
+  const options = underOurNames(given, 'enableCache');
   const { quantizeConfig } = options;
   if (quantizeConfig) return enableQuantized(target, { ...options, quantizeConfig });
-  prepare(target, options)();
+  install(target, makeCaches(target, { options }));
   return target;
+}
+
+/** The settings of one request's cache: those of `enableCache`, as far as they concern a single request. */
+export type RequestCacheOptions = Omit<EnableCacheOptions, 'quantizeConfig'>;
+
+/**
+ * Caches for one request, which set nothing on the models.
+ * @returns one for each transformer; none where the options ask for none
+ * @throws DejaDitError INVALID_CONFIG naming the field
+ */
+export function requestCaches(
+  target: Cacheable,
+  { given, warnings }: { given: RequestCacheOptions; warnings: WarningLog },
+): CacheHandle[] {
+  const options = underOurNames(asObject(given, 'cache'), 'cache');
+  if (options.quantizeConfig)
+    throw new DejaDitError('INVALID_CONFIG', 'a request cannot quantise the weights; call quantize before', {
+      path: 'cache.quantizeConfig',
+    });
+  return makeCaches(target, { options, warnings }) ?? [];
 }
 
 const OPTIONS = [
@@ -75,10 +92,10 @@ const OPTIONS = [
 ] as const satisfies readonly (keyof EnableCacheOptions)[];
 
 /** Takes Python's spelling, and lets no misspelt option pass. */
-function underOurNames(options: object): EnableCacheOptions {
+function underOurNames(options: object, path: string): EnableCacheOptions {
   const entries = Object.entries(options).map(([key, value]) => {
     const name = OPTIONS.find((option) => isOneOf(key, [option]));
-    if (name === undefined) throw unknownKey({ key, known: OPTIONS, path: 'enableCache' });
+    if (name === undefined) throw unknownKey({ key, known: OPTIONS, path });
     return [name, value];
   });
   return Object.fromEntries(entries);
@@ -88,14 +105,20 @@ async function enableQuantized<T extends Cacheable>(
   target: T,
   options: EnableCacheOptions & { quantizeConfig: QuantizeOptions },
 ): Promise<T> {
-  const apply = prepare(target, options);
+  const caches = makeCaches(target, { options });
   await quantize(target, options.quantizeConfig);
-  apply();
+  install(target, caches);
   return target;
 }
 
-/** Checks everything that can be wrong. @returns what puts the cache on */
-function prepare(target: Cacheable, options: EnableCacheOptions): () => void {
+/**
+ * Checks everything that can be wrong.
+ * @returns a cache for each transformer, none for type NONE; undefined if the options are about other things than caching
+ */
+function makeCaches(
+  target: Cacheable,
+  { options, warnings = new WarningLog() }: { options: EnableCacheOptions; warnings?: WarningLog },
+): CacheHandle[] | undefined {
   const { attentionBackend, parallelismConfig, quantizeConfig } = options;
   const adapter = getAdapter(target);
   if (parallelismConfig)
@@ -107,8 +130,10 @@ function prepare(target: Cacheable, options: EnableCacheOptions): () => void {
     const idle = (['calibratorConfig', 'paramsModifiers'] as const).find((name) => options[name]);
     if (idle === undefined) {
       if (options.cacheConfig === undefined)
-        warn('cacheConfig: is left out, so nothing is cached; {} takes the defaults, null says that it is meant');
-      return () => {};
+        warnings.add(
+          'cacheConfig: is left out, so nothing is cached; {} takes the defaults, null says that it is meant',
+        );
+      return undefined;
     }
     throw new DejaDitError('INVALID_CONFIG', 'does nothing without cacheConfig', { path: idle });
   }
@@ -119,24 +144,24 @@ function prepare(target: Cacheable, options: EnableCacheOptions): () => void {
     const units = cacheUnits(part, base.cacheConfig);
     const overrides = modifiers.splice(0, units);
     const settings = Array.from({ length: units }, (_, i) => (overrides[i] ? applyModifier(base, overrides[i]) : base));
-    return new CacheHandle(part, settings);
+    return new CacheHandle(part, settings, warnings);
   });
-  return () => {
-    for (const handle of made) install(handle);
-    if (modifiers.length > 0)
-      warn(
-        `paramsModifiers: the last ${modifiers.length} have no effect, there are only ${given - modifiers.length} block groups`,
-      );
-  };
+  if (modifiers.length > 0)
+    warnings.add(
+      `paramsModifiers: the last ${modifiers.length} have no effect, there are only ${given - modifiers.length} block groups`,
+    );
+  return base.cacheConfig.cacheType === 'NONE' ? [] : made;
+}
+
+function install(target: Cacheable, caches: readonly CacheHandle[] | undefined): void {
+  if (!caches) return;
+  for (const { model } of getAdapter(target).parts)
+    model.setDefaultCache(caches.find(({ part }) => part.model === model));
 }
 
 /** Turns caching off; the next forward is computed in full. A request under way goes on as it began. */
 export function disableCache<T extends Cacheable>(target: T): T {
-  for (const { model } of getAdapter(target).parts) {
-    model.endImplicitSession();
-    model.sessionFactory = undefined;
-    handles.delete(model);
-  }
+  install(target, []);
   return target;
 }
 
@@ -146,35 +171,26 @@ export function disableCache<T extends Cacheable>(target: T): T {
  * @throws DejaDitError if no cache is enabled, or INVALID_CONFIG naming the field
  */
 export function refreshContext(target: Cacheable, options: ParamsModifier = {}): void {
-  const found = getAdapter(target).parts.map(({ model }) => {
-    const handle = handles.get(model);
-    if (handle) return handle;
+  const found = defaultCaches(target).map(({ part, cache }) => {
+    if (cache) return cache;
     throw new DejaDitError(
       'INVALID_ARGUMENT',
-      `no cache is enabled on this ${model.className}; call enableCache first`,
+      `no cache is enabled on this ${part.model.className}; call enableCache first`,
     );
   });
-  if (options.cacheConfig || options.calibratorConfig) {
-    const changed = found.map(
-      (handle) =>
-        new CacheHandle(
-          handle.part,
-          handle.settings.map((settings) => applyModifier(settings, options)),
-        ),
+  const isChanged = options.cacheConfig || options.calibratorConfig;
+  const next = (cache: CacheHandle) =>
+    new CacheHandle(
+      cache.part,
+      cache.settings.map((settings) => applyModifier(settings, options)),
     );
-    for (const handle of changed) install(handle);
-  } else for (const { part } of found) part.model.endImplicitSession();
+  install(target, isChanged ? found.map(next) : found);
 }
 
-/** The transformers of a target with their caches, where one is enabled. */
-export function handlesOf(target: Cacheable): { part: AdapterPart; handle: CacheHandle | undefined }[] {
-  return getAdapter(target).parts.map((part) => ({ part, handle: handles.get(part.model) }));
-}
-
-function install(handle: CacheHandle): void {
-  const { model } = handle.part;
-  model.endImplicitSession();
-  handles.set(model, handle);
-  const isOff = handle.settings.every(({ cacheConfig }) => cacheConfig.cacheType === 'NONE');
-  model.sessionFactory = isOff ? undefined : (_, options) => handle.newSession(options);
+/** The transformers of a target with their default caches, where one is enabled. */
+export function defaultCaches(target: Cacheable): { part: AdapterPart; cache: CacheHandle | undefined }[] {
+  return getAdapter(target).parts.map((part) => {
+    const { defaultCache } = part.model;
+    return { part, cache: defaultCache instanceof CacheHandle ? defaultCache : undefined };
+  });
 }

@@ -2,7 +2,7 @@
  * One forward call on its way through spans: pieces are collected until a decision needs a number, then run as one program. What
  * the spans return belongs to the flow, up to the end of the next span, unless it is kept.
  */
-import type { Piece, SpanResult, SpanRunner } from '../models/span.ts';
+import type { Piece, SpanResult, SpanRun, SpanRunner } from '../models/span.ts';
 import type { PreparedInputs } from '../models/transformer-model.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
 import { disposeTensors } from '../runtime/tensor-table.ts';
@@ -22,7 +22,7 @@ export class Flow {
   constructor(
     private readonly runner: SpanRunner,
     /** The flow takes them over. */
-    private readonly inputs: PreparedInputs & { signal?: AbortSignal | undefined },
+    private readonly inputs: PreparedInputs & Pick<SpanRun, 'loras' | 'signal'>,
     /** Takes the floating-point operations of the blocks that are run, by module path. */
     private readonly blockFlops: Map<string, number>,
   ) {
@@ -75,8 +75,8 @@ export class Flow {
     this.readers = [];
     this.ids = 0;
     this.state = {};
-    const { statics, signal } = this.inputs;
-    const { outputs, blockFlops, ...next } = await this.runner.run({ pieces, extra, state, statics, signal });
+    const { statics, loras, signal } = this.inputs;
+    const { outputs, blockFlops, ...next } = await this.runner.run({ pieces, extra, state, statics, loras, signal });
     this.state = next.state;
     const before = [...this.outputs];
     for (const tensor of Object.values(outputs)) this.outputs.add(tensor);

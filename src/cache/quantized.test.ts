@@ -35,7 +35,7 @@ it('as in cache-dit caches nothing where only quantising is asked for', async ()
     await enableCache(new BlockAdapter({ model }), { quantizeConfig: { quant_type: 'int4' } });
     expect(quantized()).toBe(52);
     enableCache(model, { cacheConfig: null, attentionBackend: 'native' });
-    expect(model.sessionFactory).toBeUndefined();
+    expect(model.defaultCache).toBeUndefined();
     expect(warnings).toEqual([expect.stringMatching(/^cacheConfig: is left out, so nothing is cached/)]);
   } finally {
     setWarningHandler(restore);
@@ -50,7 +50,7 @@ it('takes what loadConfigs reads', async () => {
   };
   await enableCache(model, loadConfigs(content));
   expect(quantized()).toBe(28);
-  expect(model.sessionFactory).toBeDefined();
+  expect(model.defaultCache).toBeDefined();
 });
 
 it("takes options in Python's spelling, and none that it does not know", () => {
@@ -73,5 +73,5 @@ it.each<[EnableCacheOptions, RegExp]>([
   if (parallelismConfig) expect(() => enableCache(model, options)).toThrow(message);
   await expect(enableCache(model, { ...options, quantizeConfig: { quantType } })).rejects.toThrow(message);
   expect(quantized()).toBe(0);
-  expect(model.sessionFactory).toBeUndefined();
+  expect(model.defaultCache).toBeUndefined();
 });

@@ -5,9 +5,9 @@
 
 import type { ProgramCacheStats } from '../runtime/program-cache.ts';
 import type { CalibratorConfig } from './calibrator-config.ts';
-import { type CacheConfig, isPrune } from './config.ts';
+import { type CacheConfig, isPrune, parseCacheConfig } from './config.ts';
 import type { Action, Decision } from './decide.ts';
-import { branchState, type CacheState, COND, UNCOND } from './state.ts';
+import { branchState, type CacheState, COND, newCacheState, UNCOND } from './state.ts';
 
 /** One model call of a request. */
 export interface CallRecord extends Decision {
@@ -126,6 +126,13 @@ export function buildStats(input: StatsInput): CacheStats {
     peakBytes,
     programs,
   };
+}
+
+/** Of a transformer without a cache. */
+export function noStats(transformer: string): CacheStats {
+  const config = parseCacheConfig({ cacheType: 'NONE' });
+  const stats = buildStats({ transformer, state: newCacheState(), config, calibratorConfig: null, calls: [] });
+  return { ...stats, cacheOptions: null };
 }
 
 function branchOf(state: CacheState, { branch, config }: { branch: string; config: CacheConfig }) {

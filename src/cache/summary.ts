@@ -1,10 +1,8 @@
 /** What caches did, as data and as text: `summary`, and the names of settings that files and tables are called by. */
 import { markdownTable } from '../metrics/markdown-table.ts';
 import type { Cacheable } from './block-adapter.ts';
-import { parseCacheConfig } from './config.ts';
-import { handlesOf } from './enable-cache.ts';
-import { newCacheState } from './state.ts';
-import { buildStats, type CacheStats, type CallRecord, diffStatistics, measuredDiffs } from './stats.ts';
+import { defaultCaches } from './enable-cache.ts';
+import { type CacheStats, type CallRecord, diffStatistics, measuredDiffs, noStats } from './stats.ts';
 import { stepStrip } from './step-strip.ts';
 import { settingsTag } from './tag.ts';
 
@@ -15,36 +13,42 @@ export interface SummaryOptions {
   logging?: boolean;
 }
 
+/** The result of a request, as far as caches go. */
+export interface Summarized {
+  /** An entry for each block group of the transformers that were called, in order. */
+  readonly summary: readonly CacheStats[];
+}
+
 /**
- * Statistics of the latest request of every transformer, finished or in progress. Without a cache, or before the first request,
- * they are empty and the printed text says so.
+ * Statistics of a request. Without a cache, or before the first request, they are empty and the printed text says so.
+ * @param of the result of `generate`; or a pipeline or transformer, whose latest request under the default cache is taken,
+ *   finished or in progress
  */
-export function summary(target: Cacheable, { details = false, logging = true }: SummaryOptions = {}): CacheStats[] {
-  const all = handlesOf(target).flatMap(({ part, handle }) => {
-    const stats = handle?.stats ?? [noStats(part.name)];
-    return details ? stats : stats.slice(-1);
-  });
+export function summary(
+  of: Cacheable | Summarized,
+  { details = false, logging = true }: SummaryOptions = {},
+): CacheStats[] {
+  const groups =
+    'summary' in of
+      ? of.summary
+      : defaultCaches(of).flatMap(({ part, cache }) => cache?.stats() ?? [noStats(part.name)]);
+  const isShown = ({ transformer }: CacheStats, i: number) => details || groups[i + 1]?.transformer !== transformer;
+  const all = groups.filter(isShown);
   if (logging) console.log(all.map(summaryText).join('\n\n'));
   return all;
 }
 
 /**
- * The settings of a target in one name, equal to cache-dit's: `DBCache_F1B0_W8I1M0MC3_R0.24_T1O1_S12`, where S counts re-used
+ * The settings of a request in one name, equal to cache-dit's: `DBCache_F1B0_W8I1M0MC3_R0.24_T1O1_S12`, where S counts re-used
  * steps. Transformers with other settings follow after `+`; `NONE` without a cache.
  */
-export function strify(target: Cacheable | CacheStats): string {
-  const all = 'cacheOptions' in target ? [target] : summary(target, { logging: false });
+export function strify(of: Cacheable | Summarized | CacheStats): string {
+  const all = 'cacheOptions' in of ? [of] : summary(of, { logging: false });
   return [...new Set(all.map(tagOf))].join('+');
 }
 
 const tagOf = ({ cacheOptions, accumulatedCachedSteps, prunedRatio }: CacheStats): string =>
   settingsTag({ ...cacheOptions, accumulatedCachedSteps, prunedRatio }) || 'NONE';
-
-function noStats(transformer: string): CacheStats {
-  const config = parseCacheConfig({ cacheType: 'NONE' });
-  const stats = buildStats({ transformer, state: newCacheState(), config, calibratorConfig: null, calls: [] });
-  return { ...stats, cacheOptions: null };
-}
 
 /** A Markdown table with a row per guidance branch, the request in one strip, and whatever needs explaining. */
 export function summaryText(stats: CacheStats): string {

@@ -46,11 +46,12 @@ export async function calibrate({
   const bar = new ProgressBar('calibrating', prompts.length);
   for (const [i, prompt] of prompts.entries()) {
     // Seeds of their own: the sweep's begin at 0.
-    await pipe.generate({ prompt, seed: 1000 + i, numInferenceSteps: steps, ...size, outputType: 'latent', signal });
+    const seed = 1000 + i;
+    const what = { prompt, seed, numInferenceSteps: steps, ...size, outputType: 'latent' } as const;
+    await pipe.generate({ ...what, cache: recorder, signal });
     bar.update(i + 1);
   }
   bar.clear();
-  recorder.detach();
   const coefficients = fitCoefficients({ gram: recorder.gram, masks });
   await writeFile(out, `${JSON.stringify(coefficients)}\n`);
   console.log(

@@ -112,6 +112,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
           files,
           ...metadata,
           backend: pipe.programs.backend.name,
+          warnings: result.warnings,
           timings: { load: loaded - begin, ...rest, total, steps },
           process: { firstStep, total: performance.now(), peakMemory: process.resourceUsage().maxRSS * 1024 },
         },
@@ -127,7 +128,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
     );
   }
   if (flags.summary && !flags.json) {
-    summary(pipe);
+    summary(result);
     for (const line of summarizeOffload({ ...pipe.models, ...pipe.transformers })) console.log(line);
   }
   await pipe.dispose();

@@ -1,4 +1,7 @@
-/** Where warnings go: one function for the whole process, so that servers can log them and tests can see them. */
+/**
+ * Where warnings go: one function for the whole process, so that servers can log them and tests can see them. A request also keeps
+ * its own, for its result.
+ */
 
 export type WarningHandler = (message: string) => void;
 
@@ -14,4 +17,19 @@ export function setWarningHandler(next: WarningHandler): WarningHandler {
 /** Says something that did not go as the caller may expect: names the option, the reason and what to do. */
 export function warn(message: string): void {
   handler(message);
+}
+
+/** The warnings of one request, each once. They are shown as all others are. */
+export class WarningLog {
+  private readonly kept = new Set<string>();
+
+  get messages(): string[] {
+    return [...this.kept];
+  }
+
+  /** @param shown whether the same was said before, of another request: then it is only kept */
+  add(message: string, { shown = false } = {}): void {
+    if (!shown && !this.kept.has(message)) warn(message);
+    this.kept.add(message);
+  }
 }

@@ -10,6 +10,8 @@ import { Module } from '../nn/module.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import { disposeTensors } from '../runtime/tensor-table.ts';
+import type { Shape } from '../tensor/tensor.ts';
+import type { LoraSelection } from '../weights/lora/lora-weights.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import { bucketedProgram, type SpanProgram } from './bucketed-program.ts';
 import type { State, Statics, Transformer } from './definition.ts';
@@ -108,6 +110,8 @@ export interface SpanRun {
   statics?: Statics;
   /** Further tensors the pieces ask for; they stay the caller's. */
   extra?: DeviceState;
+  /** Default: all that are loaded. */
+  loras?: LoraSelection | undefined;
   /** Looked at wherever the span is cut. */
   signal?: AbortSignal | undefined;
 }
@@ -121,12 +125,14 @@ export interface SpanResult {
   blockFlops: ReadonlyMap<string, number>;
 }
 
-type SpanInputs = Required<Omit<SpanRun, 'signal'>>;
+type SpanInputs = Required<Omit<SpanRun, 'signal' | 'loras'>> & Pick<SpanRun, 'loras'>;
 
 interface CompiledSpan {
   program: SpanProgram;
   /** By slot; a program of offloaded weights gets its own. */
   weights: DeviceState;
+  /** Names of all other tensors that the program takes. */
+  inputs: ReadonlySet<string>;
   /** State entries at the end that the span did not touch. */
   passed: readonly string[];
   changed: readonly string[];
@@ -196,13 +202,14 @@ export class SpanRunner {
     return { size: this.spans.size, capacity, built, evicted };
   }
 
-  private async compute({ pieces, state, statics = {}, extra = {}, signal }: SpanRun): Promise<SpanResult> {
+  private async compute(run: SpanRun): Promise<SpanResult> {
+    const { pieces, state, statics = {}, extra = {}, loras = this.weights.lora?.loaded, signal } = run;
     const check = () => {
       throwIfAborted(signal);
       if (this.disposed) throw new DejaDitError('DISPOSED', `this ${this.owner} was disposed`);
     };
     check();
-    const entry = this.entry({ pieces, state, statics, extra });
+    const entry = this.entry({ pieces, state, statics, extra, loras });
     entry.runs++;
     try {
       const span = await entry.compiled;
@@ -210,6 +217,7 @@ export class SpanRunner {
       const inputs: Record<string, DeviceTensor> = { ...span.weights };
       for (const [name, tensor] of Object.entries(state)) inputs[`state.${name}`] = tensor;
       for (const [name, tensor] of Object.entries(extra)) inputs[`extra.${name}`] = tensor;
+      for (const [name, strength] of loras?.inputs ?? []) if (span.inputs.has(name)) inputs[name] = strength;
       return this.result(span, state, await span.program.run(inputs, check));
     } finally {
       entry.runs--;
@@ -243,6 +251,7 @@ export class SpanRunner {
       specs(run.state),
       specs(run.extra),
       JSON.stringify(run.statics),
+      JSON.stringify(run.loras?.names),
     ].join('|');
     let entry = this.spans.get(key);
     if (entry) this.spans.delete(key);
@@ -276,7 +285,8 @@ export class SpanRunner {
   }
 
   private async build(run: SpanInputs, onEvict: () => void): Promise<CompiledSpan> {
-    const { graph, ...rest } = buildSpan(run, this.weights);
+    const { graph, ...built } = buildSpan(run, this.weights);
+    const rest = { ...built, inputs: new Set(graph.inputs.keys()) };
     const { weights, programs } = this;
     if (weights.offloaded) {
       const program = await bucketedProgram(graph, { weights, buckets: weights.offloaded, programs, onEvict });
@@ -310,9 +320,16 @@ function buildSpan(run: SpanInputs, weights: Weights): BuiltSpan {
     );
   const entry = declare('state', run.state);
   const extra = declare('extra', run.extra);
+  const catalog = {
+    origin: weights.origin,
+    has: (name: string) => weights.has(name),
+    info: (name: string, expected?: Shape) => weights.info(name, expected),
+    observer: weights.observer,
+    loras: run.loras,
+  };
   const context: SpanContext = {
     graph: builder,
-    root: new Module(builder, weights),
+    root: new Module(builder, catalog),
     state: entry,
     statics: run.statics,
     extra: (name) => extra[name] ?? builder.fail(`the span was not given the tensor '${name}'`),

@@ -1,12 +1,15 @@
 /**
- * A loaded transformer: definition, weights and programs. It is immutable and shared by all requests; what changes from step
- * to step belongs to a `ForwardSession`, one per request. Caching replaces the sessions, never the model.
+ * A loaded transformer: definition, weights and programs, shared by all requests. What changes from step to step belongs to a
+ * `ForwardSession`, one per request, which comes from a cache or computes everything. The model only knows which cache requests
+ * get that name none.
  */
 import { DejaDitError } from '../errors/errors.ts';
+import type { WarningLog } from '../errors/warnings.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
 import { takeDown, uploadAll } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { LoraSelection } from '../weights/lora/lora-weights.ts';
 import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import type { Statics, Transformer } from './definition.ts';
@@ -44,11 +47,20 @@ export interface ForwardSession {
   end(): void;
 }
 
+/** Makes the sessions of a model's requests: all that a model knows of caches. */
+export interface SessionFactory {
+  newSession(options: SessionOptions): ForwardSession;
+}
+
 export interface SessionOptions {
   /** Denoising steps of the request, where known. */
   numInferenceSteps?: number | undefined;
   /** Guidance branches in the order they are called; default a single one. */
-  branches?: readonly string[];
+  branches?: readonly string[] | undefined;
+  /** LoRAs of the request. Default: those that are loaded, at the strengths they were loaded with. */
+  loras?: LoraSelection | undefined;
+  /** Keeps the warnings of the request. */
+  warnings?: WarningLog | undefined;
 }
 
 /** Inputs on the device, ready for the prologue; whoever has them disposes them. */
@@ -62,9 +74,8 @@ export class TransformerModel {
   readonly runner: SpanRunner;
   /** The requests that use it, in which its weights must not change. */
   readonly occupancy: Occupancy;
-  /** Set by `enableCache`; without it every call is computed in full. */
-  sessionFactory: ((model: TransformerModel, options: SessionOptions) => ForwardSession) | undefined;
-  /** The session that bare `forward` calls belong to: set by a cache in transformer-only mode. */
+  private cache: SessionFactory | undefined;
+  /** The session that bare `forward` calls belong to. */
   private implicitSession: ForwardSession | undefined;
   private disposed = false;
 
@@ -88,6 +99,17 @@ export class TransformerModel {
   /** What `layerwiseOffload` does and has done so far; undefined for a model that was loaded whole. */
   get offloadSummary(): OffloadSummary | undefined {
     return this.weights.offloaded?.summary();
+  }
+
+  /** The cache of bare calls, and of requests that name none; undefined: everything is computed. */
+  get defaultCache(): SessionFactory | undefined {
+    return this.cache;
+  }
+
+  /** Sets `defaultCache` for requests that begin from now on, and ends the one that bare calls form. */
+  setDefaultCache(cache: SessionFactory | undefined): void {
+    this.endImplicitSession();
+    this.cache = cache;
   }
 
   /**
@@ -121,8 +143,15 @@ export class TransformerModel {
     return { state: uploadAll(this.programs.backend, tensors), statics };
   }
 
-  newSession(options: SessionOptions = {}): ForwardSession {
-    return this.sessionFactory?.(this, options) ?? new PlainSession(this);
+  /**
+   * Begins a request; the caller ends it.
+   * @param options `cache` is the one to run under: false for none, by default `defaultCache`
+   */
+  newSession({
+    cache = this.cache,
+    ...options
+  }: SessionOptions & { cache?: SessionFactory | false | undefined } = {}): ForwardSession {
+    return cache ? cache.newSession(options) : new PlainSession(this, options.loras);
   }
 
   /** Ends the request that bare `forward` calls form, and drops its state. */
@@ -147,15 +176,20 @@ export class TransformerModel {
 
 /** Computes every call in full, as a single span. */
 class PlainSession implements ForwardSession {
-  constructor(private readonly model: TransformerModel) {}
+  constructor(
+    private readonly model: TransformerModel,
+    private readonly loras: LoraSelection | undefined,
+  ) {}
 
   async forward({ state, statics }: PreparedInputs, { signal }: CallContext): Promise<DeviceTensor> {
+    const { loras } = this;
     const { definition, runner } = this.model;
     const lists = definition.blockLists.flatMap((_, list) => wholeList(definition, list));
     const { outputs } = await runner.run({
       pieces: [prologue(definition), ...lists, epilogue(definition)],
       state,
       statics,
+      loras,
       signal,
     });
     return outputs.sample!;

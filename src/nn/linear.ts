@@ -14,7 +14,8 @@ export const linear = layer((m, x: SymbolicTensor, outFeatures?: number): Symbol
   const shape = outFeatures === undefined ? undefined : [outFeatures, x.dim(-1)];
   m.observe('weight', x);
   const own = ownProduct(m, x, shape);
-  return m.lowRankPairs('weight').reduce((sum, { down, up }) => sum.add(gemm(gemm(x, down), up)), own);
+  const pairs = m.lowRankPairs('weight');
+  return pairs.reduce((sum, { down, up, strength }) => sum.add(gemm(gemm(x, down).mul(strength), up)), own);
 });
 
 function ownProduct(m: Module, x: SymbolicTensor, shape: Shape | undefined): SymbolicTensor {

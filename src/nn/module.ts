@@ -7,12 +7,16 @@ import type { GraphBuilder } from '../graph/builder.ts';
 import { concat, gather } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { Shape } from '../tensor/tensor.ts';
+import type { LoraSelection, LowRankNames } from '../weights/lora/lora-weights.ts';
 import { partName } from '../weights/weight-format.ts';
 import type { WeightInfo, Weights } from '../weights/weight-store.ts';
 import type { QuantizedWeight } from './quantized-linear.ts';
 
 /** What graphs may know of weights: names, dtypes and shapes, but no data. */
-export type WeightCatalog = Pick<Weights, 'origin' | 'has' | 'info' | 'observer' | 'lora'>;
+export interface WeightCatalog extends Pick<Weights, 'origin' | 'has' | 'info' | 'observer'> {
+  /** Those that the graph is built for. */
+  readonly loras?: LoraSelection | undefined;
+}
 
 /** Rows of activations that a calibration sees, at most. */
 const observedRows = 32;
@@ -58,12 +62,16 @@ export class Module {
     };
   }
 
-  /** What LoRAs add to a weight: pairs of matrices [rank, in] and [out, rank]. */
-  lowRankPairs(name: string): { down: SymbolicTensor; up: SymbolicTensor }[] {
-    const { lora } = this.catalog;
-    const pairs = lora?.pairs(this.full(name)) ?? [];
-    const stored = (tensor: string) => this.stored(tensor, lora!.get(tensor)!);
-    return pairs.map(({ down, up }) => ({ down: stored(down), up: stored(up) }));
+  /** What LoRAs add to a weight: pairs of matrices [rank, in] and [out, rank], and a factor. */
+  lowRankPairs(name: string): Record<keyof LowRankNames, SymbolicTensor>[] {
+    const { loras } = this.catalog;
+    const pairs = loras?.pairs(this.full(name)) ?? [];
+    const stored = (tensor: string) => this.stored(tensor, loras!.weights.get(tensor)!);
+    return pairs.map(({ down, up, strength }) => ({
+      down: stored(down),
+      up: stored(up),
+      strength: this.graph.input(strength, 'float32', []),
+    }));
   }
 
   /** While somebody calibrates: hands over what is multiplied with a weight, see `Weights.observer`. */
@@ -82,7 +90,7 @@ export class Module {
    */
   rows(name: string, indices: SymbolicTensor, shape?: Shape): SymbolicTensor {
     const { full, info } = this.find(name, shape);
-    if (this.catalog.lora?.pairs(full).length) {
+    if (this.catalog.loras?.pairs(full).length) {
       throw new DejaDitError('UNSUPPORTED', `a LoRA is for '${full}', which is a lookup table and no linear layer`, {
         path: this.catalog.origin,
       });

@@ -1,8 +1,8 @@
 /** Checks of option values. Every refusal names the option; an option that cannot take effect is never dropped in silence. */
 import { DejaDitError, nearestName } from '../errors/errors.ts';
-import { warn } from '../errors/warnings.ts';
 import type { GenerateOptions, OptionName } from './options.ts';
 import type { GenerationDefaults } from './pipeline.ts';
+import type { GenerateRequest } from './request.ts';
 
 /** Options of every pipeline. */
 export const commonOptionNames = [
@@ -11,6 +11,8 @@ export const commonOptionNames = [
   'seed',
   'latents',
   'outputType',
+  'cache',
+  'loras',
   'onStep',
   'signal',
 ] as const satisfies readonly OptionName[];
@@ -27,7 +29,8 @@ export interface TakenOptions {
  * A request's options over the checkpoint's defaults. Options that are `undefined` count as not given.
  * @throws DejaDitError for options that the pipeline does not know: a typo must not be a silent no-op
  */
-export function takeOptions(options: GenerateOptions, { known, defaults, pipeline }: TakenOptions): GenerateOptions {
+export function takeOptions(request: GenerateRequest, { known, defaults, pipeline }: TakenOptions): GenerateOptions {
+  const { options } = request;
   const names = [...known, ...commonOptionNames];
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   for (const [name] of given) {
@@ -40,7 +43,7 @@ export function takeOptions(options: GenerateOptions, { known, defaults, pipelin
   // Embeddings replace the checkpoint's texts; only texts of the same request contradict them.
   if (options.negativePromptEmbeds !== undefined && options.negativePrompt === undefined) delete merged.negativePrompt;
   const schedule = merged.sigmas ?? merged.timesteps;
-  warnIdle(options, {
+  warnIdle(request, {
     numInferenceSteps:
       schedule && schedule.length !== options.numInferenceSteps && `with a schedule of ${schedule.length} steps`,
   });
@@ -52,11 +55,11 @@ export function takeOptions(options: GenerateOptions, { known, defaults, pipelin
 
 /** Warns about options that were given and cannot take effect, for the reasons there are. */
 export function warnIdle(
-  options: GenerateOptions,
+  { options, warnings }: GenerateRequest,
   reasons: Readonly<Partial<Record<OptionName, string | false | undefined>>>,
 ): void {
   for (const [name, reason] of Object.entries(reasons))
-    if (reason && options[name as OptionName] !== undefined) warn(`${name} has no effect ${reason}`);
+    if (reason && options[name as OptionName] !== undefined) warnings.add(`${name} has no effect ${reason}`);
 }
 
 /** An integer within bounds. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { WarningLog } from '../errors/warnings.ts';
 import { floatTensor } from '../tensor/tensor.ts';
 import { type ConditionNames, guidanceBranches, readConditions } from './conditions.ts';
 import type { GenerateOptions } from './options.ts';
@@ -11,7 +12,7 @@ const names: ConditionNames = {
 };
 const guided = { option: 'guidanceScale', scale: 5 } as const;
 const read = (given: GenerateOptions, guidance: Parameters<typeof readConditions>[1]['guidance'] = guided) =>
-  readConditions(given, { given, names, guidance });
+  readConditions({ options: given, warnings: new WarningLog() }, { given, names, guidance });
 const embeds = (count: number) => floatTensor(new Float32Array(count * 6), [count, 3, 2]);
 const pooled = (count: number) => floatTensor(new Float32Array(count * 2), [count, 2]);
 

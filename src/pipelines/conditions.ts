@@ -8,6 +8,7 @@ import { Tensor } from '../tensor/tensor.ts';
 import { warnIdle } from './checks.ts';
 import type { GuidanceBranch } from './denoise.ts';
 import type { GenerateOptions, OptionName } from './options.ts';
+import type { GenerateRequest } from './request.ts';
 import { repeatRows } from './tensors.ts';
 
 /** The options that condition a pipeline, under the names they have for the positive prompt. */
@@ -55,11 +56,11 @@ export interface Conditions {
 
 /**
  * The conditions of a request; warns about those that have no effect.
- * @param options what the request gave, `given` with the checkpoint's defaults
+ * @param request what was asked for; `given` is that over the checkpoint's defaults
  * @throws DejaDitError if there is no prompt, or texts as well as embeddings, or some of the embeddings only, or counts do not fit
  */
 export function readConditions(
-  options: GenerateOptions,
+  request: GenerateRequest,
   { given, names, guidance }: { given: GenerateOptions; names: ConditionNames; guidance: GuidanceRule },
 ): Conditions {
   const { option, scale, above = 1, needsNegative = false } = guidance;
@@ -70,7 +71,7 @@ export function readConditions(
   const negative = withCount(read(given, names, { naming: negativeName, fallback }), names, positive.count);
   const guided = scale > above;
   const unguided = !guided && `at ${option} ${scale}; set it above ${above}`;
-  warnIdle(options, {
+  warnIdle(request, {
     [option]:
       guided &&
       needsNegative &&

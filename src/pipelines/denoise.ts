@@ -6,7 +6,7 @@ import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
 import type { Image } from '../images/image.ts';
 import { cut, join } from '../models/autoencoders/slices.ts';
 import type { ForwardInputs, InputValue } from '../models/inputs.ts';
-import type { ForwardSession, StepReport, TransformerModel } from '../models/transformer-model.ts';
+import type { ForwardSession, SessionOptions, StepReport, TransformerModel } from '../models/transformer-model.ts';
 import { takeDown } from '../runtime/host-tensors.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import type { Generator } from '../tensor/generator.ts';
@@ -22,6 +22,8 @@ export interface GuidanceBranch {
 export interface DenoiseOptions {
   /** The model for a timestep; two-expert models have two. */
   modelAt(timestep: number): TransformerModel;
+  /** Begins the calls of a model; `denoise` ends them. */
+  openSession(model: TransformerModel, options: SessionOptions): ForwardSession;
   scheduler: Scheduler;
   latents: Tensor;
   branches: readonly GuidanceBranch[];
@@ -58,7 +60,7 @@ export async function denoise(options: DenoiseOptions): Promise<Denoised> {
     let session = sessions.get(model);
     if (!session) {
       const numInferenceSteps = timesteps.filter((timestep) => options.modelAt(timestep) === model).length;
-      session = model.newSession({ numInferenceSteps, branches: callNames });
+      session = options.openSession(model, { numInferenceSteps, branches: callNames });
       sessions.set(model, session);
     }
     return session;

@@ -6,13 +6,13 @@ import type { TransformerModel } from '../models/transformer-model.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { fitLora } from '../weights/lora/fit-lora.ts';
 import { readLora } from '../weights/lora/lora-file.ts';
-import type { LoraWeights } from '../weights/lora/lora-weights.ts';
+import type { LoraSelection, LoraWeights } from '../weights/lora/lora-weights.ts';
 
 /** A transformer, or a pipeline: `transformer.` tensors go to its first expert, `transformer_2.` to its second. */
 export type LoraTarget = TransformerModel | { readonly transformers: Readonly<Record<string, TransformerModel>> };
 
 export interface LoraOptions {
-  /** Multiplies what the LoRA adds. Default 1. */
+  /** Multiplies what the LoRA adds, in requests that do not say otherwise (`GenerateOptions.loras`). Default 1. */
   strength?: number | undefined;
   /** Several LoRAs add up under different names; one of the same name is replaced. Default `default`. */
   name?: string | undefined;
@@ -38,7 +38,7 @@ export async function loadLora(
   const { origin, components, ignored } = await readLora(source, { components: Object.keys(models), signal });
   const fitted = [...components].map(([component, layers]) => {
     const model = models[component]!;
-    return { lora: loraOf(model), pairs: fitLora(layers, { weights: model.weights, strength, origin }) };
+    return { lora: loraOf(model), pairs: fitLora(layers, { weights: model.weights, origin }) };
   });
   if (ignored.length > 0) {
     const more = ignored.length > 1 ? ` and ${ignored.length - 1} more` : '';
@@ -48,7 +48,7 @@ export async function loadLora(
   try {
     // A file for one expert only must not leave the other with what it replaces.
     for (const { weights } of Object.values(models)) weights.lora?.delete(name);
-    for (const { lora, pairs } of fitted) lora.set(name, pairs);
+    for (const { lora, pairs } of fitted) lora.set(name, { pairs, strength });
     Object.values(models).forEach(renew);
   } finally {
     unlock();
@@ -61,15 +61,57 @@ export async function loadLora(
  */
 export function unloadLora(target: LoraTarget, name?: string): void {
   const models = Object.values(modelsOf(target));
-  const loaded = new Set(models.flatMap(({ weights }) => weights.lora?.names ?? []));
-  if (name === undefined ? loaded.size === 0 : !loaded.has(name)) {
-    const asked = name === undefined ? 'no LoRA is loaded' : `no LoRA '${name}' is loaded`;
-    throw new DejaDitError('NOT_FOUND', loaded.size > 0 ? `${asked}; there is ${[...loaded].join(', ')}` : asked);
-  }
+  const loaded = loadedNames(models);
+  if (name === undefined ? loaded.size === 0 : !loaded.has(name)) throw notLoaded(name, loaded);
   const unlock = lockAll(models, 'unloadLora');
   for (const each of name === undefined ? loaded : [name]) for (const { weights } of models) weights.lora?.delete(each);
   models.forEach(renew);
   unlock();
+}
+
+/** The LoRAs of one request: which of the loaded ones apply to it, and how strongly. */
+export class RequestLoras {
+  private readonly selections: LoraSelection[] = [];
+
+  /**
+   * @param strengths by name; undefined: whatever is loaded, at the strengths it was loaded with
+   * @throws DejaDitError NOT_FOUND naming what is loaded, INVALID_ARGUMENT for a strength that is no number
+   */
+  constructor(
+    models: Readonly<Record<string, TransformerModel>>,
+    private readonly strengths: Readonly<Record<string, number>> | undefined,
+  ) {
+    if (strengths === undefined) return;
+    if (typeof strengths !== 'object' || strengths === null || Array.isArray(strengths))
+      throw new DejaDitError('INVALID_ARGUMENT', 'expected strengths by name, as in { style: 0.8 }', { path: 'loras' });
+    const loaded = loadedNames(Object.values(models));
+    for (const [name, strength] of Object.entries(strengths)) {
+      if (!loaded.has(name)) throw notLoaded(name, loaded, 'loras');
+      if (!Number.isFinite(strength))
+        throw new DejaDitError('INVALID_ARGUMENT', `${strength} is no finite number`, { path: `loras.${name}` });
+    }
+  }
+
+  /** Those that apply to a model's calls, until `dispose`. */
+  of({ weights }: TransformerModel): LoraSelection | undefined {
+    const selection = this.strengths && weights.lora?.select(this.strengths);
+    if (selection) this.selections.push(selection);
+    return selection;
+  }
+
+  dispose(): void {
+    for (const selection of this.selections.splice(0)) selection.dispose();
+  }
+}
+
+function loadedNames(models: readonly TransformerModel[]): Set<string> {
+  return new Set(models.flatMap(({ weights }) => weights.lora?.names ?? []));
+}
+
+function notLoaded(name: string | undefined, loaded: ReadonlySet<string>, path?: string): DejaDitError {
+  const asked = name === undefined ? 'no LoRA is loaded' : `no LoRA '${name}' is loaded`;
+  const message = loaded.size > 0 ? `${asked}; there is ${[...loaded].join(', ')}` : asked;
+  return new DejaDitError('NOT_FOUND', message, path === undefined ? {} : { path });
 }
 
 function modelsOf(target: LoraTarget): Readonly<Record<string, TransformerModel>> {

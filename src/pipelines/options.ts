@@ -2,6 +2,8 @@
  * What pipelines take and return, under Diffusers' names in camelCase. Which options a pipeline takes, their defaults and their
  * checks are its own business.
  */
+import type { RequestSessionsOptions } from '../cache/request-sessions.ts';
+import type { CacheStats } from '../cache/stats.ts';
 import type { Image } from '../images/image.ts';
 import type { Video } from '../images/video.ts';
 import type { StepReport } from '../models/transformer-model.ts';
@@ -95,6 +97,23 @@ export interface GenerateOptions {
   timesteps?: readonly number[];
   /** `image`: pictures. `latent`: the final latents alone. Default `image`. */
   outputType?: 'image' | 'latent';
+  /**
+   * How this request is cached: settings as `enableCache` takes them, or false to compute everything. They replace as a whole what
+   * `enableCache` has set, which is the default; requests with different caches may run at the same time.
+   * @example
+   *   await pipe.generate({ prompt, cache: { cacheConfig: { errorBudget: 0.05 } } });
+   *   await pipe.generate({ prompt, cache: {} }); // the default settings of enableCache
+   *   await pipe.generate({ prompt, cache: false });
+   */
+  cache?: RequestSessionsOptions['cache'];
+  /**
+   * Which of the LoRAs that `loadLora` has loaded apply to this request, each with its strength; the others do not. Default: all, at
+   * the strengths they were loaded with.
+   * @example
+   *   await pipe.generate({ prompt, loras: { style: 0.8 } });
+   *   await pipe.generate({ prompt, loras: {} }); // none
+   */
+  loras?: Readonly<Record<string, number>>;
   /** Called after every step; a promise it returns is awaited. */
   onStep?: (event: StepEvent) => void | Promise<void>;
   /** Ends the request between two steps with an `ABORTED` error. */
@@ -121,4 +140,11 @@ export interface GenerateResult {
   latents: Tensor;
   seed: number | readonly number[];
   timings: Timings;
+  /**
+   * What the request's cache did, an entry for each block group of the transformers that were called; `summary(result)` prints it.
+   * Without a cache the entry's `cacheOptions` is null.
+   */
+  summary: CacheStats[];
+  /** What was said of this request, one line each. Shown by `setWarningHandler`'s function too. */
+  warnings: string[];
 }

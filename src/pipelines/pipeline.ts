@@ -1,5 +1,6 @@
 /** What all pipelines have: components loaded from one folder, and transformers that a cache can be put on. */
 import { DejaDitError } from '../errors/errors.ts';
+import { WarningLog } from '../errors/warnings.ts';
 import { Autoencoder } from '../models/autoencoders/autoencoder.ts';
 import type { GraphModel } from '../models/graph-model.ts';
 import { enterAll } from '../models/occupancy.ts';
@@ -10,6 +11,7 @@ import type { ModelFolder } from '../weights/model-folder.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';
 import type { WeightStoreOptions } from '../weights/weight-store.ts';
 import type { GenerateOptions, GenerateResult } from './options.ts';
+import { type GenerateRequest, type Plan, runRequest } from './request.ts';
 import { TextEncoder } from './text-encoder.ts';
 
 export interface PipelineLoadOptions {
@@ -90,14 +92,16 @@ export abstract class ComponentPipeline<C extends Components> implements Pipelin
     protected readonly components: C,
   ) {}
 
-  /** One request. Its models are entered, so their weights stay as they are. */
-  protected abstract run(options: GenerateOptions): Promise<GenerateResult>;
+  /** How a request is run. @throws DejaDitError naming the option that cannot be used */
+  protected abstract plan(request: GenerateRequest): Plan;
 
   async generate(options: GenerateOptions): Promise<GenerateResult> {
     if (this.disposed) throw new DejaDitError('DISPOSED', `this ${this.className} was disposed`);
+    // While models are entered, their weights stay as they are.
     const leave = enterAll(modelsIn(Object.values(this.components)));
     try {
-      return await this.run(options);
+      const request = { options, warnings: new WarningLog() };
+      return await runRequest(request, { plan: this.plan(request), transformers: this.transformers });
     } finally {
       leave();
     }

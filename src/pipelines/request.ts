@@ -1,10 +1,20 @@
 /** The course of every request: condition, noise, denoise, decode; timed, previewed and abortable. What happens in each is the pipeline's plan. */
+import type { HasTransformers } from '../cache/block-adapter.ts';
+import { RequestSessions } from '../cache/request-sessions.ts';
+import type { WarningLog } from '../errors/warnings.ts';
 import type { Image } from '../images/image.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type DenoiseOptions, denoise, type GuidanceBranch } from './denoise.ts';
+import { RequestLoras } from './lora.ts';
 import { NoiseSource } from './noise.ts';
 import type { GenerateOptions, GenerateResult } from './options.ts';
+
+/** What was asked for, and what there is to say about it. */
+export interface GenerateRequest {
+  readonly options: GenerateOptions;
+  readonly warnings: WarningLog;
+}
 
 export interface Start {
   /** With its schedule laid out. */
@@ -25,9 +35,14 @@ export interface Plan extends Pick<DenoiseOptions, 'modelAt' | 'jointCalls' | 'i
   preview?(latents: Tensor): Promise<Image[]>;
 }
 
-/** Runs a request. @throws DejaDitError `ABORTED` if the signal fired */
-export async function runRequest(options: GenerateOptions, plan: Plan): Promise<GenerateResult> {
+/** Runs a request of a pipeline. @throws DejaDitError `ABORTED` if the signal fired */
+export async function runRequest(
+  { options, warnings }: GenerateRequest,
+  { plan, transformers }: { plan: Plan } & HasTransformers,
+): Promise<GenerateResult> {
   const { signal, onStep, outputType = 'image' } = options;
+  const sessions = new RequestSessions({ transformers }, { cache: options.cache, warnings });
+  const loras = new RequestLoras(transformers, options.loras);
   const noise = new NoiseSource(options.seed, plan.batch);
   const begin = performance.now();
   const branches = await plan.encode();
@@ -36,11 +51,12 @@ export async function runRequest(options: GenerateOptions, plan: Plan): Promise<
     ...plan,
     ...(await plan.start(noise)),
     branches,
+    openSession: (model, about) => sessions.open(model, { ...about, loras: loras.of(model) }),
     preview: plan.preview ?? (async (denoised) => (await plan.decode(denoised)).images ?? []),
     generator: noise.generators[0],
     onStep,
     signal,
-  });
+  }).finally(() => loras.dispose());
   const denoised = performance.now();
   const pictures = outputType === 'latent' ? {} : await plan.decode(latents, signal);
   const end = performance.now();
@@ -57,5 +73,7 @@ export async function runRequest(options: GenerateOptions, plan: Plan): Promise<
       total: end - begin,
       steps: times,
     },
+    summary: sessions.summary,
+    warnings: warnings.messages,
   };
 }

@@ -1,5 +1,5 @@
 /** A text encoder with its tokenizer: texts to embeddings. Which texts, and what a template adds to them, is each pipeline's business. */
-import { warn } from '../errors/warnings.ts';
+import type { WarningLog } from '../errors/warnings.ts';
 import { cut, join } from '../models/autoencoders/slices.ts';
 import type { GraphModel } from '../models/graph-model.ts';
 import { floatTensor, type Tensor } from '../tensor/tensor.ts';
@@ -13,9 +13,16 @@ export interface EncodeTextOptions {
   templateTokens?: number;
   /** Which hidden state to return; default the last one, behind the final norm. */
   hiddenState?: number;
-  /** Whether to warn of what was cut, which some other encoder of the pipeline may still read. Default true. */
-  warnOfCuts?: boolean;
+  /** Takes what was cut. Left out where some other encoder of the pipeline still reads it. */
+  warnings?: WarningLog | undefined;
   signal?: AbortSignal | undefined;
+}
+
+/** What pipelines read a condition with. */
+export interface EmbedOptions {
+  maxSequenceLength: number;
+  signal: AbortSignal | undefined;
+  warnings: WarningLog;
 }
 
 export interface EncodedTexts {
@@ -61,20 +68,15 @@ export class TextEncoder {
 
   private tokenize(
     texts: readonly string[],
-    {
-      maxLength,
-      templateTokens = 0,
-      padding,
-      warnOfCuts = true,
-    }: EncodeTextOptions & { padding: 'max_length' | false },
+    { maxLength, templateTokens = 0, padding, warnings }: EncodeTextOptions & { padding: 'max_length' | false },
   ): number[][] {
     const { inputIds, truncated } = this.tokenizer.tokenize([...texts], {
       padding,
       truncation: true,
       maxLength: templateTokens + maxLength,
     });
-    for (const rest of warnOfCuts ? truncated : [])
-      if (rest) warn(`only ${maxLength} tokens of the prompt are read; this part is ignored: '${rest}'`);
+    for (const rest of truncated)
+      if (rest) warnings?.add(`only ${maxLength} tokens of the prompt are read; this part is ignored: '${rest}'`);
     return inputIds;
   }
 

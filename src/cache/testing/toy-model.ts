@@ -7,6 +7,7 @@ import { concat } from '../../graph/ops.ts';
 import type { SymbolicTensor } from '../../graph/symbolic.ts';
 import { ConfigReader } from '../../models/config-reader.ts';
 import { defineTransformer, type ForwardPattern, type TransformerFamily } from '../../models/definition.ts';
+import type { ForwardInputs } from '../../models/inputs.ts';
 import { TransformerModel } from '../../models/transformer-model.ts';
 import { createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
@@ -79,24 +80,30 @@ export async function toyModel(
   return new TransformerModel(definition, store, new ProgramCache(backend));
 }
 
-/** One call; `hidden` and `encoder` are what H and E begin with. @returns the values of H and, after them, of E */
+export interface ToyCall {
+  gain: number;
+  /** What H and E begin with. */
+  hidden?: number[];
+  encoder?: number[];
+}
+
+export function toyInputs(
+  { definition }: TransformerModel,
+  { gain, hidden = [1], encoder = [5] }: ToyCall,
+): ForwardInputs {
+  const readsEncoder = definition.inputs.some(({ name }) => name === 'encoder_hidden_states');
+  return {
+    hidden_states: floatTensor(hidden, [1, hidden.length, 1]),
+    ...(readsEncoder ? { encoder_hidden_states: floatTensor(encoder, [1, encoder.length, 1]) } : {}),
+    gain: floatTensor([gain]),
+  };
+}
+
+/** One bare call. @returns the values of H and, after them, of E */
 export async function callToy(
   model: TransformerModel,
-  {
-    gain,
-    hidden = [1],
-    encoder = [5],
-    branch,
-  }: { gain: number; hidden?: number[]; encoder?: number[]; branch?: string },
+  { branch, ...call }: ToyCall & { branch?: string },
 ): Promise<number[]> {
-  const readsEncoder = model.definition.inputs.some(({ name }) => name === 'encoder_hidden_states');
-  const { sample } = await model.forward(
-    {
-      hidden_states: floatTensor(hidden, [1, hidden.length, 1]),
-      ...(readsEncoder ? { encoder_hidden_states: floatTensor(encoder, [1, encoder.length, 1]) } : {}),
-      gain: floatTensor([gain]),
-    },
-    branch === undefined ? {} : { branch },
-  );
+  const { sample } = await model.forward(toyInputs(model, call), branch === undefined ? {} : { branch });
   return Array.from((sample as Tensor).data as Float32Array);
 }

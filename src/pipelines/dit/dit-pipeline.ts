@@ -8,9 +8,9 @@ import { checkCounts, checkInteger, checkNumber, takeOptions } from '../checks.t
 import { guidedBy } from '../guidance.ts';
 import { decodeImages, firstChannels, perSample, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
-import type { GenerateOptions, GenerateResult } from '../options.ts';
+import type { GenerateOptions } from '../options.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
-import { runRequest } from '../request.ts';
+import type { GenerateRequest, Plan } from '../request.ts';
 
 interface DiTComponents extends Record<string, unknown> {
   transformer: TransformerModel;
@@ -23,10 +23,11 @@ interface DiTComponents extends Record<string, unknown> {
 export class DiTPipeline extends ComponentPipeline<DiTComponents> {
   readonly traits: PipelineTraits = { subject: 'classLabels', guidance: 'guidanceScale', output: 'images' };
 
-  protected async run(options: GenerateOptions): Promise<GenerateResult> {
+  protected plan(request: GenerateRequest): Plan {
+    const { options } = request;
     const { transformer, autoencoder } = this.components;
     const { config } = transformer;
-    const given = takeOptions(options, {
+    const given = takeOptions(request, {
       known: ['classLabels', 'guidanceScale'],
       defaults: this.origin.defaults,
       pipeline: 'DiTPipeline',
@@ -37,7 +38,7 @@ export class DiTPipeline extends ComponentPipeline<DiTComponents> {
     const labels = this.readLabels(given.classLabels, classes).flatMap((label) => Array<number>(numImages).fill(label));
     const size = Number(config['sample_size'] ?? 32);
     const channels = Number(config['in_channels'] ?? 4);
-    return runRequest(options, {
+    return {
       batch: labels.length,
       // Behind the classes comes the one that stands for none in particular.
       encode: async () => [
@@ -58,7 +59,7 @@ export class DiTPipeline extends ComponentPipeline<DiTComponents> {
       inputsAt: (latents, timestep) => ({ hidden_states: latents, timestep: perSample(latents, timestep) }),
       combine: (outputs) => guidedBy(guidanceScale)(outputs.map((output) => firstChannels(output, channels))),
       decode: async (latents, signal) => ({ images: await decodeImages(autoencoder, latents, signal) }),
-    });
+    };
   }
 
   private readLabels(value: GenerateOptions['classLabels'], classes: number): number[] {

@@ -14,11 +14,11 @@ import { guidedBy } from '../guidance.ts';
 import { decodeImages, initialLatents, perSample, resolutionShift } from '../latents.ts';
 import { loadComponents } from '../load.ts';
 import type { NoiseSource } from '../noise.ts';
-import type { GenerateOptions, GenerateResult } from '../options.ts';
+import type { GenerateOptions } from '../options.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
-import { runRequest, type Start } from '../request.ts';
+import type { GenerateRequest, Plan, Start } from '../request.ts';
 import { affine, linspace, repeatRows } from '../tensors.ts';
-import type { TextEncoder } from '../text-encoder.ts';
+import type { EmbedOptions, TextEncoder } from '../text-encoder.ts';
 import { type FluxSettings, fluxSettings } from './flux-settings.ts';
 import { imageIds, packLatents, textIds, unpackLatents } from './packing.ts';
 
@@ -35,9 +35,10 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
     return { subject: 'prompt', guidance: this.guidanceEmbedding ? 'guidanceScale' : 'trueCfgScale', output: 'images' };
   }
 
-  protected async run(options: GenerateOptions): Promise<GenerateResult> {
+  protected plan(request: GenerateRequest): Plan {
+    const { options, warnings } = request;
     const { transformer, autoencoder, t5 } = this.components;
-    const settings = fluxSettings(options, this.origin.defaults, {
+    const settings = fluxSettings(request, this.origin.defaults, {
       guidanceEmbedding: this.guidanceEmbedding,
       sampleSize: Number(autoencoder.model.config['sample_size'] ?? 1024),
       spatialScale: autoencoder.spatialScale,
@@ -45,10 +46,12 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
     });
     const { conditions, numImages, maxSequenceLength, latentHeight, latentWidth } = settings;
     const { signal } = options;
-    return runRequest(options, {
+    return {
       batch: conditions.positive.count * numImages,
       encode: () =>
-        guidanceBranches(conditions, numImages, (condition) => this.embed(condition, { maxSequenceLength, signal })),
+        guidanceBranches(conditions, numImages, (condition) =>
+          this.embed(condition, { maxSequenceLength, signal, warnings }),
+        ),
       start: (noise) => this.start(settings, noise, options),
       modelAt: () => transformer,
       inputsAt: callInputs(settings),
@@ -56,7 +59,7 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
       decode: async (tokens) => ({
         images: await decodeImages(autoencoder, unpackLatents(tokens, latentHeight, latentWidth), signal),
       }),
-    });
+    };
   }
 
   private get guidanceEmbedding(): boolean {
@@ -69,13 +72,13 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
    */
   private async embed(
     { texts: [forClip, forT5], embeds }: Condition,
-    { maxSequenceLength, signal }: { maxSequenceLength: number; signal: AbortSignal | undefined },
+    { maxSequenceLength, signal, warnings }: EmbedOptions,
   ): Promise<ForwardInputs> {
     if (embeds) return { encoder_hidden_states: embeds.promptEmbeds, pooled_projections: embeds.pooledPromptEmbeds };
     const { clip, t5 } = this.components;
-    const clipOptions = { maxLength: clip.tokenizer.modelMaxLength, warnOfCuts: false, signal };
+    const clipOptions = { maxLength: clip.tokenizer.modelMaxLength, signal };
     const { pooled } = await clip.encodePadded(forClip!, clipOptions);
-    const { hidden } = await t5.encodePadded(forT5!, { maxLength: maxSequenceLength, signal });
+    const { hidden } = await t5.encodePadded(forT5!, { maxLength: maxSequenceLength, signal, warnings });
     return { encoder_hidden_states: hidden, pooled_projections: pooled };
   }
 

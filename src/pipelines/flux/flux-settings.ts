@@ -2,8 +2,8 @@
 import type { Image } from '../../images/image.ts';
 import { type Counts, checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
 import { type ConditionNames, type Conditions, conditionOptionNames, readConditions } from '../conditions.ts';
-import type { GenerateOptions } from '../options.ts';
 import type { GenerationDefaults } from '../pipeline.ts';
+import type { GenerateRequest } from '../request.ts';
 
 const conditionNames: ConditionNames = {
   texts: ['prompt', 'prompt2'],
@@ -35,8 +35,8 @@ export interface FluxSettings extends Counts {
 }
 
 /** @throws DejaDitError naming the option that cannot be used; warns about options that have no effect */
-export function fluxSettings(options: GenerateOptions, defaults: GenerationDefaults, traits: FluxTraits): FluxSettings {
-  const given = takeOptions(options, {
+export function fluxSettings(request: GenerateRequest, defaults: GenerationDefaults, traits: FluxTraits): FluxSettings {
+  const given = takeOptions(request, {
     known: [
       ...conditionOptionNames(conditionNames),
       'height',
@@ -54,8 +54,8 @@ export function fluxSettings(options: GenerateOptions, defaults: GenerationDefau
   const { guidanceEmbedding, sampleSize, spatialScale, maxTextTokens } = traits;
   const trueCfgScale = checkNumber('trueCfgScale', given.trueCfgScale ?? 1, { min: 0, max: 100 });
   const guidance = { option: 'trueCfgScale', scale: trueCfgScale, needsNegative: true } as const;
-  const conditions = readConditions(options, { given, names: conditionNames, guidance });
-  warnIdle(options, {
+  const conditions = readConditions(request, { given, names: conditionNames, guidance });
+  warnIdle(request, {
     guidanceScale: !guidanceEmbedding && 'as this model has no guidance embedding; use trueCfgScale and negativePrompt',
     strength: !given.image && 'without an image',
     latents: given.image && 'with an image, whose noised latents are the start',

@@ -17,11 +17,10 @@ import type { GuidanceBranch } from '../denoise.ts';
 import { guidedBy } from '../guidance.ts';
 import { firstChannels, perSample, rawLatents, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
-import type { GenerateOptions, GenerateResult } from '../options.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
-import { runRequest } from '../request.ts';
+import type { GenerateRequest, Plan } from '../request.ts';
 import { padEnd } from '../tensors.ts';
-import { padTexts, type TextEncoder } from '../text-encoder.ts';
+import { type EmbedOptions, padTexts, type TextEncoder } from '../text-encoder.ts';
 import { nearestTrainedSize, resizeAndCrop, type Size } from './aspect-ratios.ts';
 
 const conditionNames: ConditionNames = {
@@ -40,21 +39,22 @@ interface PixArtComponents extends Record<string, unknown> {
 export class PixArtPipeline extends ComponentPipeline<PixArtComponents> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'images' };
 
-  protected async run(options: GenerateOptions): Promise<GenerateResult> {
+  protected plan(request: GenerateRequest): Plan {
+    const { options, warnings } = request;
     const { transformer, autoencoder } = this.components;
-    const settings = this.settings(options);
+    const settings = this.settings(request);
     const { conditions, numImages, maxSequenceLength, guidanceScale, size, drawn, sizeConditions } = settings;
     const { steps, sigmas, timesteps } = settings;
     const { signal } = options;
     const batch = conditions.positive.count * numImages;
     const channels = Number(transformer.config['in_channels'] ?? 4);
     const scale = autoencoder.spatialScale;
-    return runRequest(options, {
+    return {
       batch,
       encode: async () =>
         equalLengths(
           await guidanceBranches(conditions, numImages, (condition) =>
-            this.embed(condition, { maxSequenceLength, signal }),
+            this.embed(condition, { maxSequenceLength, signal, warnings }),
           ),
         ),
       start: (noise) =>
@@ -76,13 +76,13 @@ export class PixArtPipeline extends ComponentPipeline<PixArtComponents> {
         const pictures = await autoencoder.decode(rawLatents(latents, autoencoder), { signal });
         return { images: imagesFromTensor(resizeAndCrop(pictures, size)) };
       },
-    });
+    };
   }
 
-  private settings(options: GenerateOptions) {
+  private settings(request: GenerateRequest) {
     const { transformer, autoencoder, t5 } = this.components;
     const { config } = transformer;
-    const given = takeOptions(options, {
+    const given = takeOptions(request, {
       known: [
         ...conditionOptionNames(conditionNames),
         'height',
@@ -106,7 +106,7 @@ export class PixArtPipeline extends ComponentPipeline<PixArtComponents> {
     const trained = this.className === 'PixArtSigmaPipeline' ? 300 : 120;
     const maxLength = given.maxSequenceLength ?? Math.min(trained, t5.tokenizer.modelMaxLength);
     return {
-      conditions: readConditions(options, { given, names: conditionNames, guidance }),
+      conditions: readConditions(request, { given, names: conditionNames, guidance }),
       guidanceScale,
       maxSequenceLength: checkInteger('maxSequenceLength', maxLength, { min: 1, max: 512 }),
       ...checkCounts(given, { steps: 20 }),
@@ -119,7 +119,7 @@ export class PixArtPipeline extends ComponentPipeline<PixArtComponents> {
   /** T5's hidden states of the prompts in lower case, and which of them are text. */
   private async embed(
     { texts: [texts], embeds }: Condition,
-    { maxSequenceLength, signal }: { maxSequenceLength: number; signal: AbortSignal | undefined },
+    { maxSequenceLength, signal, warnings }: EmbedOptions,
   ): Promise<ForwardInputs> {
     if (embeds) {
       const hidden = embeds.promptEmbeds as Tensor;
@@ -127,7 +127,7 @@ export class PixArtPipeline extends ComponentPipeline<PixArtComponents> {
       return { encoder_hidden_states: hidden, encoder_attention_mask: mask ?? ones(hidden.shape.slice(0, 2)) };
     }
     const prepared = texts!.map((text) => text.toLowerCase().trim());
-    const each = await this.components.t5.encodeEach(prepared, { maxLength: maxSequenceLength, signal });
+    const each = await this.components.t5.encodeEach(prepared, { maxLength: maxSequenceLength, signal, warnings });
     const padded = padTexts(each);
     return { encoder_hidden_states: padded.embeds, encoder_attention_mask: padded.mask };
   }

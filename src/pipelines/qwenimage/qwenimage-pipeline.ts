@@ -16,11 +16,10 @@ import { packLatents, unpackLatents } from '../flux/packing.ts';
 import { guideKeepingNorm } from '../guidance.ts';
 import { decodeImages, perSample, resolutionShift, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
-import type { GenerateOptions, GenerateResult } from '../options.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
-import { runRequest } from '../request.ts';
+import type { GenerateRequest, Plan } from '../request.ts';
 import { linspace } from '../tensors.ts';
-import { padTexts, type TextEncoder } from '../text-encoder.ts';
+import { type EmbedOptions, padTexts, type TextEncoder } from '../text-encoder.ts';
 
 const conditionNames: ConditionNames = { texts: ['prompt'], embeds: ['promptEmbeds'], masks: ['promptEmbedsMask'] };
 
@@ -41,9 +40,10 @@ interface QwenImageComponents extends Record<string, unknown> {
 export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'trueCfgScale', output: 'images' };
 
-  protected async run(options: GenerateOptions): Promise<GenerateResult> {
+  protected plan(request: GenerateRequest): Plan {
+    const { options, warnings } = request;
     const { transformer, autoencoder, scheduler } = this.components;
-    const settings = this.settings(options);
+    const settings = this.settings(request);
     const { conditions, trueCfgScale, steps, sigmas, numImages, height, width, maxSequenceLength } = settings;
     const { signal } = options;
     const batch = conditions.positive.count * numImages;
@@ -53,10 +53,12 @@ export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
       const latents = unpackLatents(tokens, 2 * rows, 2 * columns);
       return latents.reshape([batch, channels / 4, 1, 2 * rows, 2 * columns]);
     };
-    return runRequest(options, {
+    return {
       batch,
       encode: () =>
-        guidanceBranches(conditions, numImages, (condition) => this.embed(condition, { maxSequenceLength, signal })),
+        guidanceBranches(conditions, numImages, (condition) =>
+          this.embed(condition, { maxSequenceLength, signal, warnings }),
+        ),
       start: (noise) =>
         startFromNoise(scheduler, {
           schedule: {
@@ -75,12 +77,12 @@ export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
       }),
       combine: ([cond, uncond]) => (uncond ? guideKeepingNorm(cond!, uncond, trueCfgScale) : cond!),
       decode: async (tokens) => ({ images: await decodeImages(autoencoder, unpacked(tokens), signal) }),
-    });
+    };
   }
 
-  private settings(options: GenerateOptions) {
+  private settings(request: GenerateRequest) {
     const { autoencoder } = this.components;
-    const given = takeOptions(options, {
+    const given = takeOptions(request, {
       known: [
         ...conditionOptionNames(conditionNames),
         'height',
@@ -95,12 +97,12 @@ export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
     });
     const trueCfgScale = checkNumber('trueCfgScale', given.trueCfgScale ?? 4, { min: 0, max: 100 });
     const guidance = { option: 'trueCfgScale', scale: trueCfgScale, needsNegative: true } as const;
-    warnIdle(options, {
+    warnIdle(request, {
       guidanceScale: 'as this model has no guidance embedding; use trueCfgScale and negativePrompt',
     });
     const edge = 128 * autoencoder.spatialScale;
     return {
-      conditions: readConditions(options, { given, names: conditionNames, guidance }),
+      conditions: readConditions(request, { given, names: conditionNames, guidance }),
       trueCfgScale,
       maxSequenceLength: checkInteger('maxSequenceLength', given.maxSequenceLength ?? 512, { min: 1, max: 1024 }),
       ...checkCounts(given, { steps: 50 }),
@@ -110,7 +112,7 @@ export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
 
   private async embed(
     { texts: [texts], embeds }: Condition,
-    { maxSequenceLength, signal }: { maxSequenceLength: number; signal: AbortSignal | undefined },
+    { maxSequenceLength, signal, warnings }: EmbedOptions,
   ): Promise<ForwardInputs> {
     if (embeds)
       return { encoder_hidden_states: embeds.promptEmbeds, encoder_hidden_states_mask: embeds.promptEmbedsMask };
@@ -118,6 +120,7 @@ export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
       maxLength: maxSequenceLength,
       templateTokens,
       signal,
+      warnings,
     });
     const { embeds: hidden, mask } = padTexts(each);
     return { encoder_hidden_states: hidden, encoder_hidden_states_mask: mask };

@@ -16,11 +16,10 @@ import {
 import { guidedBy } from '../guidance.ts';
 import { decodeImages, perSample, resolutionShift, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
-import type { GenerateOptions, GenerateResult } from '../options.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
-import { runRequest } from '../request.ts';
+import type { GenerateRequest, Plan } from '../request.ts';
 import { padEnd } from '../tensors.ts';
-import type { TextEncoder } from '../text-encoder.ts';
+import type { EmbedOptions, TextEncoder } from '../text-encoder.ts';
 
 const conditionNames: ConditionNames = {
   texts: ['prompt', 'prompt2', 'prompt3'],
@@ -36,29 +35,24 @@ interface SD3Components extends Record<string, unknown> {
   scheduler: Scheduler;
 }
 
-interface EmbedOptions {
-  maxSequenceLength: number;
-  clipSkip: number;
-  signal: AbortSignal | undefined;
-}
-
 export class StableDiffusion3Pipeline extends ComponentPipeline<SD3Components> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'images' };
 
-  protected async run(options: GenerateOptions): Promise<GenerateResult> {
+  protected plan(request: GenerateRequest): Plan {
+    const { options, warnings } = request;
     const { transformer, autoencoder, scheduler } = this.components;
     const { signal } = options;
-    const settings = this.settings(options);
+    const settings = this.settings(request);
     const { conditions, guidanceScale, steps, sigmas, numImages, embedding, patch } = settings;
     const batch = conditions.positive.count * numImages;
     const [height, width] = [settings.height / autoencoder.spatialScale, settings.width / autoencoder.spatialScale];
     const shape = [batch, Number(transformer.config['in_channels'] ?? 16), height, width];
-    return runRequest(options, {
+    return {
       batch,
       // As in Diffusers, the negative prompt is read by all of CLIP's layers.
       encode: () =>
         guidanceBranches(conditions, numImages, (condition, isNegative) =>
-          this.embed(condition, { ...embedding, ...(isNegative ? { clipSkip: 0 } : {}), signal }),
+          this.embed(condition, { ...embedding, ...(isNegative ? { clipSkip: 0 } : {}), signal, warnings }),
         ),
       start: (noise) =>
         startFromNoise(scheduler, {
@@ -77,13 +71,13 @@ export class StableDiffusion3Pipeline extends ComponentPipeline<SD3Components> {
       inputsAt: (latents, timestep) => ({ hidden_states: latents, timestep: perSample(latents, timestep) }),
       combine: guidedBy(guidanceScale),
       decode: async (latents) => ({ images: await decodeImages(autoencoder, latents, signal) }),
-    });
+    };
   }
 
-  private settings(options: GenerateOptions) {
+  private settings(request: GenerateRequest) {
     const { transformer, autoencoder, t5 } = this.components;
     const { config } = transformer;
-    const given = takeOptions(options, {
+    const given = takeOptions(request, {
       known: [
         ...conditionOptionNames(conditionNames),
         'height',
@@ -98,8 +92,8 @@ export class StableDiffusion3Pipeline extends ComponentPipeline<SD3Components> {
     });
     const guidanceScale = checkNumber('guidanceScale', given.guidanceScale ?? 7, { min: 0, max: 1000 });
     const guidance = { option: 'guidanceScale', scale: guidanceScale } as const;
-    const conditions = readConditions(options, { given, names: conditionNames, guidance });
-    warnIdle(options, {
+    const conditions = readConditions(request, { given, names: conditionNames, guidance });
+    warnIdle(request, {
       clipSkip: conditions.positive.embeds && 'on embeddings',
       prompt3: !t5 && 'as this checkpoint has no third text encoder',
     });
@@ -120,23 +114,26 @@ export class StableDiffusion3Pipeline extends ComponentPipeline<SD3Components> {
   }
 
   /** Tokens of [both CLIPs side by side, T5], and both pooled embeddings side by side. */
-  private async embed({ texts, embeds }: Condition, options: EmbedOptions): Promise<ForwardInputs> {
+  private async embed(
+    { texts, embeds }: Condition,
+    options: EmbedOptions & { clipSkip: number },
+  ): Promise<ForwardInputs> {
     if (embeds) return { encoder_hidden_states: embeds.promptEmbeds, pooled_projections: embeds.pooledPromptEmbeds };
     const { clipL, clipG, t5 } = this.components;
-    const { maxSequenceLength, clipSkip, signal } = options;
+    const { maxSequenceLength, clipSkip, signal, warnings } = options;
     const [forClipL, forClipG, forT5] = texts as [string[], string[], string[]];
     const clip = {
       maxLength: clipL.tokenizer.modelMaxLength,
       hiddenState: -2 - clipSkip,
       // T5 reads what CLIP has to cut.
-      warnOfCuts: t5 === undefined,
+      warnings: t5 ? undefined : warnings,
       signal,
     };
     const [l, g] = [await clipL.encodePadded(forClipL, clip), await clipG.encodePadded(forClipG, clip)];
     const width = Number(this.components.transformer.config['joint_attention_dim'] ?? 4096);
     const t5Shape = [forT5.length, maxSequenceLength, width];
     const t5Hidden = t5
-      ? (await t5.encodePadded(forT5, { maxLength: maxSequenceLength, signal })).hidden
+      ? (await t5.encodePadded(forT5, { maxLength: maxSequenceLength, signal, warnings })).hidden
       : floatTensor(new Float32Array(sizeOf(t5Shape)), t5Shape);
     return {
       encoder_hidden_states: join([padEnd(join([l.hidden, g.hidden], 2), { axis: 2, length: width }), t5Hidden], 1),

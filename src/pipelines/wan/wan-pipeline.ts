@@ -3,7 +3,7 @@
  * to `boundary_ratio` of the training times, one for the rest.
  */
 import { DejaDitError } from '../../errors/errors.ts';
-import { warn } from '../../errors/warnings.ts';
+import type { WarningLog } from '../../errors/warnings.ts';
 import { videosFromTensor } from '../../images/video.ts';
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import { cut } from '../../models/autoencoders/slices.ts';
@@ -22,10 +22,9 @@ import {
 import { guide } from '../guidance.ts';
 import { perSample, rawLatents, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
-import type { GenerateOptions, GenerateResult } from '../options.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
-import { runRequest } from '../request.ts';
-import { padTexts, type TextEncoder } from '../text-encoder.ts';
+import type { GenerateRequest, Plan } from '../request.ts';
+import { type EmbedOptions, padTexts, type TextEncoder } from '../text-encoder.ts';
 import { cleanPrompt } from './clean-prompt.ts';
 
 const conditionNames: ConditionNames = { texts: ['prompt'], embeds: ['promptEmbeds'] };
@@ -46,9 +45,10 @@ interface WanComponents extends Record<string, unknown> {
 export class WanPipeline extends ComponentPipeline<WanComponents> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'videos' };
 
-  protected async run(options: GenerateOptions): Promise<GenerateResult> {
+  protected plan(request: GenerateRequest): Plan {
+    const { options, warnings } = request;
     const { transformer, transformer_2, autoencoder, scheduler } = this.components;
-    const settings = this.settings(options);
+    const settings = this.settings(request);
     const { conditions, guidanceScale, guidanceScale2, steps, numImages, maxSequenceLength, latentFrames } = settings;
     const { signal } = options;
     const batch = conditions.positive.count * numImages;
@@ -58,10 +58,12 @@ export class WanPipeline extends ComponentPipeline<WanComponents> {
       videosFromTensor(await autoencoder.decode(rawLatents(latents, autoencoder), { signal }), {
         fps: framesPerSecond,
       });
-    return runRequest(options, {
+    return {
       batch,
       encode: () =>
-        guidanceBranches(conditions, numImages, (condition) => this.embed(condition, { maxSequenceLength, signal })),
+        guidanceBranches(conditions, numImages, (condition) =>
+          this.embed(condition, { maxSequenceLength, signal, warnings }),
+        ),
       start: (noise) =>
         startFromNoise(scheduler, {
           schedule: { numInferenceSteps: steps },
@@ -82,7 +84,7 @@ export class WanPipeline extends ComponentPipeline<WanComponents> {
       decode: async (latents) => ({ videos: await decode(latents) }),
       preview: async (latents) =>
         (await decode(cut(latents, { axis: 2, from: 0, to: 1 }))).flatMap(({ frames }) => frames),
-    });
+    };
   }
 
   /** Times below it are the second expert's. */
@@ -92,9 +94,9 @@ export class WanPipeline extends ComponentPipeline<WanComponents> {
     return boundaryRatio * Number(scheduler.config['num_train_timesteps']);
   }
 
-  private settings(options: GenerateOptions) {
+  private settings(request: GenerateRequest) {
     const { transformer, autoencoder, textEncoder, boundaryRatio } = this.components;
-    const given = takeOptions(options, {
+    const given = takeOptions(request, {
       known: [
         ...conditionOptionNames(conditionNames),
         'height',
@@ -110,41 +112,45 @@ export class WanPipeline extends ComponentPipeline<WanComponents> {
     const scale = { min: 0, max: 1000 };
     const guidanceScale = checkNumber('guidanceScale', given.guidanceScale ?? 5, scale);
     const guidance = { option: 'guidanceScale', scale: guidanceScale } as const;
-    warnIdle(options, { guidanceScale2: boundaryRatio === undefined && 'as this model has one expert' });
+    warnIdle(request, { guidanceScale2: boundaryRatio === undefined && 'as this model has one expert' });
     const [, rows, columns] = (transformer.config['patch_size'] ?? [1, 2, 2]) as [number, number, number];
     const multipleOf = autoencoder.spatialScale * Math.max(rows, columns);
     const maxLength = given.maxSequenceLength ?? Math.min(512, textEncoder.tokenizer.modelMaxLength);
     return {
-      conditions: readConditions(options, { given, names: conditionNames, guidance }),
+      conditions: readConditions(request, { given, names: conditionNames, guidance }),
       guidanceScale,
       guidanceScale2: checkNumber('guidanceScale2', given.guidanceScale2 ?? guidanceScale, scale),
       maxSequenceLength: checkInteger('maxSequenceLength', maxLength, { min: 1, max: 512 }),
-      latentFrames: this.latentFrames(checkInteger('numFrames', given.numFrames ?? 81, { min: 1, max: 10000 })),
+      latentFrames: this.latentFrames(
+        checkInteger('numFrames', given.numFrames ?? 81, { min: 1, max: 10000 }),
+        request.warnings,
+      ),
       ...checkCounts(given, { steps: 50 }),
       ...checkSize(given, { height: 480, width: 832, multipleOf }),
     };
   }
 
   /** The first frame has a latent of its own; after it several share one. */
-  private latentFrames(numFrames: number): number {
+  private latentFrames(numFrames: number, warnings: WarningLog): number {
     const perLatent = this.components.autoencoder.traits.temporalScale ?? 1;
     const fits = (numFrames - 1) % perLatent === 0;
     const groups = fits ? (numFrames - 1) / perLatent : Math.floor(numFrames / perLatent);
     const possible = 1 + groups * perLatent;
     if (!fits)
-      warn(`numFrames ${numFrames} becomes ${possible}: frames after the first come in groups of ${perLatent}`);
+      warnings.add(`numFrames ${numFrames} becomes ${possible}: frames after the first come in groups of ${perLatent}`);
     return 1 + groups;
   }
 
   /** T5's hidden states of the text, zeros behind it: the model was trained to see these zeros. */
   private async embed(
     { texts: [texts], embeds }: Condition,
-    { maxSequenceLength, signal }: { maxSequenceLength: number; signal: AbortSignal | undefined },
+    { maxSequenceLength, signal, warnings }: EmbedOptions,
   ): Promise<ForwardInputs> {
     if (embeds) return { encoder_hidden_states: embeds.promptEmbeds };
     const each = await this.components.textEncoder.encodeEach(texts!.map(cleanPrompt), {
       maxLength: maxSequenceLength,
       signal,
+      warnings,
     });
     return { encoder_hidden_states: padTexts(each, maxSequenceLength).embeds };
   }

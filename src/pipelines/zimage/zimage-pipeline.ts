@@ -16,11 +16,10 @@ import {
 import { guideBeyond } from '../guidance.ts';
 import { decodeImages, perSample, resolutionShift, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
-import type { GenerateOptions, GenerateResult } from '../options.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
-import { runRequest } from '../request.ts';
+import type { GenerateRequest, Plan } from '../request.ts';
 import { affine, linspace } from '../tensors.ts';
-import type { TextEncoder } from '../text-encoder.ts';
+import type { EmbedOptions, TextEncoder } from '../text-encoder.ts';
 
 const conditionNames: ConditionNames = { texts: ['prompt'], embeds: ['promptEmbeds'], ragged: true };
 
@@ -34,18 +33,21 @@ interface ZImageComponents extends Record<string, unknown> {
 export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'images' };
 
-  protected async run(options: GenerateOptions): Promise<GenerateResult> {
+  protected plan(request: GenerateRequest): Plan {
+    const { options, warnings } = request;
     const { transformer, autoencoder, scheduler } = this.components;
-    const settings = this.settings(options);
+    const settings = this.settings(request);
     const { conditions, guidanceScale, maxNorm, cfgTruncation, numImages, maxSequenceLength } = settings;
     const { steps, sigmas } = settings;
     const { signal } = options;
     const batch = conditions.positive.count * numImages;
     const [height, width] = [settings.height / autoencoder.spatialScale, settings.width / autoencoder.spatialScale];
-    return runRequest(options, {
+    return {
       batch,
       encode: () =>
-        guidanceBranches(conditions, numImages, (condition) => this.embed(condition, { maxSequenceLength, signal })),
+        guidanceBranches(conditions, numImages, (condition) =>
+          this.embed(condition, { maxSequenceLength, signal, warnings }),
+        ),
       start: (noise) =>
         startFromNoise(scheduler, {
           schedule: {
@@ -66,12 +68,12 @@ export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
         return affine(output.reshape([batch, -1, height, width]), { scale: -1 });
       },
       decode: async (latents) => ({ images: await decodeImages(autoencoder, latents, signal) }),
-    });
+    };
   }
 
-  private settings(options: GenerateOptions) {
+  private settings(request: GenerateRequest) {
     const { autoencoder } = this.components;
-    const given = takeOptions(options, {
+    const given = takeOptions(request, {
       known: [
         ...conditionOptionNames(conditionNames),
         'height',
@@ -87,9 +89,9 @@ export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
     });
     const guidanceScale = checkNumber('guidanceScale', given.guidanceScale ?? 5, { min: 0, max: 1000 });
     const guidance = { option: 'guidanceScale', scale: guidanceScale, above: 0 } as const;
-    const conditions = readConditions(options, { given, names: conditionNames, guidance });
+    const conditions = readConditions(request, { given, names: conditionNames, guidance });
     const unguided = !conditions.negative && `at guidanceScale ${guidanceScale}; set it above 0`;
-    warnIdle(options, { cfgNormalization: unguided, cfgTruncation: unguided });
+    warnIdle(request, { cfgNormalization: unguided, cfgTruncation: unguided });
     return {
       conditions,
       guidanceScale,
@@ -104,7 +106,7 @@ export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
   /** The last hidden state but one of each prompt's tokens. */
   private async embed(
     { texts: [texts], embeds }: Condition,
-    { maxSequenceLength, signal }: { maxSequenceLength: number; signal: AbortSignal | undefined },
+    { maxSequenceLength, signal, warnings }: EmbedOptions,
   ): Promise<ForwardInputs> {
     if (embeds) return { cap_feats: embeds.promptEmbeds };
     const { textEncoder } = this.components;
@@ -114,7 +116,7 @@ export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
         variables: { enable_thinking: true },
       }),
     );
-    const options = { maxLength: maxSequenceLength, hiddenState: -2, signal };
+    const options = { maxLength: maxSequenceLength, hiddenState: -2, signal, warnings };
     return { cap_feats: await textEncoder.encodeEach(await Promise.all(questions), options) };
   }
 }

@@ -8,18 +8,17 @@ import type { LowRankPair } from './lora-weights.ts';
 
 export interface FitOptions {
   weights: Weights;
-  strength: number;
   /** The LoRA's file, for error messages. */
   origin: string;
 }
 
 /**
- * @returns pairs by weight, scaled and in float32
+ * @returns pairs by weight, in float32
  * @throws DejaDitError NOT_FOUND listing layers that the model has not; UNSUPPORTED, SHAPE_MISMATCH or INVALID_FILE naming the layer
  */
 export function fitLora(
   layers: ReadonlyMap<string, LoraLayer>,
-  { weights, strength, origin }: FitOptions,
+  { weights, origin }: FitOptions,
 ): Map<string, LowRankPair> {
   const unknown = [...layers.keys()].filter((module) => !weights.info(`${module}.weight`));
   if (unknown.length > 0) throw unknownLayers(unknown, weights, origin);
@@ -46,7 +45,7 @@ export function fitLora(
         if (data.every(Number.isFinite)) return floatTensor(data, tensor.shape);
         throw new DejaDitError('INVALID_FILE', `the ${what} matrix holds NaN or infinite values`, where);
       };
-      const pair = { down: numbers('down', layer.down, 1), up: numbers('up', layer.up, strength * layer.scale) };
+      const pair = { down: numbers('down', layer.down, 1), up: numbers('up', layer.up, layer.scale) };
       return [weight, pair] as const;
     }),
   );
