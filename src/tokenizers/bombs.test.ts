@@ -194,10 +194,10 @@ describe('a chat template', () => {
 describe('a text', () => {
   it.each([
     ['of 100 MB', 'ab '.repeat(33_000_000), '99000000 characters is too long'],
-    ['with half a character', 'an \ud83d apple', 'a lone surrogate) at position 3'],
+    ['with half a character', 'an \ud83d apple', 'the lone surrogate U+D83D) at position 3'],
     ['with the other half', '\udc00', 'lone surrogate'],
-    ['that is none', null, 'expected a text, got null'],
-    ['that is a number', 7, 'expected a text, got number'],
+    ['that is none', null, 'expected a string, got null'],
+    ['that is a number', 7, 'expected a string, got number'],
   ])('%s is refused', async (_, text, message) => {
     const tokenizer = await loadTokenizer(join(fixtures, 'qwen'));
     expect(await failure(() => tokenizer.encode(text as string))).toContain(message);

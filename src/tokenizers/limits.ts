@@ -35,6 +35,21 @@ const most = {
 };
 
 /**
+ * Refuses what is no text, or none that a tokenizer takes.
+ * @throws DejaDitError `INVALID_ARGUMENT`
+ */
+export function checkText(text: unknown, path: string): asserts text is string {
+  const fail = (message: string) => new DejaDitError('INVALID_ARGUMENT', message, { path });
+  if (typeof text !== 'string') throw fail(`expected a string, got ${text === null ? 'null' : typeof text}`);
+  if (text.length > longestText)
+    throw fail(`a text of ${text.length} characters is too long, at most ${longestText} are taken`);
+  const half = text.search(/\p{Surrogate}/u);
+  if (half < 0) return;
+  const code = text.charCodeAt(half).toString(16);
+  throw fail(`has half a character (the lone surrogate U+${code.toUpperCase()}) at position ${half}`);
+}
+
+/**
  * Refuses a definition that asks for too much, or for steps that make no progress.
  * @throws DejaDitError `INVALID_FILE`
  */

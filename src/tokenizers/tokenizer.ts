@@ -8,7 +8,7 @@ import { type ChatMessage, type ChatTemplateOptions, renderChatTemplate } from '
 import type { TokenizerDefinition } from './definition.ts';
 import { exactDefinition } from './exact-definition.ts';
 import type { JsonObject } from './json-files.ts';
-import { boundGrowth, checkLimits, longestText, type Steps } from './limits.ts';
+import { boundGrowth, checkLimits, checkText, longestText, type Steps } from './limits.ts';
 import { precompiledCharsmap } from './precompiled-charsmap.ts';
 import { withTimeLimit } from './time-limit.ts';
 import { readTokenizerFiles, type TokenizerFiles, type TokenizerSettings } from './tokenizer-files.ts';
@@ -185,12 +185,12 @@ export class Tokenizer {
    * @throws DejaDitError `NOT_FOUND` if the tokenizer has no such template, `INVALID_ARGUMENT` if rendering fails.
    */
   async applyChatTemplate(messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): Promise<string> {
-    for (const { content } of messages) if (typeof content === 'string') this.#checkText(content);
+    for (const { content } of messages) if (typeof content === 'string') checkText(content, this.#path);
     return renderChatTemplate({ messages, options, settings: this.#settings, path: this.#path });
   }
 
   #encodeText(text: string): number[] {
-    this.#checkText(text);
+    checkText(text, this.#path);
     const task = `splitting a text of ${text.length} characters`;
     const encode = () => this.#engine.encode(text, { add_special_tokens: false });
     const { ids, tokens } = this.#bounded(encode, { task, size: text.length });
@@ -200,16 +200,6 @@ export class Tokenizer {
     throw new DejaDitError('INVALID_FILE', `has neither an id for '${tokens[unknown]}' nor one for unknown tokens`, {
       path: this.#path,
     });
-  }
-
-  #checkText(text: unknown): void {
-    if (typeof text !== 'string') throw this.#invalid(`expected a text, got ${text === null ? 'null' : typeof text}`);
-    if (text.length > longestText)
-      throw this.#invalid(`a text of ${text.length} characters is too long, at most ${longestText} are taken`);
-    const surrogate = text.search(/\p{Surrogate}/u);
-    if (surrogate < 0) return;
-    const code = text.charCodeAt(surrogate).toString(16);
-    throw this.#invalid(`the text has half a character (\\u${code}, a lone surrogate) at position ${surrogate}`);
   }
 
   /** What the definition in the file computes, in bounded time; whatever goes wrong in it is the file's fault. */
