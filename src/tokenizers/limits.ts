@@ -98,9 +98,14 @@ export function checkLimits(definition: TokenizerDefinition, path: string): void
   }
 }
 
-/** The library would never leave a step of length 0, and runs templates as often as they name the text. */
+/** The library would skip a step without a pattern, never leave one of length 0, and run templates as often as they name the text. */
 function checkStep(step: JsonObject, fail: (message: string) => DejaDitError): void {
-  const { type, length, single } = step;
+  const { type, pattern, length, single } = step;
+  if (type === 'Split' || type === 'Replace') {
+    const { Regex, String: text } = isObject(pattern) ? pattern : {};
+    if (typeof (Regex ?? text) !== 'string')
+      throw fail(`a ${type} step needs a 'pattern' with a 'Regex' or a 'String'`);
+  }
   if (type === 'FixedLength' && !(Number.isInteger(length) && (length as number) > 0))
     throw fail(`a FixedLength step needs a positive integer 'length', got ${length}`);
   if (type !== 'TemplateProcessing') return;

@@ -5,7 +5,7 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 import { type ChatMessage, type ChatTemplateOptions, renderChatTemplate } from './chat-template.ts';
-import type { TokenizerDefinition } from './definition.ts';
+import { isTokenId, type TokenizerDefinition } from './definition.ts';
 import { exactDefinition } from './exact-definition.ts';
 import type { JsonObject } from './json-files.ts';
 import { boundGrowth, checkLimits, checkText, longestText, type Steps } from './limits.ts';
@@ -195,7 +195,7 @@ export class Tokenizer {
     const encode = () => this.#engine.encode(text, { add_special_tokens: false });
     const { ids, tokens } = this.#bounded(encode, { task, size: text.length });
     const known = this.#byteFallback ? ids.flatMap((id, i) => this.#unknownAsBytes(id, tokens[i]!)) : ids;
-    const unknown = known.indexOf(undefined);
+    const unknown = known.findIndex((id) => !isTokenId(id));
     if (unknown < 0) return known as number[];
     throw new DejaDitError('INVALID_FILE', `has neither an id for '${tokens[unknown]}' nor one for unknown tokens`, {
       path: this.#path,
