@@ -17,16 +17,16 @@ const latticeNodes = 1_000_000;
 
 const most = {
   /** Gemma has 262,144. */
-  vocabulary: 1_000_000,
+  vocabulary: 500_000,
   /** Gemma has 580,604. */
-  merges: 2_000_000,
+  merges: 1_000_000,
   /** Gemma has 6,415 with 70,000 characters. */
   addedTokens: 100_000,
   addedCharacters: 1_000_000,
   /** SentencePiece cuts pieces at 16. */
   pieceCharacters: 128,
   /** mT5 has about 2 million. */
-  unigramCharacters: 8_000_000,
+  unigramCharacters: 4_000_000,
   steps: 1_000,
   depth: 32,
   patternCharacters: 10_000,
