@@ -3,6 +3,7 @@
  * File formats are in `codec.ts`, the text inside files in `metadata.ts`, grids and terminals in files of their own.
  */
 import { DejaDitError } from '../errors/errors.ts';
+import { roundHalfEven } from '../tensor/rounding.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import {
   decodeImage,
@@ -128,9 +129,4 @@ function toLevel(value: number, range: TensorRange['range']): number {
     throw new DejaDitError('RUNTIME', 'the image tensor holds values that are not numbers (NaN)');
   }
   return roundHalfEven(Math.fround(Math.min(1, Math.max(0, unit)) * 255));
-}
-
-function roundHalfEven(x: number): number {
-  const rounded = Math.round(x);
-  return rounded - x === 0.5 && rounded % 2 === 1 ? rounded - 1 : rounded;
 }

@@ -37,6 +37,7 @@ describe('readConditions', () => {
 
   it('puts an empty text in for a negative prompt that guidance needs', () => {
     expect(read({ prompt: 'a' }).negative?.texts).toEqual([[''], ['']]);
+    expect(read({ prompt: 'a', negativePrompt: null } as object).negative?.texts).toEqual([[''], ['']]);
     expect(read({ prompt: 'a', negativePrompt2: 'x' }).negative?.texts).toEqual([[''], ['x']]);
     expect(read({ prompt: 'a' }, { option: 'guidanceScale', scale: 1 }).negative).toBeUndefined();
     expect(read({ prompt: 'a' }, { option: 'trueCfgScale', scale: 4, needsNegative: true }).negative).toBeUndefined();
@@ -52,8 +53,16 @@ describe('readConditions', () => {
 
   it.each([
     [{}, /prompt: expected a string or a list of strings \(or promptEmbeds and pooledPromptEmbeds\)/],
-    [{ prompt: [] }, /prompt: expected a string/],
-    [{ prompt: 'a', prompt2: ['a', 3] }, /prompt2: expected a string.*got \["a",3\]/],
+    [{ prompt: null }, /prompt: expected a string or a list of strings \(or/],
+    [{ prompt: [] }, /prompt: is an empty list/],
+    [{ prompt: ['a', null] }, /prompt\[1\]: expected a string, got null/],
+    [{ prompt: Array(3) }, /prompt\[0\]: expected a string, got undefined/],
+    [{ prompt: [['a']] }, /prompt\[0\]: expected a string, got object/],
+    [{ prompt: 7 }, /prompt: expected a string, got number/],
+    [{ prompt: Array(100_000).fill('a') }, /prompt: 100000 texts, at most 1024/],
+    [{ prompt: ['a', 'a'.repeat(1_000_000)] }, /prompt\[1\]: a text of 1000000 characters is too long/],
+    [{ prompt: 'a', negativePrompt: 'b\ud83d' }, /negativePrompt: has half a character .* at position 1$/],
+    [{ prompt: 'a', prompt2: ['a', 3] }, /prompt2\[1\]: expected a string, got number/],
     [{ prompt: ['a', 'b', 'c'], prompt2: ['a', 'b'] }, /prompt2: 2 texts for 3 prompts/],
     [{ prompt2: 'a' }, /prompt: missing/],
     [{ prompt: ['a', 'b'], negativePrompt: ['a', 'b', 'c'] }, /negativePrompt: 3 of them for 2 prompts/],

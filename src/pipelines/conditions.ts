@@ -5,11 +5,15 @@
 import { DejaDitError } from '../errors/errors.ts';
 import type { ForwardInputs, InputValue } from '../models/inputs.ts';
 import { Tensor } from '../tensor/tensor.ts';
+import { checkText } from '../tokenizers/limits.ts';
 import { warnIdle } from './checks.ts';
 import type { GuidanceBranch } from './denoise.ts';
 import type { GenerateOptions, OptionName } from './options.ts';
 import type { GenerateRequest } from './request.ts';
 import { repeatRows } from './tensors.ts';
+
+/** As many as `numImages` may be. */
+const mostTexts = 1024;
 
 /** The options that condition a pipeline, under the names they have for the positive prompt. */
 export interface ConditionNames {
@@ -139,7 +143,8 @@ interface Reading {
 
 function read(given: GenerateOptions, names: ConditionNames, reading: Reading): Condition | undefined {
   const { naming } = reading;
-  const has = (name: OptionName) => given[naming(name)] !== undefined;
+  // Python callers write null for what they do not give.
+  const has = (name: OptionName) => (given[naming(name)] ?? undefined) !== undefined;
   const embeds = [...names.embeds, ...(names.masks ?? [])].filter(has);
   const text = names.texts.find(has);
   if (embeds.length === 0) return text && readTexts(given, names, reading);
@@ -152,12 +157,7 @@ function read(given: GenerateOptions, names: ConditionNames, reading: Reading): 
 function readTexts(given: GenerateOptions, { texts: names }: ConditionNames, { naming, fallback }: Reading): Condition {
   const first = given[naming(names[0]!)] ?? fallback;
   if (first === undefined) throw invalid(naming(names[0]!), 'missing, it goes with the other texts');
-  const lists = names.map((name) => {
-    const value = given[naming(name)] ?? first;
-    const list: unknown[] = Array.isArray(value) ? value : [value];
-    if (list.length > 0 && list.every((text) => typeof text === 'string')) return list as string[];
-    throw invalid(naming(name), `expected a string or a list of strings, got ${JSON.stringify(value)}`);
-  });
+  const lists = names.map((name) => checkTexts(naming(name), given[naming(name)] ?? first));
   const count = Math.max(...lists.map((list) => list.length));
   const texts = lists.map((list, i) => {
     if (list.length === count) return list;
@@ -165,6 +165,18 @@ function readTexts(given: GenerateOptions, { texts: names }: ConditionNames, { n
     throw invalid(naming(names[i]!), `${list.length} texts for ${count} prompts`);
   });
   return { count, texts, embeds: undefined };
+}
+
+/** One text or several. */
+function checkTexts(name: OptionName, value: unknown): string[] {
+  if (!Array.isArray(value)) {
+    checkText(value, name);
+    return [value];
+  }
+  if (value.length === 0) throw invalid(name, 'is an empty list');
+  if (value.length > mostTexts) throw invalid(name, `${value.length} texts, at most ${mostTexts} are taken at once`);
+  for (const [i, text] of value.entries()) checkText(text, `${name}[${i}]`);
+  return value;
 }
 
 function readEmbeds(

@@ -35,12 +35,6 @@ export function idTensor(rows: readonly (readonly number[])[]): Tensor {
   return intTensor(rows.flat(), [rows.length, rows[0]!.length]);
 }
 
-/** `count` numbers from `first` to `last`, as numpy.linspace. */
-export function linspace(first: number, last: number, count: number): number[] {
-  if (count === 1) return [first];
-  return Array.from({ length: count }, (_, i) => (i === count - 1 ? last : first + (i * (last - first)) / (count - 1)));
-}
-
 /** A caller's tensor in float32, if it has the shape that is needed. */
 export function requireShape(tensor: Tensor, shape: Shape, name: string): Tensor {
   if (String(tensor.shape) === String(shape)) return tensor.float();

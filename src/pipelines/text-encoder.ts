@@ -1,4 +1,5 @@
 /** A text encoder with its tokenizer: texts to embeddings. Which texts, and what a template adds to them, is each pipeline's business. */
+import { DejaDitError } from '../errors/errors.ts';
 import type { WarningLog } from '../errors/warnings.ts';
 import { cut, join } from '../models/autoencoders/slices.ts';
 import type { GraphModel } from '../models/graph-model.ts';
@@ -42,6 +43,11 @@ export class TextEncoder {
 
   /** Texts padded to one length, the padding read as if it were text: what CLIP and an unmasked T5 were trained with. */
   async encodePadded(texts: readonly string[], options: EncodeTextOptions): Promise<EncodedTexts> {
+    const positions = Number(this.model.config['max_position_embeddings'] ?? Infinity);
+    if (options.maxLength > positions) {
+      const message = `texts of ${options.maxLength} tokens do not fit its ${positions} positions; is model_max_length of its tokenizer right?`;
+      throw new DejaDitError('INVALID_CONFIG', message, { path: this.name });
+    }
     const inputIds = this.tokenize(texts, { ...options, padding: 'max_length' });
     return this.run(inputIds, options);
   }

@@ -7,12 +7,13 @@ import type { Backend } from '../runtime/backend.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { fromFloat32, toFloat32 } from '../tensor/convert.ts';
 import { Generator } from '../tensor/generator.ts';
+import { roundHalfEven } from '../tensor/rounding.ts';
 import { floatTensor } from '../tensor/tensor.ts';
 import type { WeightFormat } from '../weights/weight-format.ts';
 import { memoryWeights } from '../weights/weight-source.ts';
 import { WeightStore } from '../weights/weight-store.ts';
 import { decode, encode } from './encode.ts';
-import { matrix, peak, relativeError, roundHalfEven } from './matrix.ts';
+import { matrix, peak, relativeError } from './matrix.ts';
 import { hostProducts as products } from './testing/host-products.ts';
 
 const [rows, inner, out] = [9, 256, 128];

@@ -1,5 +1,5 @@
 /** Matrices of weights on the host, and the rounding that all formats share. Products of large ones are in `linear-algebra.ts`. */
-
+import { roundHalfEven } from '../tensor/rounding.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** The tensors that hold a quantised matrix, by the part names of `weights/weight-format.ts`. */
@@ -24,14 +24,6 @@ export function peak(data: Float32Array, start = 0, count = data.length): number
     if (magnitude > largest) largest = magnitude;
   }
   return largest;
-}
-
-/** Adding 1.5 · 2^52 leaves a double no room for a fraction, so the sum itself rounds, ties to even: for |x| < 2^51. */
-const noFraction = 1.5 * 2 ** 52;
-
-/** To the nearest integer, ties to even, as NumPy and PyTorch round. */
-export function roundHalfEven(x: number): number {
-  return x + noFraction - noFraction;
 }
 
 /** round(value / scale) in float32 arithmetic, where −top … top covers all values. */

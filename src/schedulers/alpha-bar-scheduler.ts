@@ -1,6 +1,7 @@
 /** Base of the schedulers that look the noise up by integer timestep instead of keeping a list of sigmas. */
+import { roundHalfEven } from '../tensor/rounding.ts';
 import { type Schedule, SchedulerBase } from './scheduler-base.ts';
-import { roundHalfEven, spaceTimesteps, type TimestepSpacing } from './timestep-spacing.ts';
+import { spaceTimesteps, type TimestepSpacing } from './timestep-spacing.ts';
 
 export abstract class AlphaBarScheduler extends SchedulerBase {
   protected abstract readonly alphasCumprod: Float64Array;

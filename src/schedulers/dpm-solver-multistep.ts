@@ -1,12 +1,13 @@
 /** DPM-Solver with the model outputs of earlier steps in place of further model calls. */
 import { z } from 'zod';
+import { roundHalfEven } from '../tensor/rounding.ts';
 import { parseConfig } from './config.ts';
 import { DPMSolverScheduler, dpmSolverFields } from './dpm-solver-scheduler.ts';
 import { dpmSolverWeights } from './dpm-solver-update.ts';
 import type { SetTimestepsOptions } from './scheduler.ts';
 import { type AdvanceInput, type AdvanceResult, weightedSum } from './scheduler-base.ts';
 import { spaceSigmas } from './sigma-spacing.ts';
-import { roundHalfEven, spaceTimesteps, timestepSpacing } from './timestep-spacing.ts';
+import { spaceTimesteps, timestepSpacing } from './timestep-spacing.ts';
 
 const fields = {
   ...dpmSolverFields,

@@ -1,10 +1,11 @@
 /** What the multistep and the singlestep form of DPM-Solver share: options and the schedule. */
 import { z } from 'zod';
+import { roundHalfEven } from '../tensor/rounding.ts';
 import type { SetTimestepsOptions } from './scheduler.ts';
 import type { AdvanceInput, Schedule } from './scheduler-base.ts';
 import { linspace } from './sigma-spacing.ts';
 import { type Levels, SolverScheduler, solverFields } from './solver-scheduler.ts';
-import { roundHalfEven, sigmasAt, spaceTimesteps } from './timestep-spacing.ts';
+import { sigmasAt, spaceTimesteps } from './timestep-spacing.ts';
 
 export const dpmSolverFields = {
   ...solverFields,

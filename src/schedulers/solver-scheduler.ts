@@ -4,13 +4,14 @@
  */
 import { z } from 'zod';
 import { DejaDitError } from '../errors/errors.ts';
+import { roundHalfEven } from '../tensor/rounding.ts';
 import { sigmaSpacing, sigmaSpacingFields } from './config.ts';
 import { finiteTrainingSigmas, noiseScheduleFields } from './noise-schedule.ts';
 import { limitOriginal, predictNoise, predictOriginal, thresholdingFields } from './prediction.ts';
 import type { SetTimestepsOptions } from './scheduler.ts';
 import { type AdvanceInput, type Schedule, SchedulerBase, weightedSum } from './scheduler-base.ts';
 import { spaceSigmas } from './sigma-spacing.ts';
-import { roundHalfEven, sigmaToTimestep } from './timestep-spacing.ts';
+import { sigmaToTimestep } from './timestep-spacing.ts';
 
 const { fround } = Math;
 

@@ -1,5 +1,6 @@
 /** Which of the training timesteps a schedule visits. */
 import { z } from 'zod';
+import { roundHalfEven } from '../tensor/rounding.ts';
 import { linspace } from './sigma-spacing.ts';
 
 export const timestepSpacing = z.enum(['linspace', 'leading', 'trailing']);
@@ -36,12 +37,6 @@ export function spaceTimesteps(options: TimestepSpacing): Float64Array {
       return new Float64Array(count).map((_, i) => roundHalfEven(lastStep + i * increment) - 1);
     }
   }
-}
-
-/** To the nearest integer, ties to the even one. */
-export function roundHalfEven(x: number): number {
-  const rounded = Math.round(x);
-  return rounded - x === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
 /** The fractional timestep with this noise level, by interpolation in log sigma; clamped to the ends of training. */

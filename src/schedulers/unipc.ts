@@ -1,12 +1,13 @@
 /** UniPC (Zhao et al. 2023, https://arxiv.org/abs/2302.04867): a predictor and a corrector that need no extra model call. */
 import { z } from 'zod';
+import { roundHalfEven } from '../tensor/rounding.ts';
 import { parseConfig } from './config.ts';
 import { staticShift, stretchToTerminal } from './flow-shift.ts';
 import type { SetTimestepsOptions } from './scheduler.ts';
 import { type AdvanceInput, type AdvanceResult, type Schedule, weightedSum } from './scheduler-base.ts';
 import { linspace } from './sigma-spacing.ts';
 import { type Levels, SolverScheduler, solverFields } from './solver-scheduler.ts';
-import { roundHalfEven, sigmasAt, spaceTimesteps, timestepSpacing } from './timestep-spacing.ts';
+import { sigmasAt, spaceTimesteps, timestepSpacing } from './timestep-spacing.ts';
 import { uniPCWeights } from './unipc-update.ts';
 
 const fields = {

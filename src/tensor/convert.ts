@@ -4,6 +4,7 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 import type { DType, TypedArray } from './dtype.ts';
+import { roundHalfEven } from './rounding.ts';
 
 /** Layout of a float narrower than float32. `overflow` and `nan` are the bits that stand for what is too large and for NaN. */
 interface NarrowFormat {
@@ -104,11 +105,6 @@ function narrow<Out extends Uint8Array | Uint16Array>(values: Float32Array, form
     out[i] = rounded | ((word >>> 31) << (exponentBits + mantissaBits));
   }
   return out;
-}
-
-/** For 0 <= x < 2^51: adding 2^52 leaves a double no room for a fraction, so the sum itself rounds, ties to even. */
-function roundHalfEven(x: number): number {
-  return x + 2 ** 52 - 2 ** 52;
 }
 
 function lookUp(bits: Uint16Array | Uint8Array, table: Float32Array): Float32Array {

@@ -1,5 +1,7 @@
 /** Renders the Jinja chat template that comes with a tokenizer. Which messages to write is left to the pipelines. */
 import { DejaDitError } from '../errors/errors.ts';
+import { compileTemplate } from './jinja.ts';
+import { withTimeLimit } from './time-limit.ts';
 import type { TokenizerSettings } from './tokenizer-files.ts';
 
 export interface ChatMessage {
@@ -35,9 +37,9 @@ export async function renderChatTemplate({
     const names = [...settings.chatTemplates.keys()].join(', ') || 'none';
     throw new DejaDitError('NOT_FOUND', `the tokenizer has no chat template '${name}' (it has: ${names})`, { path });
   }
-  const { Template } = await import('@huggingface/jinja');
   try {
-    return new Template(source).render({
+    const render = await compileTemplate(source);
+    const variables = {
       messages,
       tools: options.tools ?? null,
       add_generation_prompt: options.addGenerationPrompt ?? false,
@@ -46,8 +48,10 @@ export async function renderChatTemplate({
       pad_token: settings.padToken,
       unk_token: settings.unkToken,
       ...options.variables,
-    });
+    };
+    return withTimeLimit(() => render(variables), { milliseconds: 1000, task: `the chat template '${name}'`, path });
   } catch (cause) {
+    if (cause instanceof DejaDitError) throw cause;
     throw new DejaDitError('INVALID_ARGUMENT', `the chat template '${name}' failed: ${(cause as Error).message}`, {
       path,
       cause,

@@ -10,6 +10,9 @@ import { DejaDitError } from '../errors/errors.ts';
 /** Grapheme clusters of this many UTF-8 bytes or more are looked up character by character. */
 const longCluster = 6;
 
+/** Bytes. The longest that Unicode has are 33. */
+const longestReplacement = 256;
+
 /**
  * The normaliser that a base64 charsmap describes.
  * @throws DejaDitError `INVALID_FILE` if the sizes in its header do not fit its length
@@ -22,6 +25,13 @@ export function precompiledCharsmap(base64: string): (text: string) => string {
   }
   const trie = Uint32Array.from({ length: trieBytes / 4 }, (_, i) => bytes.readUInt32LE(4 + 4 * i));
   const replacements = bytes.subarray(4 + trieBytes);
+  for (let start = 0; start < replacements.length; ) {
+    const end = replacements.indexOf(0, start);
+    const length = (end < 0 ? replacements.length : end) - start;
+    if (length > longestReplacement)
+      throw new DejaDitError('INVALID_FILE', `the precompiled_charsmap has a replacement of ${length} bytes`);
+    start += length + 1;
+  }
 
   /** The replacement for a piece, or undefined if it stays as it is. */
   const lookUp = (piece: string): string | undefined => {

@@ -5,10 +5,12 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 import { type ChatMessage, type ChatTemplateOptions, renderChatTemplate } from './chat-template.ts';
-import type { TokenizerDefinition } from './definition.ts';
+import { isTokenId, type TokenizerDefinition } from './definition.ts';
 import { exactDefinition } from './exact-definition.ts';
 import type { JsonObject } from './json-files.ts';
+import { boundGrowth, checkLimits, checkText, longestText, type Steps } from './limits.ts';
 import { precompiledCharsmap } from './precompiled-charsmap.ts';
+import { withTimeLimit } from './time-limit.ts';
 import { readTokenizerFiles, type TokenizerFiles, type TokenizerSettings } from './tokenizer-files.ts';
 
 export interface TokenizeOptions {
@@ -34,19 +36,14 @@ export interface TokenizedTexts {
 }
 
 /** What this file uses of the library's tokenizer (whose own types do not resolve in ESM projects). */
-interface Engine {
-  encode(text: string, options: { add_special_tokens: boolean }): { ids: number[]; tokens: string[] };
+interface Engine extends Steps {
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[]; tokens: string[] };
   decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
   token_to_id(token: string): number | undefined;
   id_to_token(id: number): string | undefined;
-  model: { end_of_word_suffix?: string | null };
-  /** The steps of the sequence that `exactDefinition` makes of every normalizer. */
-  normalizer: { normalizers: { normalize(text: string): string }[] } | null;
+  model: Steps['model'] & { end_of_word_suffix?: string | null };
   post_processor: { post_process(tokens: string[], pair: null, add: boolean): { tokens: string[] } } | null;
 }
-
-/** Longer texts are refused: no text encoder reads that much, and it keeps a hostile request from stalling a server. */
-const longestText = 100_000;
 
 /**
  * Loads a tokenizer from a folder in Hugging Face layout: tokenizer.json, or vocab.json with merges.txt for CLIP and
@@ -60,20 +57,34 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     readTokenizerFiles(folder),
     import('@huggingface/tokenizers') as Promise<{ Tokenizer: new (definition: object, config: object) => Engine }>,
   ]);
+  const { path, definition } = files;
+  checkLimits(definition, path);
   try {
-    const definition = exactDefinition(files.definition);
-    const engine = new EngineClass(definition, {});
-    useExactCharsmaps(engine, definition);
-    return new Tokenizer(files, engine);
+    // Ten times what a slow machine needs: 100,000 entries take about 200 ms.
+    const milliseconds = 2000 + vocabularySize(definition) / 50;
+    return withTimeLimit(() => build(files, EngineClass), { milliseconds, task: 'building the tokenizer', path });
   } catch (cause) {
     if (cause instanceof DejaDitError && cause.path !== undefined) throw cause;
     const { message } = cause as Error;
     const unknownStep = message.startsWith('Unknown ');
     throw new DejaDitError(unknownStep ? 'UNSUPPORTED' : 'INVALID_FILE', `cannot be used as a tokenizer: ${message}`, {
-      path: files.path,
+      path,
       cause,
     });
   }
+}
+
+function build(files: TokenizerFiles, EngineClass: new (definition: object, config: object) => Engine): Tokenizer {
+  const definition = exactDefinition(files.definition);
+  const engine = new EngineClass(definition, {});
+  useExactCharsmaps(engine, definition);
+  boundGrowth(engine);
+  return new Tokenizer(files, engine);
+}
+
+/** Entries that take time to index. */
+function vocabularySize({ model: { vocab, merges } }: TokenizerDefinition): number {
+  return [vocab, merges].reduce<number>((sum, entries) => sum + Object.keys(entries ?? {}).length, 0);
 }
 
 /** The library approximates `Precompiled` steps by one fixed set of rules and never looks at the map. */
@@ -113,6 +124,8 @@ export class Tokenizer {
     this.eosTokenId = id(settings.eosToken);
     this.padTokenId = id(settings.padToken);
     this.#specials = this.#specialTokens();
+    // From here on special tokens are put around texts by hand.
+    engine.post_processor = null;
   }
 
   /** The id of a token's exact text (`'<|endoftext|>'`), or undefined if the vocabulary does not have it. */
@@ -157,10 +170,12 @@ export class Tokenizer {
   decode(ids: readonly number[], { skipSpecialTokens = false }: { skipSpecialTokens?: boolean } = {}): string {
     const known = ids.filter((id) => this.#engine.id_to_token(id) !== undefined);
     if (known.length === 0) return '';
-    const text = this.#engine.decode(known, {
+    const options = {
       skip_special_tokens: skipSpecialTokens,
       clean_up_tokenization_spaces: this.#settings.cleanUpTokenizationSpaces && this.#modelType !== 'BPE',
-    });
+    };
+    const decode = () => this.#engine.decode(known, options);
+    const text = this.#bounded(decode, { task: `decoding ${known.length} tokens`, size: known.length });
     return this.#engine.model.end_of_word_suffix ? text.trim() : text;
   }
 
@@ -170,19 +185,37 @@ export class Tokenizer {
    * @throws DejaDitError `NOT_FOUND` if the tokenizer has no such template, `INVALID_ARGUMENT` if rendering fails.
    */
   async applyChatTemplate(messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): Promise<string> {
+    for (const { content } of messages) if (typeof content === 'string') checkText(content, this.#path);
     return renderChatTemplate({ messages, options, settings: this.#settings, path: this.#path });
   }
 
   #encodeText(text: string): number[] {
-    if (text.length > longestText) {
-      throw this.#invalid(`a text of ${text.length} characters is too long, at most ${longestText} are taken`);
+    checkText(text, this.#path);
+    const task = `splitting a text of ${text.length} characters`;
+    const encode = () => this.#engine.encode(text, { add_special_tokens: false });
+    const { ids, tokens } = this.#bounded(encode, { task, size: text.length });
+    const known = this.#byteFallback ? ids.flatMap((id, i) => this.#unknownAsBytes(id, tokens[i]!)) : ids;
+    const unknown = known.findIndex((id) => !isTokenId(id));
+    if (unknown < 0) return known as number[];
+    throw new DejaDitError('INVALID_FILE', `has neither an id for '${tokens[unknown]}' nor one for unknown tokens`, {
+      path: this.#path,
+    });
+  }
+
+  /** What the definition in the file computes, in bounded time; whatever goes wrong in it is the file's fault. */
+  #bounded<T>(run: () => T, { task, size }: { task: string; size: number }): T {
+    const path = this.#path;
+    // A prompt takes less than a millisecond, the longest text up to two seconds.
+    try {
+      return withTimeLimit(run, { milliseconds: 1000 + size / 5, task, path });
+    } catch (cause) {
+      if (cause instanceof DejaDitError) throw cause;
+      throw new DejaDitError('INVALID_FILE', `${task} failed: ${(cause as Error).message}`, { path, cause });
     }
-    const { ids, tokens } = this.#engine.encode(text, { add_special_tokens: false });
-    return this.#byteFallback ? ids.flatMap((id, i) => this.#unknownAsBytes(id, tokens[i]!)) : ids;
   }
 
   /** A Unigram model with byte fallback spells unknown characters as UTF-8 bytes; the library only does so for BPE. */
-  #unknownAsBytes(id: number, token: string): number | number[] {
+  #unknownAsBytes(id: number | undefined, token: string): number | undefined | number[] {
     if (this.#engine.token_to_id(token) !== undefined) return id;
     const bytes = [...new TextEncoder().encode(token)].map((byte) => this.tokenId(byteToken(byte)));
     return bytes.every((byte) => byte !== undefined) ? bytes : id;
@@ -194,9 +227,13 @@ export class Tokenizer {
   ): { inputIds: number[][]; attentionMask: number[][] } {
     const ones = rows.map((row) => new Array<number>(row.length).fill(1));
     if (!padding) return { inputIds: rows, attentionMask: ones };
-    const length = padding === 'longest' ? Math.max(0, ...rows.map((row) => row.length)) : maxLength;
+    const length = padding === 'longest' ? rows.reduce((longest, row) => Math.max(longest, row.length), 0) : maxLength;
     if (length === Infinity)
       throw this.#invalid('has no length limit of its own: padding to max_length needs maxLength');
+    if (padding === 'max_length' && length > longestText)
+      throw this.#invalid(
+        `padding to ${length} tokens is more than a text can have; maxLength takes at most ${longestText}`,
+      );
     const pad = this.padTokenId;
     if (pad === undefined) throw this.#invalid('has no pad token in its vocabulary, so texts cannot be padded');
     const left = (side ?? this.#settings.paddingSide) === 'left';

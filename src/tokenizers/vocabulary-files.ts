@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
-import { type AddedToken, addedToken, checkIds, type TokenizerDefinition, tokenText } from './definition.ts';
+import { type AddedToken, addedToken, checkIds, isTokenId, type TokenizerDefinition, tokenText } from './definition.ts';
 import { isObject, type JsonObject, readBytes, readJson } from './json-files.ts';
 import { parseSentencePiece, t5Definition } from './sentencepiece.ts';
 
@@ -29,6 +29,9 @@ export async function definitionFromVocabulary(request: VocabularyRequest): Prom
   });
 }
 
+/** T5 has 100 of them, UMT5 300. */
+const mostExtraIds = 10_000;
+
 async function fromSentencePiece({
   folder,
   className,
@@ -39,7 +42,12 @@ async function fromSentencePiece({
     const bytes = await readBytes(path);
     if (bytes === undefined) continue;
     if (className !== 'T5Tokenizer') throw unsupported({ folder, className, files: name });
-    const extraIds = typeof tokens['extra_ids'] === 'number' ? tokens['extra_ids'] : 100;
+    const extraIds = tokens['extra_ids'] ?? 100;
+    if (!isTokenId(extraIds) || extraIds > mostExtraIds) {
+      throw new DejaDitError('INVALID_CONFIG', `extra_ids must be an integer up to ${mostExtraIds}, got ${extraIds}`, {
+        path: join(folder, 'tokenizer_config.json'),
+      });
+    }
     const specials = specialTokens(tokens).map(({ content }) => content);
     const definition = t5Definition(parseSentencePiece(bytes, path), { extraIds, specialTokens: specials });
     return { path, definition };

@@ -187,3 +187,8 @@ function missing(name: string, known: readonly string[], path: string): never {
   const hint = nearest === undefined ? '' : `, nearest is ${quote(nearest)}`;
   throw new DejaDitError('MISSING_WEIGHT', `no tensor ${quote(name)}${hint}`, { path });
 }
+
+/** Whether a tensor is one of the parts in which a quantised weight is stored: `<weight>.<part>`. */
+export function isPart(source: WeightSource, name: string): boolean {
+  return source.quantized?.has(name.slice(0, name.lastIndexOf('.'))) ?? false;
+}

@@ -10,7 +10,7 @@ import { type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
 import { LoraWeights } from './lora/lora-weights.ts';
 import type { WeightBuckets } from './offload/weight-buckets.ts';
 import { partName, partsOf, type WeightFormat } from './weight-format.ts';
-import type { WeightSource } from './weight-source.ts';
+import { isPart, type WeightSource } from './weight-source.ts';
 
 export interface WeightInfo {
   /** As it is fed to graphs, which may be narrower than what layers compute in. */
@@ -93,8 +93,7 @@ export class WeightStore implements Weights {
       store.quantized.set(weight, { dtype: 'float32', shape, format });
       for (const part of Object.keys(partsOf(format, shape))) parts.add(partName(weight, part));
     }
-    const isPart = (name: string) => source.quantized?.has(name.slice(0, name.lastIndexOf('.'))) ?? false;
-    const plain = source.names.filter((name) => !isPart(name) && reads(name));
+    const plain = source.names.filter((name) => !isPart(source, name) && reads(name));
     try {
       await source.readMany(plain, (name, tensor) => store.set(name, tensor), { widen, signal });
       await source.readMany(parts, (name, tensor) => store.set(name, tensor), { signal });

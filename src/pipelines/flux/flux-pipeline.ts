@@ -8,6 +8,7 @@ import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
+import { linspace } from '../../schedulers/sigma-spacing.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { type Condition, guidanceBranches } from '../conditions.ts';
 import { guidedBy } from '../guidance.ts';
@@ -17,7 +18,7 @@ import type { NoiseSource } from '../noise.ts';
 import type { GenerateOptions } from '../options.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
 import type { GenerateRequest, Plan, Start } from '../request.ts';
-import { affine, linspace, repeatRows } from '../tensors.ts';
+import { affine, repeatRows } from '../tensors.ts';
 import type { EmbedOptions, TextEncoder } from '../text-encoder.ts';
 import { type FluxSettings, fluxSettings } from './flux-settings.ts';
 import { imageIds, packLatents, textIds, unpackLatents } from './packing.ts';
@@ -87,7 +88,7 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
     const { conditions, numImages, latentHeight, latentWidth, steps, sigmas, image } = settings;
     const scheduler = this.components.scheduler.clone();
     scheduler.setTimesteps({
-      sigmas: sigmas ?? linspace(1, 1 / steps, steps),
+      sigmas: sigmas ?? [...linspace(1, 1 / steps, steps)],
       mu: resolutionShift(scheduler, (latentHeight * latentWidth) / 4),
     });
     const [batch, channels] = [conditions.positive.count * numImages, this.components.autoencoder.latentChannels];

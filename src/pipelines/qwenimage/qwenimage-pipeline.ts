@@ -3,6 +3,7 @@ import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
+import { linspace } from '../../schedulers/sigma-spacing.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
 import {
@@ -18,7 +19,6 @@ import { decodeImages, perSample, resolutionShift, startFromNoise } from '../lat
 import { loadComponents } from '../load.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
 import type { GenerateRequest, Plan } from '../request.ts';
-import { linspace } from '../tensors.ts';
 import { type EmbedOptions, padTexts, type TextEncoder } from '../text-encoder.ts';
 
 const conditionNames: ConditionNames = { texts: ['prompt'], embeds: ['promptEmbeds'], masks: ['promptEmbedsMask'] };
@@ -62,7 +62,7 @@ export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
       start: (noise) =>
         startFromNoise(scheduler, {
           schedule: {
-            sigmas: sigmas ?? linspace(1, 1 / steps, steps),
+            sigmas: sigmas ?? [...linspace(1, 1 / steps, steps)],
             mu: resolutionShift(scheduler, rows * columns),
           },
           given: options.latents,

@@ -4,6 +4,7 @@ import { cut } from '../../models/autoencoders/slices.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
+import { linspace } from '../../schedulers/sigma-spacing.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
 import {
@@ -18,7 +19,7 @@ import { decodeImages, perSample, resolutionShift, startFromNoise } from '../lat
 import { loadComponents } from '../load.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
 import type { GenerateRequest, Plan } from '../request.ts';
-import { affine, linspace } from '../tensors.ts';
+import { affine } from '../tensors.ts';
 import type { EmbedOptions, TextEncoder } from '../text-encoder.ts';
 
 const conditionNames: ConditionNames = { texts: ['prompt'], embeds: ['promptEmbeds'], ragged: true };
@@ -51,7 +52,7 @@ export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
       start: (noise) =>
         startFromNoise(scheduler, {
           schedule: {
-            sigmas: sigmas ?? linspace(1, 1 / steps, steps),
+            sigmas: sigmas ?? [...linspace(1, 1 / steps, steps)],
             mu: resolutionShift(scheduler, (height / 2) * (width / 2)),
           },
           given: options.latents,

@@ -2,7 +2,7 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import type { DType } from '../../tensor/dtype.ts';
 import type { Shape } from '../../tensor/tensor.ts';
-import type { WeightSource } from '../weight-source.ts';
+import { isPart, type WeightSource } from '../weight-source.ts';
 import { type OffloadConfig, offloadPath, wrongOption } from './options.ts';
 
 /** A run of blocks with weights of their own, as `BlockList` of the models. */
@@ -168,8 +168,7 @@ function place(names: readonly string[], source: WeightSource): Pick<Bucket, 'te
   let end = 0;
   for (const name of names) {
     const { dtype, shape, bytes, file } = source.info(name);
-    const isPart = source.quantized?.has(name.slice(0, name.lastIndexOf('.'))) ?? false;
-    if (dtype.startsWith('float8') && !isPart) {
+    if (dtype.startsWith('float8') && !isPart(source, name)) {
       throw new DejaDitError(
         'UNSUPPORTED',
         `tensor '${name}' is ${dtype}, which only widens while a model is loaded whole`,
