@@ -92,7 +92,7 @@ function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): Graph
           const pooled = gather(outputs.last_hidden_state!.reshape([-1, width]), end_rows!);
           return className === 'CLIPTextModel'
             ? { ...outputs, pooler_output: pooled }
-            : { ...outputs, text_embeds: linear(m.at('text_projection'), pooled, config.projection) };
+            : { ...outputs, text_embeds: linear(m.at('text_projection'), pooled, config.projection, { bias: false }) };
         },
       },
     },

@@ -30,6 +30,12 @@ export interface DecoderFamily {
   readonly slidingLayers?: SlidingLayers;
   /** Queries and keys are normalised per head. */
   readonly queryKeyNorm?: boolean;
+  /** Biases of queries, keys and values: always, or as `attention_bias` in the config says, which has this default. Default: none. */
+  readonly projectionBias?: true | { readonly default: boolean };
+  /** Whether the output projection of attention has a bias where these have. */
+  readonly outputBias?: boolean;
+  /** Whether `mlp_bias` in the config gives the MLP biases. */
+  readonly mlpBias?: boolean;
   /** `gate_proj` and `up_proj` are one matrix. */
   readonly fusedGate?: boolean;
   /** Gemma's ways: embeddings times √width, norm weights stored minus 1, norms also behind attention and MLP. */
@@ -46,6 +52,9 @@ export interface DecoderConfig {
   keyValueHeads: number;
   headDim: number;
   activation: HiddenActivation;
+  projectionBias: boolean;
+  outputBias: boolean;
+  mlpBias: boolean;
   epsilon: number;
   /** Angle per position of every rotated pair. */
   frequencies: Float32Array;
@@ -81,6 +90,7 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
     });
   }
   const window = slidingWindow(config, family);
+  const projectionBias = projectionBiasOf(config, family);
   return {
     family,
     vocabulary: config.integer('vocab_size', defaults.vocabulary),
@@ -93,6 +103,9 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
     activation: gemma
       ? config.choice('hidden_activation', hiddenActivations, 'gelu_pytorch_tanh')
       : config.choice('hidden_act', hiddenActivations, 'silu'),
+    projectionBias,
+    outputBias: projectionBias && family.outputBias === true,
+    mlpBias: family.mlpBias === true && config.boolean('mlp_bias', false),
     epsilon: config.number('rms_norm_eps', defaults.epsilon),
     frequencies: ropeFrequencies(config, headDim, { theta: 10000, rotaryFactor: 1, ...rope }),
     window,
@@ -108,6 +121,10 @@ function slidingWindow(config: ConfigReader, { slidingLayers: rule, defaults }: 
   if (rule === undefined) return undefined;
   if (config.json.sliding_window === undefined) return defaults.slidingWindow;
   return config.nullable('sliding_window', (name) => config.integer(name));
+}
+
+function projectionBiasOf(config: ConfigReader, { projectionBias: bias }: DecoderFamily): boolean {
+  return typeof bias === 'object' ? config.boolean('attention_bias', bias.default) : bias === true;
 }
 
 function softcapOf(config: ConfigReader): number | undefined {

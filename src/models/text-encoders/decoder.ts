@@ -104,11 +104,13 @@ const decoderLayer = layer((m, x: SymbolicTensor, options: DecoderLayer): Symbol
   return middle.add(mlp(m.at('mlp'), normed('post_attention_layernorm', middle), config));
 });
 
-const mlp = layer((m, x: SymbolicTensor, { inner, width, activation, family }: DecoderConfig): SymbolicTensor => {
+const mlp = layer((m, x: SymbolicTensor, config: DecoderConfig): SymbolicTensor => {
+  const { inner, width, activation, family } = config;
+  const bias = { bias: config.mlpBias };
   const [gate, up] = family.fusedGate
-    ? linear(m.at('gate_up_proj'), x, 2 * inner).chunk(2)
-    : [linear(m.at('gate_proj'), x, inner), linear(m.at('up_proj'), x, inner)];
-  return linear(m.at('down_proj'), hiddenActivation(gate, activation).mul(up), width);
+    ? linear(m.at('gate_up_proj'), x, 2 * inner, bias).chunk(2)
+    : [linear(m.at('gate_proj'), x, inner, bias), linear(m.at('up_proj'), x, inner, bias)];
+  return linear(m.at('down_proj'), hiddenActivation(gate, activation).mul(up), width, bias);
 });
 
 const projections = { query: 'q_proj', key: 'k_proj', value: 'v_proj', queryNorm: 'q_norm', keyNorm: 'k_norm' };
@@ -120,6 +122,7 @@ const attention = layer((m, x: SymbolicTensor, { bias, rotary, config }: Decoder
     keyValueHeads,
     inner: heads * headDim,
     qkNorm: family.queryKeyNorm ? { kind: 'rms_norm', epsilon } : undefined,
+    projectionBias: config.projectionBias,
     names: projections,
   });
   const rotated = (part: SymbolicTensor, count: number) =>
@@ -133,7 +136,8 @@ const attention = layer((m, x: SymbolicTensor, { bias, rotary, config }: Decoder
     scale,
     bias,
   };
-  return linear(m.at('o_proj'), softcap === undefined ? attend(options) : attendCapped(options, softcap), width);
+  const attended = softcap === undefined ? attend(options) : attendCapped(options, softcap);
+  return linear(m.at('o_proj'), attended, width, { bias: config.outputBias });
 });
 
 /** Queries are [B, S, H·headDim], keys and values [B, S, G·headDim]. */

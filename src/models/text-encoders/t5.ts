@@ -34,6 +34,9 @@ interface T5Config {
 
 const feedForwards = ['relu', 'gelu', 'silu', 'gated-gelu', 'gated-silu'] as const;
 
+/** Of every layer. */
+const noBias = { bias: false };
+
 interface Defaults {
   vocabulary: number;
   inner: number;
@@ -143,15 +146,15 @@ const encoderBlock = layer((m, x: SymbolicTensor, { bias, config }: EncoderBlock
 
 const attention = layer((m, x: SymbolicTensor, { bias, config }: EncoderBlock): SymbolicTensor => {
   const { heads, headDim, width } = config;
-  const project = (name: string) => linear(m.at(name), x, heads * headDim);
+  const project = (name: string) => linear(m.at(name), x, heads * headDim, noBias);
   const [query, key, value] = [project('q'), project('k'), project('v')];
-  return linear(m.at('o'), multiHeadAttention({ query, key, value, numHeads: heads, scale: 1, bias }), width);
+  return linear(m.at('o'), multiHeadAttention({ query, key, value, numHeads: heads, scale: 1, bias }), width, noBias);
 });
 
 const feedForward = layer((m, x: SymbolicTensor, config: T5Config): SymbolicTensor => {
   const { inner, width, gated, activation } = config;
   const hidden = gated
-    ? hiddenActivation(linear(m.at('wi_0'), x, inner), activation).mul(linear(m.at('wi_1'), x, inner))
-    : hiddenActivation(linear(m.at('wi'), x, inner), activation);
-  return linear(m.at('wo'), hidden, width);
+    ? hiddenActivation(linear(m.at('wi_0'), x, inner, noBias), activation).mul(linear(m.at('wi_1'), x, inner, noBias))
+    : hiddenActivation(linear(m.at('wi'), x, inner, noBias), activation);
+  return linear(m.at('wo'), hidden, width, noBias);
 });

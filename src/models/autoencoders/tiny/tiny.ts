@@ -5,7 +5,7 @@
  */
 import { upsampleNearest } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { convolution } from '../../../nn/conv.ts';
+import { type ConvolutionOptions, convolution } from '../../../nn/conv.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 import { defineAutoencoder } from '../definition.ts';
 import { checkLevels } from '../levels.ts';
@@ -67,7 +67,7 @@ export const autoencoderTiny = defineAutoencoder<TinyConfig>({
         // The network was trained on pixels in 0..1.
         let x = image!.add(1).div(2);
         for (const [level, { width, blocks }] of encoderLevels.entries()) {
-          x = conv3x3(layers(), x, width, level === 0 ? 1 : 2);
+          x = conv3x3(layers(), x, width, level === 0 ? {} : { stride: 2, bias: false });
           for (let i = 0; i < blocks; i++) x = block(layers(), x);
         }
         return { mean: conv3x3(layers(), x, latentChannels) };
@@ -89,7 +89,7 @@ export const autoencoderTiny = defineAutoencoder<TinyConfig>({
             layers(); // the upsampling
             x = upsampleNearest(x, [upsampling, upsampling]);
           }
-          x = conv3x3(layers(), x, last ? outChannels : width);
+          x = conv3x3(layers(), x, last ? outChannels : width, { bias: last });
         }
         return { image: x.mul(2).sub(1) };
       },
@@ -111,6 +111,11 @@ const block = layer((m, x: SymbolicTensor): SymbolicTensor => {
   return conv3x3(m.at('conv.4'), second, width).add(x).relu();
 });
 
-function conv3x3(m: Module, x: SymbolicTensor, outChannels: number, stride = 1): SymbolicTensor {
-  return convolution(m, x, { outChannels, kernel: 3, padding: 1, stride });
+function conv3x3(
+  m: Module,
+  x: SymbolicTensor,
+  outChannels: number,
+  options: Pick<ConvolutionOptions, 'stride' | 'bias'> = {},
+): SymbolicTensor {
+  return convolution(m, x, { outChannels, kernel: 3, padding: 1, ...options });
 }

@@ -183,7 +183,7 @@ const approximator = layer((m, timestep: SymbolicTensor, config: ChromaConfig): 
   for (let i = 0; i < layers; i++) {
     // PyTorch's default epsilon, the spacing of float32 at 1.
     const normed = rmsNorm(m.at(`norms.${i}`), x, 2 ** -23);
-    x = x.add(textProjection(m.at(`layers.${i}`), normed, 'silu'));
+    x = x.add(textProjection(m.at(`layers.${i}`), normed, 'silu', width));
   }
   return linear(m.at('out_proj'), x, config.width);
 });

@@ -31,6 +31,7 @@ interface DiTConfig {
   /** Without the null class, which follows the last one and stands for "no class" in guidance. */
   classes: number;
   activation: Activation;
+  attentionBias: boolean;
   /** Of the norm before the feed-forward; the one before attention has 1e-6. */
   normEpsilon: number;
 }
@@ -61,6 +62,7 @@ export const ditTransformer = defineTransformer<DiTConfig, DiTState>({
       baseSize: Math.floor(config.integer('sample_size', 32) / patch),
       classes: config.integer('num_embeds_ada_norm', 1000),
       activation: config.choice('activation_fn', ['gelu-approximate', 'gelu', 'geglu'], 'gelu-approximate'),
+      attentionBias: config.boolean('attention_bias', true),
       normEpsilon: config.number('norm_eps', 1e-5),
     };
   },
@@ -109,13 +111,13 @@ export const ditTransformer = defineTransformer<DiTConfig, DiTState>({
 });
 
 const ditBlock = layer((m, state: DiTState, config: DiTConfig): Partial<DiTState> => {
-  const { heads, width, activation, normEpsilon } = config;
+  const { heads, width, activation, attentionBias: projectionBias, normEpsilon } = config;
   const conditioning = timeAndClass(m.at('norm1.emb'), state, config);
   const [ofAttention, ofMlp] = adaLayerNormZero(m.at('norm1'), conditioning, { sublayers: 2, width });
 
   const attended = modulatedResidual(state.hidden_states, {
     modulation: ofAttention,
-    sublayer: (x) => attention(m.at('attn1'), x, { heads }),
+    sublayer: (x) => attention(m.at('attn1'), x, { heads, projectionBias }),
   });
   const hidden_states = modulatedResidual(attended, {
     modulation: ofMlp,

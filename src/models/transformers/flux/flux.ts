@@ -124,7 +124,11 @@ export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
   ],
 
   epilogue(m, { hidden_states, temb }, { outChannels }) {
-    return linear(m.at('proj_out'), adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, 1e-6), outChannels);
+    return linear(
+      m.at('proj_out'),
+      adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon: 1e-6 }),
+      outChannels,
+    );
   },
 });
 

@@ -154,7 +154,8 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
   ],
 
   epilogue(m, { hidden_states, temb }, { patch, outChannels }, { grid }) {
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, currentTime(temb, hidden_states), 1e-6);
+    const now = currentTime(temb, hidden_states);
+    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, now, { epsilon: 1e-6 });
     const patches = linear(m.at('proj_out'), normed, outChannels * patch[0] * patch[1] * patch[2]);
     return unpatchify(patches, { grid: grid as number[], patch, channels: 'first' });
   },

@@ -180,7 +180,7 @@ interface SandwichBlock extends Pick<AttentionLayerOptions, 'rotary' | 'mask'> {
 const sandwichBlock = layer((m, x: SymbolicTensor, { rotary, mask, temb, config }: SandwichBlock) => {
   const { heads, keyValueHeads, width, mlpWidth, normEpsilon } = config;
   const norm = (name: string) => (y: SymbolicTensor) => rmsNorm(m.at(name), y, normEpsilon);
-  const [ofAttention, ofMlp] = sandwichModulations(temb && modulation(m.at('norm1'), temb, 4, width));
+  const [ofAttention, ofMlp] = sandwichModulations(temb && modulation(m.at('norm1'), temb, 4, { width }));
   const attended = sandwichResidual(x, {
     modulation: ofAttention,
     normBefore: norm(temb ? 'norm1.norm' : 'norm1'),
@@ -189,6 +189,8 @@ const sandwichBlock = layer((m, x: SymbolicTensor, { rotary, mask, temb, config 
         heads,
         keyValueHeads,
         qkNorm: { kind: 'rms_norm', epsilon: 1e-5 },
+        projectionBias: false,
+        outputBias: false,
         rotary,
         mask,
       }),
@@ -200,6 +202,7 @@ const sandwichBlock = layer((m, x: SymbolicTensor, { rotary, mask, temb, config 
     sublayer: (y) =>
       gatedFeedForward(m.at('feed_forward'), y, {
         inner: mlpWidth,
+        bias: false,
         names: { gate: 'linear_1', value: 'linear_3', out: 'linear_2' },
       }),
     normAfter: norm('ffn_norm2'),

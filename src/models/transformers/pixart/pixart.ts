@@ -37,6 +37,7 @@ interface PixArtConfig {
   /** Whether resolution and aspect ratio are conditions. */
   sizeConditions: boolean;
   activation: Activation;
+  attentionBias: boolean;
   normEpsilon: number;
 }
 
@@ -79,6 +80,7 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
       sizeConditions:
         config.nullable('use_additional_conditions', (name) => config.boolean(name)) ?? sampleSize === 128,
       activation: config.choice('activation_fn', ['gelu-approximate', 'gelu', 'geglu'], 'gelu-approximate'),
+      attentionBias: config.boolean('attention_bias', true),
       normEpsilon: config.number('norm_eps', 1e-6),
     };
   },
@@ -124,7 +126,10 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
     }
     return {
       hidden_states: patchEmbedding(m.at('pos_embed'), hidden_states!, { patch, width }).add(positions!),
-      text: captionWidth === undefined ? text! : textProjection(m.at('caption_projection'), text!),
+      text:
+        captionWidth === undefined
+          ? text!
+          : textProjection(m.at('caption_projection'), text!, 'gelu-approximate', width),
       ...(text_bias ? { text_bias } : {}),
       temb,
       shared_modulation: adaLayerNormSingle(conditioning, temb, 6),
@@ -150,15 +155,15 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
 
 const pixartBlock = layer((m, state: PixArtState, config: PixArtConfig): Partial<PixArtState> => {
   const { text, text_bias, shared_modulation } = state;
-  const { heads, width, activation, normEpsilon: epsilon } = config;
+  const { heads, width, activation, attentionBias: projectionBias, normEpsilon: epsilon } = config;
   const [ofAttention, ofMlp] = sublayerModulations(scaleShiftTable(m, shared_modulation, 6), 2);
 
   let x = modulatedResidual(state.hidden_states, {
     modulation: ofAttention,
     epsilon,
-    sublayer: (normed) => attention(m.at('attn1'), normed, { heads }),
+    sublayer: (normed) => attention(m.at('attn1'), normed, { heads, projectionBias }),
   });
-  x = x.add(attention(m.at('attn2'), x, { heads, context: text, mask: { bias: text_bias } }));
+  x = x.add(attention(m.at('attn2'), x, { heads, projectionBias, context: text, mask: { bias: text_bias } }));
   x = modulatedResidual(x, {
     modulation: ofMlp,
     epsilon,

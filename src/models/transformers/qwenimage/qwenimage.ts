@@ -150,7 +150,8 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
   ],
 
   epilogue(m, { hidden_states, temb }, { outChannels }) {
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, currentTime(temb, hidden_states), 1e-6);
+    const now = currentTime(temb, hidden_states);
+    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, now, { epsilon: 1e-6 });
     return linear(m.at('proj_out'), normed, outChannels);
   },
 });

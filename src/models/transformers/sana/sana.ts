@@ -38,6 +38,8 @@ interface SanaConfig {
   /** Undefined: no position embeddings. */
   interpolationScale: number | undefined;
   guidance: boolean;
+  /** Of self-attention; cross-attention always has biases. */
+  attentionBias: boolean;
   normEpsilon: number;
 }
 
@@ -83,6 +85,7 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
       baseSize: Math.floor(config.integer('sample_size', 32) / patch),
       interpolationScale: config.nullable('interpolation_scale', (name) => config.number(name)),
       guidance: config.boolean('guidance_embeds', false),
+      attentionBias: config.boolean('attention_bias', false),
       normEpsilon: config.number('norm_eps', 1e-6),
     };
   },
@@ -121,7 +124,11 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
     const patches = patchEmbedding(m.at('patch_embed'), hidden_states!, { patch, width });
     return {
       hidden_states: positions ? patches.add(positions) : patches,
-      text: rmsNorm(m.at('caption_norm'), textProjection(m.at('caption_projection'), text!), 1e-5),
+      text: rmsNorm(
+        m.at('caption_norm'),
+        textProjection(m.at('caption_projection'), text!, 'gelu-approximate', width),
+        1e-5,
+      ),
       ...(text_bias ? { text_bias } : {}),
       temb,
       shared_modulation: adaLayerNormSingle(conditioning, temb, 6),
@@ -147,14 +154,16 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
 
 const sanaBlock = layer((m, state: SanaState, config: SanaConfig & { grid: Grid }): Partial<SanaState> => {
   const { text, text_bias, shared_modulation } = state;
-  const { heads, width, crossHeads, crossInner, qkNorm, mlpWidth, grid, normEpsilon: epsilon } = config;
+  const { heads, width, crossHeads, crossInner, qkNorm, mlpWidth, attentionBias: projectionBias, grid } = config;
+  const { normEpsilon: epsilon } = config;
   const [ofAttention, ofMlp] = sublayerModulations(scaleShiftTable(m, shared_modulation, 6), 2);
 
   let x = modulatedResidual(state.hidden_states, {
     modulation: ofAttention,
     epsilon,
     sublayer: (normed) => {
-      const attended = linearAttention({ ...projectQkv(m.at('attn1'), normed, { heads, qkNorm }), heads });
+      const projected = projectQkv(m.at('attn1'), normed, { heads, qkNorm, projectionBias });
+      const attended = linearAttention({ ...projected, heads });
       return linear(m.at('attn1.to_out.0'), attended, width);
     },
   });
@@ -189,6 +198,6 @@ const gatedConvolution = layer((m, x: SymbolicTensor, { grid, inner }: { grid: G
     padding: 1,
     groups: 2 * inner,
   }).chunk(2, 1);
-  const out = convolution(m.at('conv_point'), value.mul(gate.silu()), { outChannels: width, kernel: 1 });
+  const out = convolution(m.at('conv_point'), value.mul(gate.silu()), { outChannels: width, kernel: 1, bias: false });
   return out.reshape([x.dim(0), width, -1]).transpose([0, 2, 1]);
 });

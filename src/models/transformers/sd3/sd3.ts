@@ -115,7 +115,7 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
   ],
 
   epilogue(m, { hidden_states, temb }, { patch, outChannels }, { grid }) {
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, 1e-6);
+    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon: 1e-6 });
     const patches = linear(m.at('proj_out'), normed, patch[0] * patch[1] * outChannels);
     return unpatchify(patches, { grid: grid as number[], patch });
   },
@@ -138,7 +138,7 @@ const jointBlock = layer((m, state: SD3State, { dual, last, ...config }: JointBl
     image: modulatedLayerNorm(hidden_states, ofAttention),
     text: ofText
       ? modulatedLayerNorm(encoder_hidden_states, ofText[0])
-      : adaLayerNormContinuous(m.at('norm1_context'), encoder_hidden_states, temb, 1e-6),
+      : adaLayerNormContinuous(m.at('norm1_context'), encoder_hidden_states, temb, { epsilon: 1e-6 }),
     heads,
     qkNorm,
     first: 'image',

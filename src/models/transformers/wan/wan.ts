@@ -122,7 +122,7 @@ export const wanTransformer = defineTransformer<WanConfig, WanState>({
       sinusoidalEmbedding(timestep!, { dim: timeFeatures }),
       width,
     );
-    const text = textProjection(embed.at('text_embedder'), encoder_hidden_states!);
+    const text = textProjection(embed.at('text_embedder'), encoder_hidden_states!, 'gelu-approximate', width);
     return {
       hidden_states: patchConvolution(m.at('patch_embedding'), hidden_states!, { patch, width }),
       encoder_hidden_states: encoder_hidden_states_image

@@ -184,6 +184,8 @@ const zImageBlock = layer((m, x: SymbolicTensor, { config, temb, ...options }: B
       attention(m.at('attention'), y, {
         heads,
         qkNorm: qkNorm ? { kind: 'rms_norm', epsilon: 1e-5 } : undefined,
+        projectionBias: false,
+        outputBias: false,
         ...options,
       }),
     normAfter: norm('attention_norm2'),
@@ -194,6 +196,7 @@ const zImageBlock = layer((m, x: SymbolicTensor, { config, temb, ...options }: B
     sublayer: (y) =>
       gatedFeedForward(m.at('feed_forward'), y, {
         inner: Math.floor((width / 3) * 8),
+        bias: false,
         names: { gate: 'w1', value: 'w3', out: 'w2' },
       }),
     normAfter: norm('ffn_norm2'),
