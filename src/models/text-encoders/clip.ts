@@ -52,9 +52,21 @@ function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): Graph
       projection: config.integer('projection_dim', 512),
     }),
 
+    ignoredWeights: [
+      {
+        names: /(^|\.)embeddings\.position_ids$/,
+        reason: 'the numbers 0, 1, 2, … that Transformers saved before 4.31',
+      },
+      {
+        names: /^(vision_model\.|visual_projection\.|logit_scale$)/,
+        reason: 'the half of CLIP that sees, where a text encoder was cut from a whole model',
+      },
+    ],
+
     functions: {
       forward: {
         inputs: () => textInputs,
+        smallestCalls: ({ endToken }) => [{ inputs: { input_ids: intTensor([endToken], [1, 1]) } }],
 
         prepare({ input_ids, attention_mask }, config, inputs) {
           const ids = input_ids!;
@@ -80,7 +92,8 @@ function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): Graph
         build(m, { input_ids, bias, end_rows }, config, statics) {
           const { width, layers, epsilon } = config;
           // Transformers 5 saves CLIPTextModel without the prefix that everything before it has.
-          const text = m.has('text_model.final_layer_norm.weight') ? m.at('text_model') : m;
+          const ends = ['embeddings.token_embedding.weight', 'final_layer_norm.weight'];
+          const text = ends.some((name) => m.at('text_model').has(name)) ? m.at('text_model') : m;
           const outputs = runLayers({
             embeddings: embed(text.at('embeddings'), input_ids!, config),
             layers,

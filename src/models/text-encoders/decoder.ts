@@ -27,8 +27,20 @@ export function decoderModels(family: DecoderFamily): GraphModelFamily[] {
     defineModel<DecoderConfig>({
       className,
       parseConfig: (config) => parseDecoderConfig(config, family),
-      // Checkpoints of whole models also hold a vision tower and a language head: gigabytes that no text encoder reads.
-      readsWeight: (name) => /(^|\.)(embed_tokens|layers\.\d+|norm)\./.test(name) && !/visual|vision/.test(name),
+      ignoredWeights: [
+        {
+          names: /^(model\.|language_model\.)?lm_head\./,
+          reason: 'the language head, which text encoders do not compute',
+        },
+        {
+          names: /^(model\.)?(visual|vision_tower|vision_model|multi_modal_projector|image_newline)(\.|$)/,
+          reason: 'what a vision-language model sees with; only text is read',
+        },
+        {
+          names: /\.rotary_emb\.inv_freq$/,
+          reason: 'a table that Transformers saved before 4.32, computed from the config',
+        },
+      ],
 
       functions: {
         forward: {
@@ -70,7 +82,8 @@ export function decoderModels(family: DecoderFamily): GraphModelFamily[] {
 /** Where the language model sits in a checkpoint, which depends on the class and the version of Transformers that saved it. */
 function languageModel(m: Module): Module {
   const places = ['model', 'model.language_model', 'language_model.model', 'language_model'];
-  const place = places.find((path) => m.at(path).has('embed_tokens.weight'));
+  const ends = ['embed_tokens.weight', 'norm.weight'];
+  const place = places.find((path) => ends.some((name) => m.at(path).has(name)));
   return place === undefined ? m : m.at(place);
 }
 

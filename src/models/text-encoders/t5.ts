@@ -82,6 +82,14 @@ function t5(className: 'T5EncoderModel' | 'UMT5EncoderModel'): GraphModelFamily 
       biasPerLayer: isUmt5,
     }),
 
+    ignoredWeights: [
+      { names: /^(decoder|lm_head)\./, reason: 'the half of T5 that writes text' },
+      {
+        names: /^(shared|encoder\.embed_tokens)\.weight$/,
+        reason: 'the token table, which may be saved under both names',
+      },
+    ],
+
     functions: {
       forward: {
         inputs: () => textInputs,
@@ -104,7 +112,8 @@ function t5(className: 'T5EncoderModel' | 'UMT5EncoderModel'): GraphModelFamily 
           const { vocabulary, width, layers, epsilon, biasPerLayer } = config;
           const encoder = m.at('encoder');
           // One tensor that old and new checkpoints name differently; some hold it twice.
-          const table = m.has('shared.weight') ? m.at('shared') : encoder.at('embed_tokens');
+          const isEncoders = !m.has('shared.weight') && encoder.has('embed_tokens.weight');
+          const table = isEncoders ? encoder.at('embed_tokens') : m.at('shared');
           const block = (index: number) => encoder.at(`block.${index}`);
           const biasOf = (index: number) => {
             const bias = positionBias(block(index).at('layer.0.SelfAttention'), distances!, config);

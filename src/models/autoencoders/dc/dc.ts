@@ -20,6 +20,7 @@ const epsilon = 1e-5;
 
 export const autoencoderDc = defineAutoencoder<DcConfig>({
   className: 'AutoencoderDC',
+  ignoredWeights: [{ names: /\.num_batches_tracked$/, reason: 'a counter that training keeps beside batch norms' }],
   parseConfig: parseDcConfig,
   traits: ({ latentChannels, encoder, decoder, scalingFactor }) => ({
     latentChannels,

@@ -14,6 +14,7 @@ import { linear } from '../../../nn/linear.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 import { groupNorm } from '../../../nn/norms.ts';
 import type { ConfigReader } from '../../config-reader.ts';
+import type { IgnoredWeights } from '../../definition.ts';
 import { type AutoencoderFamily, defineAutoencoder } from '../definition.ts';
 import { gaussian } from '../gaussian.ts';
 
@@ -45,6 +46,7 @@ export const autoencoderKl = defineKl('AutoencoderKL', {
 });
 
 export const autoencoderKlFlux2 = defineKl('AutoencoderKLFlux2', {
+  ignoredWeights: [{ names: /^bn\./, reason: 'statistics of latents in patches, which pipelines normalise with' }],
   latentChannels: 32,
   widths: [128, 256, 512, 512],
   layersPerBlock: 2,
@@ -54,9 +56,14 @@ export const autoencoderKlFlux2 = defineKl('AutoencoderKLFlux2', {
 
 type KlDefaults = Pick<KlConfig, 'latentChannels' | 'widths' | 'layersPerBlock' | 'sampleSize' | 'scalingFactor'>;
 
-function defineKl(className: string, defaults: KlDefaults): AutoencoderFamily {
+interface KlTraits extends KlDefaults {
+  ignoredWeights?: readonly IgnoredWeights[];
+}
+
+function defineKl(className: string, { ignoredWeights = [], ...defaults }: KlTraits): AutoencoderFamily {
   return defineAutoencoder<KlConfig>({
     className,
+    ignoredWeights,
     parseConfig: (config) => parseKlConfig(config, defaults),
     traits: (config) => ({
       latentChannels: config.latentChannels,
@@ -170,7 +177,7 @@ const pixelAttention = layer((m, x: SymbolicTensor, groups: number): SymbolicTen
   ]);
   // Checkpoints from before Diffusers 0.15 (Stable Diffusion 1, DiT) use the second names.
   const project = (name: string, legacyName: string, y: SymbolicTensor) =>
-    linear(m.at(m.has(`${name}.weight`) ? name : legacyName), y, width);
+    linear(m.at(m.has(`${legacyName}.weight`) ? legacyName : name), y, width);
   const attended = multiHeadAttention({
     query: project('to_q', 'query', tokens),
     key: project('to_k', 'key', tokens),

@@ -104,6 +104,9 @@ export const chromaTransformer = defineTransformer<ChromaConfig, ChromaState>({
     };
   },
 
+  // The mask is over text and image tokens together.
+  smallestCalls: () => [{ sizes: { tokens: 2 } }],
+
   blockLists: (config) => [
     {
       name: 'transformer_blocks',

@@ -110,6 +110,8 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
     };
   },
 
+  smallestCalls: ({ patchSize }) => [{ sizes: { height: patchSize, width: patchSize } }],
+
   blockLists: (config) => [
     {
       name: 'transformer_blocks',

@@ -91,6 +91,8 @@ export const ditTransformer = defineTransformer<DiTConfig, DiTState>({
     };
   },
 
+  smallestCalls: ({ patch: [size] }) => [{ sizes: { size } }],
+
   blockLists: (config) => [
     {
       name: 'transformer_blocks',

@@ -138,6 +138,8 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
     };
   },
 
+  smallestCalls: ({ patch: [frames, height, width] }) => [{ sizes: { frames, height, width } }],
+
   blockLists: (config) => [
     {
       name: 'transformer_blocks',

@@ -148,6 +148,8 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
     };
   },
 
+  smallestCalls: ({ patch: [height, width] }) => [{ sizes: { height, width } }],
+
   blockLists: (config) => [
     {
       name: 'layers',

@@ -17,7 +17,7 @@ import { layer } from '../../../nn/module.ts';
 import { modulatedLayerNorm } from '../../../nn/norms.ts';
 import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
 import { sincosPositions } from '../../../nn/sincos-positions.ts';
-import type { Tensor } from '../../../tensor/tensor.ts';
+import { floatTensor, type Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 import { checkInputs, type ForwardInputs, type InputValue } from '../../inputs.ts';
 
@@ -134,6 +134,11 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
       temb,
       shared_modulation: adaLayerNormSingle(conditioning, temb, 6),
     };
+  },
+
+  smallestCalls: ({ patch: [height, width], sizeConditions }) => {
+    const added_cond_kwargs = { resolution: floatTensor([1, 1], [1, 2]), aspect_ratio: floatTensor([1], [1, 1]) };
+    return [{ sizes: { height, width }, inputs: sizeConditions ? { added_cond_kwargs } : {} }];
   },
 
   blockLists: (config) => [

@@ -140,6 +140,8 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
     };
   },
 
+  smallestCalls: () => [{ inputs: { img_shapes: [[1, 1, 1]] } }],
+
   blockLists: (config) => [
     {
       name: 'transformer_blocks',

@@ -135,6 +135,8 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
     };
   },
 
+  smallestCalls: ({ patch: [height, width] }) => [{ sizes: { height, width } }],
+
   blockLists: (config) => [
     {
       name: 'transformer_blocks',

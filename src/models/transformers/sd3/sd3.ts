@@ -100,6 +100,8 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
     };
   },
 
+  smallestCalls: ({ patch: [height, width] }) => [{ sizes: { height, width } }],
+
   blockLists: (config) => [
     {
       name: 'transformer_blocks',

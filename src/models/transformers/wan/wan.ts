@@ -135,6 +135,20 @@ export const wanTransformer = defineTransformer<WanConfig, WanState>({
     };
   },
 
+  smallestCalls: ({ patch: [frames, height, width], imageKeys, imagePositions = 2 }) => [
+    {
+      sizes: {
+        frames,
+        height,
+        width,
+        // Image tokens are told from text by the count of all.
+        text_tokens: imageKeys ? TEXT_TOKENS : 1,
+        '2·batch': 2,
+        image_tokens: imagePositions / 2,
+      },
+    },
+  ],
+
   blockLists: (config) => [
     {
       name: 'blocks',

@@ -21,7 +21,7 @@ import { sandwichModulations, sandwichResidual } from '../../../nn/modulation.ts
 import { layer } from '../../../nn/module.ts';
 import { modulatedLayerNorm, perToken, rmsNorm } from '../../../nn/norms.ts';
 import type { RotaryTableOptions } from '../../../nn/rotary.ts';
-import type { Tensor } from '../../../tensor/tensor.ts';
+import { floatTensor, sizeOf, type Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 import { checkTensorList, type ForwardInputs } from '../../inputs.ts';
 import { fromPatches, type Patch, toPatches } from './patches.ts';
@@ -134,6 +134,14 @@ export const zImageTransformer = defineTransformer<ZImageConfig, ZImageState>({
     const rows = concat([image.reshape([-1, width]), caption.reshape([-1, width]), zeroRow(image)], 0);
     return { hidden_states: gather(rows, joined_rows!), temb, ...attentionInputs(inputs) };
   },
+
+  smallestCalls: ({ patches, channels, captionWidth }) =>
+    patches.map(([f_patch_size, patch_size]) => {
+      const image = [channels, f_patch_size, patch_size, patch_size];
+      const x = [floatTensor(new Float32Array(sizeOf(image)), image)];
+      const cap_feats = [floatTensor(new Float32Array(captionWidth), [1, captionWidth])];
+      return { inputs: { x, cap_feats, patch_size, f_patch_size } };
+    }),
 
   blockLists: (config) => [
     {
