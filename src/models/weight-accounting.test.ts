@@ -20,6 +20,8 @@ const folders = ['models', 'text-encoders', 'autoencoders'].flatMap((kind) =>
 /** Tensors that are there and not read. */
 const ignoredIn: Readonly<Record<string, readonly string[]>> = {
   'autoencoders/autoencoder_dc_pixelshuffle': [0, 1].map((i) => `decoder.up_blocks.${i}.1.norm.num_batches_tracked`),
+  'text-encoders/llama_linear': ['lm_head.weight'],
+  'text-encoders/qwen2_window': ['lm_head.weight'],
   'autoencoders/autoencoder_kl_flux2': ['bn.num_batches_tracked', 'bn.running_mean', 'bn.running_var'],
 };
 

@@ -39,18 +39,21 @@ function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): Graph
   return defineModel<ClipConfig>({
     className,
 
-    parseConfig: (config) => ({
-      vocabulary: config.integer('vocab_size', 49408),
-      positions: config.integer('max_position_embeddings', 77),
-      width: config.integer('hidden_size', 512),
-      inner: config.integer('intermediate_size', 2048),
-      layers: config.integer('num_hidden_layers', 12),
-      heads: config.integer('num_attention_heads', 8),
-      activation: config.choice('hidden_act', hiddenActivations, 'quick_gelu'),
-      epsilon: config.number('layer_norm_eps', 1e-5),
-      endToken: config.integer('eos_token_id', 49407),
-      projection: config.integer('projection_dim', 512),
-    }),
+    parseConfig: (config) => {
+      const vocabulary = config.integer('vocab_size', 49408);
+      return {
+        vocabulary,
+        positions: config.integer('max_position_embeddings', 77),
+        width: config.integer('hidden_size', 512),
+        inner: config.integer('intermediate_size', 2048),
+        layers: config.layers('num_hidden_layers', 12),
+        heads: config.count('num_attention_heads', 8),
+        activation: config.choice('hidden_act', hiddenActivations, 'quick_gelu'),
+        epsilon: config.positive('layer_norm_eps', 1e-5),
+        endToken: config.integer('eos_token_id', 49407, { min: 0, max: vocabulary - 1 }),
+        projection: config.integer('projection_dim', 512),
+      };
+    },
 
     ignoredWeights: [
       {

@@ -80,10 +80,10 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
   config.rejectUnsupported();
 
   const width = config.integer('hidden_size', defaults.width);
-  const layers = config.integer('num_hidden_layers', defaults.layers);
-  const heads = config.integer('num_attention_heads', defaults.heads);
-  const headDim = config.integer('head_dim', defaults.headDim ?? width / heads);
-  const keyValueHeads = config.integer('num_key_value_heads', defaults.keyValueHeads ?? heads);
+  const layers = config.layers('num_hidden_layers', defaults.layers);
+  const heads = config.count('num_attention_heads', defaults.heads);
+  const headDim = config.count('head_dim', defaults.headDim ?? width / heads);
+  const keyValueHeads = config.count('num_key_value_heads', defaults.keyValueHeads ?? heads);
   if (heads % keyValueHeads !== 0) {
     throw new DejaDitError('INVALID_CONFIG', `${heads} heads cannot share ${keyValueHeads} num_key_value_heads`, {
       path: config.origin,
@@ -106,11 +106,11 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
     projectionBias,
     outputBias: projectionBias && family.outputBias === true,
     mlpBias: family.mlpBias === true && config.boolean('mlp_bias', false),
-    epsilon: config.number('rms_norm_eps', defaults.epsilon),
+    epsilon: config.positive('rms_norm_eps', defaults.epsilon),
     frequencies: ropeFrequencies(config, headDim, { theta: 10000, rotaryFactor: 1, ...rope }),
     window,
     sliding: window === undefined ? Array<boolean>(layers).fill(false) : slidingLayers(config, family, layers),
-    scale: (gemma ? config.number('query_pre_attn_scalar', 256) : headDim) ** -0.5,
+    scale: (gemma ? config.positive('query_pre_attn_scalar', 256) : headDim) ** -0.5,
     softcap: gemma ? softcapOf(config) : undefined,
   };
 }
@@ -128,7 +128,7 @@ function projectionBiasOf(config: ConfigReader, { projectionBias: bias }: Decode
 }
 
 function softcapOf(config: ConfigReader): number | undefined {
-  return config.json.attn_logit_softcapping === null ? undefined : config.number('attn_logit_softcapping', 50);
+  return config.json.attn_logit_softcapping === null ? undefined : config.positive('attn_logit_softcapping', 50);
 }
 
 function slidingLayers(config: ConfigReader, { slidingLayers: rule }: DecoderFamily, layers: number): boolean[] {
@@ -143,6 +143,6 @@ function slidingLayers(config: ConfigReader, { slidingLayers: rule }: DecoderFam
       { path: config.origin },
     );
   }
-  const first = rule === 'from max_window_layers' ? config.integer('max_window_layers', 28) : 0;
+  const first = rule === 'from max_window_layers' ? config.integer('max_window_layers', 28, { min: 0 }) : 0;
   return Array.from({ length: layers }, (_, i) => i >= first && (rule !== 'even' || i % 2 === 0));
 }

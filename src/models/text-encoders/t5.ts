@@ -58,15 +58,15 @@ function parseConfig(config: ConfigReader, defaults: Defaults): Omit<T5Config, '
     vocabulary: config.integer('vocab_size', defaults.vocabulary),
     width: config.integer('d_model', 512),
     inner: config.integer('d_ff', defaults.inner),
-    layers: config.integer('num_layers', defaults.layers),
-    heads: config.integer('num_heads', defaults.heads),
-    headDim: config.integer('d_kv', 64),
+    layers: config.layers('num_layers', defaults.layers),
+    heads: config.count('num_heads', defaults.heads),
+    headDim: config.count('d_kv', 64),
     gated: gate !== undefined,
     // This one name means the tanh approximation: the checkpoints that have it were trained with that.
     activation: feedForward === 'gated-gelu' ? 'gelu_new' : activation,
-    epsilon: config.number('layer_norm_epsilon', 1e-6),
+    epsilon: config.positive('layer_norm_epsilon', 1e-6),
     distances: {
-      buckets: config.integer('relative_attention_num_buckets', 32),
+      buckets: config.integer('relative_attention_num_buckets', 32, { min: 4 }),
       maxDistance: config.integer('relative_attention_max_distance', 128),
     },
   };

@@ -114,13 +114,13 @@ function parseKlConfig(config: ConfigReader, defaults: KlDefaults): KlConfig {
     latentChannels: config.integer('latent_channels', defaults.latentChannels),
     widths,
     decoderWidths: config.nullable('decoder_block_out_channels', (name) => config.integers(name)) ?? widths,
-    layersPerBlock: config.integer('layers_per_block', defaults.layersPerBlock),
+    layersPerBlock: config.layers('layers_per_block', defaults.layersPerBlock),
     groups: config.integer('norm_num_groups', 32),
     midAttention: config.boolean('mid_block_add_attention', true),
     quantConv: config.boolean('use_quant_conv', true),
     postQuantConv: config.boolean('use_post_quant_conv', true),
     sampleSize: config.integer('sample_size', defaults.sampleSize),
-    scalingFactor: config.number('scaling_factor', defaults.scalingFactor),
+    scalingFactor: config.positive('scaling_factor', defaults.scalingFactor),
     shiftFactor: config.nullable('shift_factor', (name) => config.number(name)) ?? 0,
   };
 }

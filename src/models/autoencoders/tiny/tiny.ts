@@ -7,6 +7,7 @@ import { upsampleNearest } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { type ConvolutionOptions, convolution } from '../../../nn/conv.ts';
 import { layer, type Module } from '../../../nn/module.ts';
+import { layerRange } from '../../config-reader.ts';
 import { defineAutoencoder } from '../definition.ts';
 import { checkLevels } from '../levels.ts';
 
@@ -34,7 +35,7 @@ export const autoencoderTiny = defineAutoencoder<TinyConfig>({
     config.requires('upsample_fn', 'nearest');
     const levels = (side: 'encoder' | 'decoder', blocks: readonly number[]): Level[] => {
       const widths = config.integers(`${side}_block_out_channels`, [64, 64, 64, 64]);
-      const counts = config.integers(`num_${side}_blocks`, blocks);
+      const counts = config.integers(`num_${side}_blocks`, blocks, layerRange);
       checkLevels(config, widths.length, { [`num_${side}_blocks`]: counts });
       return widths.map((width, level) => ({ width, blocks: counts[level]! }));
     };
@@ -45,7 +46,7 @@ export const autoencoderTiny = defineAutoencoder<TinyConfig>({
       encoderLevels: levels('encoder', [1, 3, 3, 3]),
       decoderLevels: levels('decoder', [3, 3, 3, 1]),
       upsampling: config.integer('upsampling_scaling_factor', 2),
-      scalingFactor: config.number('scaling_factor', 1),
+      scalingFactor: config.positive('scaling_factor', 1),
       shiftFactor: config.number('shift_factor', 0),
     };
   },

@@ -54,8 +54,8 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
   separateCfg: true,
 
   parseConfig(config) {
-    const heads = config.integer('num_attention_heads', 64);
-    const headDim = config.integer('attention_head_dim', 40);
+    const heads = config.count('num_attention_heads', 64);
+    const headDim = config.count('attention_head_dim', 40);
     const positionGrid = config.integers('rope_axes_dim', [256, 256]);
     if (positionGrid.length !== 2) {
       throw new DejaDitError('INVALID_CONFIG', `'rope_axes_dim' is [${positionGrid}], expected [rows, columns]`, {
@@ -66,7 +66,7 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
       patchSize: config.integer('patch_size', 2),
       inChannels: config.integer('in_channels', 16),
       outChannels: config.integer('out_channels', 16),
-      blocks: config.integer('num_layers', 30),
+      blocks: config.layers('num_layers', 30),
       heads,
       headDim,
       width: heads * headDim,

@@ -49,21 +49,21 @@ export const ditTransformer = defineTransformer<DiTConfig, DiTState>({
   parseConfig(config) {
     config.requires('norm_type', 'ada_norm_zero');
     config.requires('norm_elementwise_affine', false);
-    const heads = config.integer('num_attention_heads', 16);
+    const heads = config.count('num_attention_heads', 16);
     const inChannels = config.integer('in_channels', 4);
     const patch = config.integer('patch_size', 2);
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      blocks: config.integer('num_layers', 28),
+      blocks: config.layers('num_layers', 28),
       heads,
-      width: heads * config.integer('attention_head_dim', 72),
+      width: heads * config.count('attention_head_dim', 72),
       patch: [patch, patch],
-      baseSize: Math.floor(config.integer('sample_size', 32) / patch),
+      baseSize: Math.floor(config.integer('sample_size', 32, { min: patch }) / patch),
       classes: config.integer('num_embeds_ada_norm', 1000),
       activation: config.choice('activation_fn', ['gelu-approximate', 'gelu', 'geglu'], 'gelu-approximate'),
       attentionBias: config.boolean('attention_bias', true),
-      normEpsilon: config.number('norm_eps', 1e-5),
+      normEpsilon: config.positive('norm_eps', 1e-5),
     };
   },
 

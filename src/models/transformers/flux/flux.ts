@@ -54,14 +54,14 @@ export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
 
   parseConfig(config) {
     config.requires('patch_size', 1);
-    const heads = config.integer('num_attention_heads', 24);
-    const headDim = config.integer('attention_head_dim', 128);
+    const heads = config.count('num_attention_heads', 24);
+    const headDim = config.count('attention_head_dim', 128);
     const inChannels = config.integer('in_channels', 64);
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      doubleBlocks: config.integer('num_layers', 19),
-      singleBlocks: config.integer('num_single_layers', 38),
+      doubleBlocks: config.layers('num_layers', 19),
+      singleBlocks: config.layers('num_single_layers', 38),
       heads,
       headDim,
       width: heads * headDim,

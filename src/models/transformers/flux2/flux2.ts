@@ -59,23 +59,23 @@ export const flux2Transformer = defineTransformer<Flux2Config, Flux2State>({
 
   parseConfig(config) {
     config.requires('patch_size', 1);
-    const heads = config.integer('num_attention_heads', 48);
-    const width = heads * config.integer('attention_head_dim', 128);
+    const heads = config.count('num_attention_heads', 48);
+    const width = heads * config.count('attention_head_dim', 128);
     const inChannels = config.integer('in_channels', 128);
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      doubleBlocks: config.integer('num_layers', 8),
-      singleBlocks: config.integer('num_single_layers', 48),
+      doubleBlocks: config.layers('num_layers', 8),
+      singleBlocks: config.layers('num_single_layers', 48),
       heads,
       width,
-      mlpWidth: Math.floor(width * config.number('mlp_ratio', 3)),
+      mlpWidth: Math.floor(width * config.positive('mlp_ratio', 3)),
       textWidth: config.integer('joint_attention_dim', 15360),
       timeFeatures: config.integer('timestep_guidance_channels', 256),
       guidance: config.boolean('guidance_embeds', true),
       axesDim: config.integers('axes_dims_rope', [32, 32, 32, 32]),
-      theta: config.number('rope_theta', 2000),
-      epsilon: config.number('eps', 1e-6),
+      theta: config.positive('rope_theta', 2000),
+      epsilon: config.positive('eps', 1e-6),
     };
   },
 

@@ -63,8 +63,8 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm');
-    const heads = config.integer('num_attention_heads', 24);
-    const width = heads * config.integer('attention_head_dim', 128);
+    const heads = config.count('num_attention_heads', 24);
+    const width = heads * config.count('attention_head_dim', 128);
     const inChannels = config.integer('in_channels', 16);
     const patch = config.integer('patch_size', 2);
     const condition = config.nullable('image_condition_type', (name) =>
@@ -73,18 +73,18 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      doubleBlocks: config.integer('num_layers', 20),
-      singleBlocks: config.integer('num_single_layers', 40),
-      refinerBlocks: config.integer('num_refiner_layers', 2),
+      doubleBlocks: config.layers('num_layers', 20),
+      singleBlocks: config.layers('num_single_layers', 40),
+      refinerBlocks: config.layers('num_refiner_layers', 2),
       heads,
       width,
-      mlpWidth: Math.floor(width * config.number('mlp_ratio', 4)),
+      mlpWidth: Math.floor(width * config.positive('mlp_ratio', 4)),
       patch: [config.integer('patch_size_t', 1), patch, patch],
       textWidth: config.integer('text_embed_dim', 4096),
       pooledWidth: config.integer('pooled_projection_dim', 768),
       guidance: config.boolean('guidance_embeds', true),
       axesDim: config.integers('rope_axes_dim', [16, 56, 56]),
-      theta: config.number('rope_theta', 256),
+      theta: config.positive('rope_theta', 256),
       tokenReplace: condition === 'token_replace',
     };
   },

@@ -64,22 +64,22 @@ export const ltxTransformer = defineTransformer<LTXConfig, LTXState>({
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm_across_heads');
-    const heads = config.integer('num_attention_heads', 32);
+    const heads = config.count('num_attention_heads', 32);
     const inChannels = config.integer('in_channels', 128);
     const patch = config.integer('patch_size', 1);
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      blocks: config.integer('num_layers', 28),
+      blocks: config.layers('num_layers', 28),
       heads,
-      width: heads * config.integer('attention_head_dim', 64),
+      width: heads * config.count('attention_head_dim', 64),
       captionWidth: config.integer('caption_channels', 4096),
       patch: [config.integer('patch_size_t', 1), patch, patch],
       activation: config.choice('activation_fn', ['gelu-approximate', 'gelu', 'geglu', 'swiglu'], 'gelu-approximate'),
       attentionBias: config.boolean('attention_bias', true),
       attentionOutBias: config.boolean('attention_out_bias', true),
       affineNorms: config.boolean('norm_elementwise_affine', false),
-      epsilon: config.number('norm_eps', 1e-6),
+      epsilon: config.positive('norm_eps', 1e-6),
     };
   },
 

@@ -57,24 +57,24 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
 
   parseConfig(config) {
     const width = config.integer('hidden_size', 2304);
-    const heads = config.integer('num_attention_heads', 24);
+    const heads = config.count('num_attention_heads', 24);
     const inChannels = config.integer('in_channels', 16);
     const patch = config.integer('patch_size', 2);
     const multiple = config.integer('multiple_of', 256);
-    const factor = config.nullable('ffn_dim_multiplier', (name) => config.number(name)) ?? 1;
+    const factor = config.nullable('ffn_dim_multiplier', (name) => config.positive(name)) ?? 1;
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      blocks: config.integer('num_layers', 26),
-      refinerBlocks: config.integer('num_refiner_layers', 2),
+      blocks: config.layers('num_layers', 26),
+      refinerBlocks: config.layers('num_refiner_layers', 2),
       heads,
-      keyValueHeads: config.json.num_kv_heads === null ? heads : config.integer('num_kv_heads', 8),
+      keyValueHeads: config.json.num_kv_heads === null ? heads : config.count('num_kv_heads', 8),
       width,
       captionWidth: config.integer('cap_feat_dim', 1024),
       mlpWidth: multiple * Math.ceil(Math.floor(factor * 4 * width) / multiple),
       axesDim: config.integers('axes_dim_rope', [32, 32, 32]),
       patch: [patch, patch],
-      normEpsilon: config.number('norm_eps', 1e-5),
+      normEpsilon: config.positive('norm_eps', 1e-5),
     };
   },
 

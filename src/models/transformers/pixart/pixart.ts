@@ -60,28 +60,28 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
     config.requires('norm_type', 'ada_norm_single');
     config.requires('norm_elementwise_affine', false);
     config.requires('attention_type', 'default');
-    const heads = config.integer('num_attention_heads', 16);
+    const heads = config.count('num_attention_heads', 16);
     const inChannels = config.integer('in_channels', 4);
     const patch = config.integer('patch_size', 2);
-    const sampleSize = config.integer('sample_size', 128);
+    const sampleSize = config.integer('sample_size', 128, { min: patch });
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      blocks: config.integer('num_layers', 28),
+      blocks: config.layers('num_layers', 28),
       heads,
-      width: heads * config.integer('attention_head_dim', 72),
+      width: heads * config.count('attention_head_dim', 72),
       captionWidth: config.nullable('caption_channels', (name) => config.integer(name)),
       crossWidth: config.integer('cross_attention_dim', 1152),
       patch: [patch, patch],
       baseSize: Math.floor(sampleSize / patch),
       interpolationScale:
-        config.nullable('interpolation_scale', (name) => config.number(name)) ??
+        config.nullable('interpolation_scale', (name) => config.positive(name)) ??
         Math.max(Math.floor(sampleSize / 64), 1),
       sizeConditions:
         config.nullable('use_additional_conditions', (name) => config.boolean(name)) ?? sampleSize === 128,
       activation: config.choice('activation_fn', ['gelu-approximate', 'gelu', 'geglu'], 'gelu-approximate'),
       attentionBias: config.boolean('attention_bias', true),
-      normEpsilon: config.number('norm_eps', 1e-6),
+      normEpsilon: config.positive('norm_eps', 1e-6),
     };
   },
 

@@ -61,16 +61,16 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
 
   parseConfig(config) {
     config.requires('guidance_embeds', false);
-    const heads = config.integer('num_attention_heads', 24);
+    const heads = config.count('num_attention_heads', 24);
     const inChannels = config.integer('in_channels', 64);
     return {
       inChannels,
       outChannels:
         config.integer('patch_size', 2) ** 2 *
         (config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels),
-      blocks: config.integer('num_layers', 60),
+      blocks: config.layers('num_layers', 60),
       heads,
-      width: heads * config.integer('attention_head_dim', 128),
+      width: heads * config.count('attention_head_dim', 128),
       textWidth: config.integer('joint_attention_dim', 3584),
       axesDim: config.integers('axes_dims_rope', [16, 56, 56]),
       cleanReferences: config.boolean('zero_cond_t', false),

@@ -62,31 +62,31 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
 
   parseConfig(config) {
     config.requires('norm_elementwise_affine', false);
-    const heads = config.integer('num_attention_heads', 70);
-    const width = heads * config.integer('attention_head_dim', 32);
+    const heads = config.count('num_attention_heads', 70);
+    const width = heads * config.count('attention_head_dim', 32);
     // Queries are made of the stream, keys and values of the text, which is projected to the stream's width.
     config.requires('cross_attention_dim', width);
-    const crossHeads = config.integer('num_cross_attention_heads', 20);
+    const crossHeads = config.count('num_cross_attention_heads', 20);
     const inChannels = config.integer('in_channels', 32);
     const patch = config.integer('patch_size', 1);
     const norm = config.nullable('qk_norm', (name) => config.choice(name, ['rms_norm_across_heads'] as const));
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      blocks: config.integer('num_layers', 20),
+      blocks: config.layers('num_layers', 20),
       heads,
       width,
       crossHeads,
-      crossInner: crossHeads * config.integer('cross_attention_head_dim', 112),
+      crossInner: crossHeads * config.count('cross_attention_head_dim', 112),
       captionWidth: config.integer('caption_channels', 2304),
-      mlpWidth: Math.floor(config.number('mlp_ratio', 2.5) * width),
+      mlpWidth: Math.floor(config.positive('mlp_ratio', 2.5) * width),
       qkNorm: norm && { kind: norm, epsilon: 1e-5 },
       patch: [patch, patch],
-      baseSize: Math.floor(config.integer('sample_size', 32) / patch),
-      interpolationScale: config.nullable('interpolation_scale', (name) => config.number(name)),
+      baseSize: Math.floor(config.integer('sample_size', 32, { min: patch }) / patch),
+      interpolationScale: config.nullable('interpolation_scale', (name) => config.positive(name)),
       guidance: config.boolean('guidance_embeds', false),
       attentionBias: config.boolean('attention_bias', false),
-      normEpsilon: config.number('norm_eps', 1e-6),
+      normEpsilon: config.positive('norm_eps', 1e-6),
     };
   },
 

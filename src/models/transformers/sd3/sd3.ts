@@ -44,8 +44,8 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
   separateCfg: false,
 
   parseConfig(config) {
-    const heads = config.integer('num_attention_heads', 18);
-    const width = heads * config.integer('attention_head_dim', 64);
+    const heads = config.count('num_attention_heads', 18);
+    const width = heads * config.count('attention_head_dim', 64);
     // The text stream has the image's width: they share one attention.
     config.requires('caption_projection_dim', width);
     const inChannels = config.integer('in_channels', 16);
@@ -54,8 +54,8 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      blocks: config.integer('num_layers', 18),
-      dualAttention: config.integers('dual_attention_layers', []),
+      blocks: config.layers('num_layers', 18),
+      dualAttention: config.integers('dual_attention_layers', [], { min: 0 }),
       heads,
       width,
       textWidth: config.integer('joint_attention_dim', 4096),

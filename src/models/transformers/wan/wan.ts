@@ -65,13 +65,13 @@ export const wanTransformer = defineTransformer<WanConfig, WanState>({
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm_across_heads');
     const optional = (name: string) => config.nullable(name, (field) => config.integer(field));
-    const heads = config.integer('num_attention_heads', 40);
-    const headDim = config.integer('attention_head_dim', 128);
+    const heads = config.count('num_attention_heads', 40);
+    const headDim = config.count('attention_head_dim', 128);
     const inChannels = config.integer('in_channels', 16);
     return {
       inChannels,
       outChannels: optional('out_channels') ?? inChannels,
-      blocks: config.integer('num_layers', 40),
+      blocks: config.layers('num_layers', 40),
       heads,
       headDim,
       width: heads * headDim,
@@ -83,7 +83,7 @@ export const wanTransformer = defineTransformer<WanConfig, WanState>({
       imagePositions: optional('pos_embed_seq_len'),
       imageKeys: optional('added_kv_proj_dim') !== undefined,
       crossNorm: config.boolean('cross_attn_norm', true),
-      epsilon: config.number('eps', 1e-6),
+      epsilon: config.positive('eps', 1e-6),
     };
   },
 

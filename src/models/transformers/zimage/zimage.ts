@@ -58,15 +58,15 @@ export const zImageTransformer = defineTransformer<ZImageConfig, ZImageState>({
     const frames = config.integers('all_f_patch_size', [1]);
     return {
       channels: config.integer('in_channels', 16),
-      blocks: config.integer('n_layers', 30),
-      refinerBlocks: config.integer('n_refiner_layers', 2),
-      heads: config.integer('n_heads', 30),
+      blocks: config.layers('n_layers', 30),
+      refinerBlocks: config.layers('n_refiner_layers', 2),
+      heads: config.count('n_heads', 30),
       width: config.integer('dim', 3840),
       captionWidth: config.integer('cap_feat_dim', 2560),
       qkNorm: config.boolean('qk_norm', true),
-      epsilon: config.number('norm_eps', 1e-5),
-      timeScale: config.number('t_scale', 1000),
-      rotary: { axesDim: config.integers('axes_dims', [32, 48, 48]), theta: config.number('rope_theta', 256) },
+      epsilon: config.positive('norm_eps', 1e-5),
+      timeScale: config.positive('t_scale', 1000),
+      rotary: { axesDim: config.integers('axes_dims', [32, 48, 48]), theta: config.positive('rope_theta', 256) },
       patches: config.integers('all_patch_size', [2]).map((size, i) => [frames[i] ?? 1, size, size] as const),
     };
   },
