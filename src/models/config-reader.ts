@@ -33,14 +33,18 @@ export class ConfigReader {
     );
   }
 
-  /** A number of blocks. Blocks that the checkpoint does not hold are found missing one by one, so any range would do that is no bomb. */
+  /** A number of blocks, which may be none. */
   layers(name: string, fallback?: number): number {
     return this.integer(name, fallback, layerRange);
   }
 
-  /** A number of heads, or the width of one: their product is the width of tables that the host computes. */
+  /** A number of layers or heads, a head's width, a patch's edge: what the sizes of lists and tables on the host are made of. */
   count(name: string, fallback?: number): number {
     return this.integer(name, fallback, { max: maxCount });
+  }
+
+  counts(name: string, fallback?: readonly number[]): readonly number[] {
+    return this.integers(name, fallback, { max: maxCount });
   }
 
   /** Any finite number. */

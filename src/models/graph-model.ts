@@ -14,7 +14,7 @@ import type { ConfigReader } from './config-reader.ts';
 import type { IgnoredWeights, Prepared, State, Statics } from './definition.ts';
 import { checkInputs, type ForwardInputs, type InputSpec } from './inputs.ts';
 import { Occupancy } from './occupancy.ts';
-import type { SmallestCall } from './smallest-inputs.ts';
+import type { MakeOnes, SmallestCall } from './smallest-inputs.ts';
 import { SpanRunner } from './span.ts';
 
 export interface FunctionDefinition<Config> {
@@ -24,7 +24,7 @@ export interface FunctionDefinition<Config> {
   /** Emits the function and returns its named outputs. */
   build(m: Module, inputs: State, config: Config, statics: Statics): Record<string, SymbolicTensor>;
   /** As of a transformer's definition. Default: one call with every size 1. */
-  smallestCalls?(config: Config): readonly SmallestCall[];
+  smallestCalls?(config: Config, ones: MakeOnes): readonly SmallestCall[];
 }
 
 export interface GraphModelDefinition<Config> {
@@ -40,7 +40,7 @@ interface BoundFunction {
   inputs: readonly InputSpec[];
   prepare(tensors: Record<string, Tensor>, inputs: ForwardInputs): Prepared;
   build(m: Module, inputs: State, statics: Statics): Record<string, SymbolicTensor>;
-  smallestCalls(): readonly SmallestCall[];
+  smallestCalls(ones: MakeOnes): readonly SmallestCall[];
 }
 
 export interface GraphModelFamily {
@@ -64,7 +64,7 @@ export function defineModel<Config>(definition: GraphModelDefinition<Config>): G
         inputs: fn.inputs(config),
         prepare: (tensors, inputs) => fn.prepare?.(tensors, config, inputs) ?? { tensors },
         build: (m, inputs, statics) => fn.build(m, inputs, config, statics),
-        smallestCalls: () => fn.smallestCalls?.(config) ?? [{}],
+        smallestCalls: (ones) => fn.smallestCalls?.(config, ones) ?? [{}],
       });
       const functions = Object.fromEntries(Object.entries(definition.functions).map(([name, fn]) => [name, bind(fn)]));
       return {

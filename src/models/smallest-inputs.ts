@@ -4,8 +4,8 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 import { allocate } from '../tensor/dtype.ts';
-import { sizeOf, Tensor } from '../tensor/tensor.ts';
-import { checkInputs, type ForwardInputs, type InputSpec } from './inputs.ts';
+import { type Shape, sizeOf, Tensor } from '../tensor/tensor.ts';
+import { checkInputs, type ForwardInputs, type InputSpec, type TensorInput } from './inputs.ts';
 
 /** One call, as small as can be. */
 export interface SmallestCall {
@@ -18,36 +18,36 @@ export interface SmallestCall {
 /** Values that one input may have: a token or a patch of the widest model has far fewer. */
 const maxValues = 2 ** 24;
 
+export type MakeOnes = (shape: Shape, kind?: TensorInput['kind']) => Tensor;
+
 /**
- * The call's inputs and the checked tensors among them: all that the model takes, optional ones included, and ones throughout.
- * @throws DejaDitError INVALID_CONFIG if the model's sizes are beyond any model
+ * Makes tensors of ones.
+ * @param origin the model's folder, for the error INVALID_CONFIG about a tensor that no model could have
  */
-export function smallestInputs(specs: readonly InputSpec[], call: SmallestCall, origin: string) {
+export function onesFor(origin: string): MakeOnes {
+  const dtypes = { float: 'float32', int: 'int64', bool: 'bool' } as const;
+  return (shape, kind = 'float') => {
+    const size = sizeOf(shape);
+    if (!(size <= maxValues)) {
+      throw new DejaDitError('INVALID_CONFIG', `its sizes cannot be right: its least input would be [${shape}]`, {
+        path: origin,
+      });
+    }
+    const data = allocate(dtypes[kind], size);
+    if (data instanceof BigInt64Array) data.fill(1n);
+    else data.fill(1);
+    return new Tensor(dtypes[kind], data, shape);
+  };
+}
+
+/** The call's inputs and the checked tensors among them: all that the model takes, optional ones included, ones by default. */
+export function smallestInputs(specs: readonly InputSpec[], call: SmallestCall, ones: MakeOnes) {
   const inputs: Record<string, ForwardInputs[string]> = {};
   for (const spec of specs) {
     if (spec.kind === 'other') continue;
     const shape = spec.shape.map((dim) => (typeof dim === 'number' ? dim : (call.sizes?.[dim] ?? 1)));
-    inputs[spec.name] = ones(spec.kind, shape, { name: spec.name, origin });
+    inputs[spec.name] = ones(shape, spec.kind);
   }
   Object.assign(inputs, call.inputs);
   return { inputs, tensors: checkInputs(specs, inputs) };
-}
-
-/** A tensor of ones. */
-export function ones(
-  kind: 'float' | 'int' | 'bool',
-  shape: readonly number[],
-  { name, origin }: { name: string; origin: string },
-): Tensor {
-  const size = sizeOf(shape);
-  if (!(size <= maxValues)) {
-    throw new DejaDitError('INVALID_CONFIG', `its sizes cannot be right: the least '${name}' would be [${shape}]`, {
-      path: origin,
-    });
-  }
-  const dtype = { float: 'float32', int: 'int64', bool: 'bool' } as const;
-  const data = allocate(dtype[kind], size);
-  if (data instanceof BigInt64Array) data.fill(1n);
-  else data.fill(1);
-  return new Tensor(dtype[kind], data, shape);
 }

@@ -1,21 +1,8 @@
 /** Every tensor of every checkpoint here: left out it is an error that names it, left over an error or a warning that does. */
-import { readdirSync } from 'node:fs';
-import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readConfig } from '../weights/model-folder.ts';
-import { openWeights } from '../weights/open-weights.ts';
 import { derivedSource, type WeightSource } from '../weights/weight-source.ts';
-import { ConfigReader } from './config-reader.ts';
-import { findGraphModel, findTransformer } from './registry.ts';
-import { fixtures } from './testing/golden.ts';
-import { type AccountedModel, accountWeights, leftOver, usedWeights } from './weight-accounting.ts';
-
-const folders = ['models', 'text-encoders', 'autoencoders'].flatMap((kind) =>
-  readdirSync(path.join(fixtures, kind), { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map(({ name }) => path.join(kind, name))
-    .filter((folder) => readdirSync(path.join(fixtures, folder)).includes('config.json')),
-);
+import { checkpointFolders, openCheckpoint } from './testing/checkpoints.ts';
+import { accountWeights, leftOver, usedWeights } from './weight-accounting.ts';
 
 /** Tensors that are there and not read. */
 const ignoredIn: Readonly<Record<string, readonly string[]>> = {
@@ -25,14 +12,6 @@ const ignoredIn: Readonly<Record<string, readonly string[]>> = {
   'autoencoders/autoencoder_kl_flux2': ['bn.num_batches_tracked', 'bn.running_mean', 'bn.running_var'],
 };
 
-async function open(folder: string): Promise<{ model: AccountedModel; source: WeightSource }> {
-  const { className, config, path: file } = await readConfig(path.join(fixtures, folder));
-  const family = findTransformer(className!) ?? findGraphModel(className!)!;
-  const source = await openWeights(path.join(fixtures, folder));
-  await source.close();
-  return { model: family.configure(new ConfigReader(config, file)), source };
-}
-
 const options = { origin: 'checkpoint', weightDtype: 'float32' } as const;
 
 const without = (source: WeightSource, left: string) =>
@@ -41,9 +20,10 @@ const without = (source: WeightSource, left: string) =>
     has: (name) => name !== left && source.has(name),
   });
 
-describe.each(folders)('%s', (folder) => {
+describe.each(checkpointFolders)('%s', (folder) => {
   it('is read to the last tensor, each of which is missed', async () => {
-    const { model, source } = await open(folder);
+    const { config, configure, source } = await openCheckpoint(folder);
+    const model = configure(config);
     const { names, warning } = accountWeights(model, source, options);
     expect(warning).toBeUndefined();
     expect(source.names.filter((name) => !names.includes(name))).toEqual(ignoredIn[folder] ?? []);
@@ -54,7 +34,8 @@ describe.each(folders)('%s', (folder) => {
   });
 
   it('names a tensor too many beside each of its own', async () => {
-    const { model, source } = await open(folder);
+    const { config, configure, source } = await openCheckpoint(folder);
+    const model = configure(config);
     const used = usedWeights(model, source, options);
     for (const name of used) {
       const extra = name.replace(/[^.]+$/, 'stranger');

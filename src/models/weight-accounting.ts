@@ -13,13 +13,13 @@ import type { WeightStoreOptions } from '../weights/weight-store.ts';
 import type { Prepared, State, Statics, Transformer } from './definition.ts';
 import type { GraphModelFamily } from './graph-model.ts';
 import type { ForwardInputs, InputSpec } from './inputs.ts';
-import { type SmallestCall, smallestInputs } from './smallest-inputs.ts';
+import { type MakeOnes, onesFor, type SmallestCall, smallestInputs } from './smallest-inputs.ts';
 import { epilogue, prologue, type SpanContext, wholeList } from './span.ts';
 
 /** Something that can be emitted: a transformer's forward, or one function of another model. */
 interface Emission {
   readonly inputs: readonly InputSpec[];
-  smallestCalls(): readonly SmallestCall[];
+  smallestCalls(ones: MakeOnes): readonly SmallestCall[];
   prepare(tensors: Record<string, Tensor>, inputs: ForwardInputs): Prepared;
   emit(root: Module, inputs: State, statics: Statics): void;
 }
@@ -55,16 +55,18 @@ export function accountWeights(model: AccountedModel, source: WeightSource, opti
 
 /**
  * What is to be said of the tensors that a model does not read; undefined if it reads all but those that it may ignore.
- * @throws DejaDitError INVALID_CONFIG if some are in lists of modules of which the model reads others: more blocks than the config
- *   says, or other ones
+ * @throws DejaDitError INVALID_CONFIG if some are in lists of modules that the model has: more blocks than the config says, or other
+ *   ones
  */
 export function leftOver(
-  { className, ignoredWeights }: AccountedModel,
+  model: AccountedModel,
   { names, used, origin }: { names: readonly string[]; used: ReadonlySet<string>; origin: string },
 ): string | undefined {
+  const { className, ignoredWeights } = model;
   const left = names.filter((name) => !used.has(name) && !ignoredWeights.some((ignored) => ignored.names.test(name)));
   if (left.length === 0) return undefined;
-  const lists = new Set([...used].flatMap(listsAbove));
+  const own = 'blockLists' in model ? model.blockLists.map(({ name }) => name) : [];
+  const lists = new Set([...own, ...[...used].flatMap(listsAbove)]);
   const inLists = left.filter((name) => listsAbove(name).some((list) => lists.has(list)));
   if (inLists.length > 0) {
     throw new DejaDitError(
@@ -82,6 +84,7 @@ export function leftOver(
  */
 export function usedWeights(model: AccountedModel, source: WeightSource, options: AccountOptions): ReadonlySet<string> {
   const catalog = catalogOf(source, options);
+  const ones = onesFor(options.origin);
   const used = new Set<string>();
   const recording: WeightCatalog = {
     origin: catalog.origin,
@@ -92,8 +95,8 @@ export function usedWeights(model: AccountedModel, source: WeightSource, options
     },
   };
   for (const { inputs: specs, smallestCalls, prepare, emit } of emissionsOf(model)) {
-    for (const call of smallestCalls()) {
-      const { inputs, tensors } = smallestInputs(specs, call, options.origin);
+    for (const call of smallestCalls(ones)) {
+      const { inputs, tensors } = smallestInputs(specs, call, ones);
       const prepared = prepare(tensors, inputs);
       const graph = new GraphBuilder();
       const state: State = Object.fromEntries(

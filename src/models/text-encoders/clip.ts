@@ -46,7 +46,7 @@ function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): Graph
         positions: config.integer('max_position_embeddings', 77),
         width: config.integer('hidden_size', 512),
         inner: config.integer('intermediate_size', 2048),
-        layers: config.layers('num_hidden_layers', 12),
+        layers: config.count('num_hidden_layers', 12),
         heads: config.count('num_attention_heads', 8),
         activation: config.choice('hidden_act', hiddenActivations, 'quick_gelu'),
         epsilon: config.positive('layer_norm_eps', 1e-5),

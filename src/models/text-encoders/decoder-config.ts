@@ -80,7 +80,7 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
   config.rejectUnsupported();
 
   const width = config.integer('hidden_size', defaults.width);
-  const layers = config.layers('num_hidden_layers', defaults.layers);
+  const layers = config.count('num_hidden_layers', defaults.layers);
   const heads = config.count('num_attention_heads', defaults.heads);
   const headDim = config.count('head_dim', defaults.headDim ?? width / heads);
   const keyValueHeads = config.count('num_key_value_heads', defaults.keyValueHeads ?? heads);

@@ -23,7 +23,12 @@ export interface RopeDefaults {
 export function ropeFrequencies(config: ConfigReader, headDim: number, defaults: RopeDefaults): Float32Array {
   const { json, origin } = config;
   const parameters = new ConfigReader(
-    { ...json, ...record(json.rope_scaling), ...record(json.rope_parameters) },
+    {
+      rope_theta: json.rope_theta,
+      partial_rotary_factor: json.partial_rotary_factor,
+      ...record(json.rope_scaling),
+      ...record(json.rope_parameters),
+    },
     origin,
   );
   const theta = parameters.positive('rope_theta', defaults.theta);

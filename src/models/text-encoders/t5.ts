@@ -58,7 +58,7 @@ function parseConfig(config: ConfigReader, defaults: Defaults): Omit<T5Config, '
     vocabulary: config.integer('vocab_size', defaults.vocabulary),
     width: config.integer('d_model', 512),
     inner: config.integer('d_ff', defaults.inner),
-    layers: config.layers('num_layers', defaults.layers),
+    layers: config.count('num_layers', defaults.layers),
     heads: config.count('num_heads', defaults.heads),
     headDim: config.count('d_kv', 64),
     gated: gate !== undefined,

@@ -114,7 +114,7 @@ function parseKlConfig(config: ConfigReader, defaults: KlDefaults): KlConfig {
     latentChannels: config.integer('latent_channels', defaults.latentChannels),
     widths,
     decoderWidths: config.nullable('decoder_block_out_channels', (name) => config.integers(name)) ?? widths,
-    layersPerBlock: config.layers('layers_per_block', defaults.layersPerBlock),
+    layersPerBlock: config.count('layers_per_block', defaults.layersPerBlock),
     groups: config.integer('norm_num_groups', 32),
     midAttention: config.boolean('mid_block_add_attention', true),
     quantConv: config.boolean('use_quant_conv', true),

@@ -63,11 +63,11 @@ export const chromaTransformer = defineTransformer<ChromaConfig, ChromaState>({
       heads,
       width: heads * config.count('attention_head_dim', 128),
       textWidth: config.integer('joint_attention_dim', 4096),
-      axesDim: config.integers('axes_dims_rope', [16, 56, 56]),
+      axesDim: config.counts('axes_dims_rope', [16, 56, 56]),
       approximator: {
-        channels: config.integer('approximator_num_channels', 64),
+        channels: config.count('approximator_num_channels', 64),
         width: config.integer('approximator_hidden_dim', 5120),
-        layers: config.layers('approximator_layers', 5),
+        layers: config.count('approximator_layers', 5),
       },
     };
   },

@@ -56,14 +56,14 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
   parseConfig(config) {
     const heads = config.count('num_attention_heads', 64);
     const headDim = config.count('attention_head_dim', 40);
-    const positionGrid = config.integers('rope_axes_dim', [256, 256]);
+    const positionGrid = config.counts('rope_axes_dim', [256, 256]);
     if (positionGrid.length !== 2) {
       throw new DejaDitError('INVALID_CONFIG', `'rope_axes_dim' is [${positionGrid}], expected [rows, columns]`, {
         path: config.origin,
       });
     }
     return {
-      patchSize: config.integer('patch_size', 2),
+      patchSize: config.count('patch_size', 2),
       inChannels: config.integer('in_channels', 16),
       outChannels: config.integer('out_channels', 16),
       blocks: config.layers('num_layers', 30),
@@ -72,7 +72,7 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
       width: heads * headDim,
       textWidth: config.integer('text_embed_dim', 4096),
       timeWidth: config.integer('time_embed_dim', 512),
-      conditionWidth: config.integer('condition_dim', 256),
+      conditionWidth: config.count('condition_dim', 256),
       positionGrid,
     };
   },

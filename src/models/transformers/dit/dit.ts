@@ -51,7 +51,7 @@ export const ditTransformer = defineTransformer<DiTConfig, DiTState>({
     config.requires('norm_elementwise_affine', false);
     const heads = config.count('num_attention_heads', 16);
     const inChannels = config.integer('in_channels', 4);
-    const patch = config.integer('patch_size', 2);
+    const patch = config.count('patch_size', 2);
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,

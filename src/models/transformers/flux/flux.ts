@@ -68,7 +68,7 @@ export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
       textWidth: config.integer('joint_attention_dim', 4096),
       pooledWidth: config.integer('pooled_projection_dim', 768),
       guidance: config.boolean('guidance_embeds', false),
-      axesDim: config.integers('axes_dims_rope', [16, 56, 56]),
+      axesDim: config.counts('axes_dims_rope', [16, 56, 56]),
     };
   },
 

@@ -71,9 +71,9 @@ export const flux2Transformer = defineTransformer<Flux2Config, Flux2State>({
       width,
       mlpWidth: Math.floor(width * config.positive('mlp_ratio', 3)),
       textWidth: config.integer('joint_attention_dim', 15360),
-      timeFeatures: config.integer('timestep_guidance_channels', 256),
+      timeFeatures: config.count('timestep_guidance_channels', 256),
       guidance: config.boolean('guidance_embeds', true),
-      axesDim: config.integers('axes_dims_rope', [32, 32, 32, 32]),
+      axesDim: config.counts('axes_dims_rope', [32, 32, 32, 32]),
       theta: config.positive('rope_theta', 2000),
       epsilon: config.positive('eps', 1e-6),
     };

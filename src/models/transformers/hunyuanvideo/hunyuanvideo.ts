@@ -66,7 +66,7 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
     const heads = config.count('num_attention_heads', 24);
     const width = heads * config.count('attention_head_dim', 128);
     const inChannels = config.integer('in_channels', 16);
-    const patch = config.integer('patch_size', 2);
+    const patch = config.count('patch_size', 2);
     const condition = config.nullable('image_condition_type', (name) =>
       config.choice(name, ['latent_concat', 'token_replace']),
     );
@@ -75,15 +75,15 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
       doubleBlocks: config.layers('num_layers', 20),
       singleBlocks: config.layers('num_single_layers', 40),
-      refinerBlocks: config.layers('num_refiner_layers', 2),
+      refinerBlocks: config.count('num_refiner_layers', 2),
       heads,
       width,
       mlpWidth: Math.floor(width * config.positive('mlp_ratio', 4)),
-      patch: [config.integer('patch_size_t', 1), patch, patch],
+      patch: [config.count('patch_size_t', 1), patch, patch],
       textWidth: config.integer('text_embed_dim', 4096),
       pooledWidth: config.integer('pooled_projection_dim', 768),
       guidance: config.boolean('guidance_embeds', true),
-      axesDim: config.integers('rope_axes_dim', [16, 56, 56]),
+      axesDim: config.counts('rope_axes_dim', [16, 56, 56]),
       theta: config.positive('rope_theta', 256),
       tokenReplace: condition === 'token_replace',
     };

@@ -66,7 +66,7 @@ export const ltxTransformer = defineTransformer<LTXConfig, LTXState>({
     config.requires('qk_norm', 'rms_norm_across_heads');
     const heads = config.count('num_attention_heads', 32);
     const inChannels = config.integer('in_channels', 128);
-    const patch = config.integer('patch_size', 1);
+    const patch = config.count('patch_size', 1);
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
@@ -74,7 +74,7 @@ export const ltxTransformer = defineTransformer<LTXConfig, LTXState>({
       heads,
       width: heads * config.count('attention_head_dim', 64),
       captionWidth: config.integer('caption_channels', 4096),
-      patch: [config.integer('patch_size_t', 1), patch, patch],
+      patch: [config.count('patch_size_t', 1), patch, patch],
       activation: config.choice('activation_fn', ['gelu-approximate', 'gelu', 'geglu', 'swiglu'], 'gelu-approximate'),
       attentionBias: config.boolean('attention_bias', true),
       attentionOutBias: config.boolean('attention_out_bias', true),

@@ -59,20 +59,20 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
     const width = config.integer('hidden_size', 2304);
     const heads = config.count('num_attention_heads', 24);
     const inChannels = config.integer('in_channels', 16);
-    const patch = config.integer('patch_size', 2);
+    const patch = config.count('patch_size', 2);
     const multiple = config.integer('multiple_of', 256);
     const factor = config.nullable('ffn_dim_multiplier', (name) => config.positive(name)) ?? 1;
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
       blocks: config.layers('num_layers', 26),
-      refinerBlocks: config.layers('num_refiner_layers', 2),
+      refinerBlocks: config.count('num_refiner_layers', 2),
       heads,
       keyValueHeads: config.json.num_kv_heads === null ? heads : config.count('num_kv_heads', 8),
       width,
       captionWidth: config.integer('cap_feat_dim', 1024),
       mlpWidth: multiple * Math.ceil(Math.floor(factor * 4 * width) / multiple),
-      axesDim: config.integers('axes_dim_rope', [32, 32, 32]),
+      axesDim: config.counts('axes_dim_rope', [32, 32, 32]),
       patch: [patch, patch],
       normEpsilon: config.positive('norm_eps', 1e-5),
     };

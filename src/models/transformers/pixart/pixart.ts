@@ -17,7 +17,7 @@ import { layer } from '../../../nn/module.ts';
 import { modulatedLayerNorm } from '../../../nn/norms.ts';
 import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
 import { sincosPositions } from '../../../nn/sincos-positions.ts';
-import { floatTensor, type Tensor } from '../../../tensor/tensor.ts';
+import type { Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 import { checkInputs, type ForwardInputs, type InputValue } from '../../inputs.ts';
 
@@ -62,7 +62,7 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
     config.requires('attention_type', 'default');
     const heads = config.count('num_attention_heads', 16);
     const inChannels = config.integer('in_channels', 4);
-    const patch = config.integer('patch_size', 2);
+    const patch = config.count('patch_size', 2);
     const sampleSize = config.integer('sample_size', 128, { min: patch });
     return {
       inChannels,
@@ -136,8 +136,8 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
     };
   },
 
-  smallestCalls: ({ patch: [height, width], sizeConditions }) => {
-    const added_cond_kwargs = { resolution: floatTensor([1, 1], [1, 2]), aspect_ratio: floatTensor([1], [1, 1]) };
+  smallestCalls: ({ patch: [height, width], sizeConditions }, ones) => {
+    const added_cond_kwargs = { resolution: ones([1, 2]), aspect_ratio: ones([1, 1]) };
     return [{ sizes: { height, width }, inputs: sizeConditions ? { added_cond_kwargs } : {} }];
   },
 

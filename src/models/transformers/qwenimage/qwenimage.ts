@@ -66,13 +66,13 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
     return {
       inChannels,
       outChannels:
-        config.integer('patch_size', 2) ** 2 *
+        config.count('patch_size', 2) ** 2 *
         (config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels),
       blocks: config.layers('num_layers', 60),
       heads,
       width: heads * config.count('attention_head_dim', 128),
       textWidth: config.integer('joint_attention_dim', 3584),
-      axesDim: config.integers('axes_dims_rope', [16, 56, 56]),
+      axesDim: config.counts('axes_dims_rope', [16, 56, 56]),
       cleanReferences: config.boolean('zero_cond_t', false),
       additionalCondition: config.boolean('use_additional_t_cond', false),
       layered: config.boolean('use_layer3d_rope', false),

@@ -68,7 +68,7 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
     config.requires('cross_attention_dim', width);
     const crossHeads = config.count('num_cross_attention_heads', 20);
     const inChannels = config.integer('in_channels', 32);
-    const patch = config.integer('patch_size', 1);
+    const patch = config.count('patch_size', 1);
     const norm = config.nullable('qk_norm', (name) => config.choice(name, ['rms_norm_across_heads'] as const));
     return {
       inChannels,

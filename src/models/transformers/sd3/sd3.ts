@@ -49,7 +49,7 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
     // The text stream has the image's width: they share one attention.
     config.requires('caption_projection_dim', width);
     const inChannels = config.integer('in_channels', 16);
-    const patch = config.integer('patch_size', 2);
+    const patch = config.count('patch_size', 2);
     const norm = config.nullable('qk_norm', (name) => config.choice(name, ['rms_norm'] as const));
     return {
       inChannels,

@@ -21,7 +21,7 @@ import { sandwichModulations, sandwichResidual } from '../../../nn/modulation.ts
 import { layer } from '../../../nn/module.ts';
 import { modulatedLayerNorm, perToken, rmsNorm } from '../../../nn/norms.ts';
 import type { RotaryTableOptions } from '../../../nn/rotary.ts';
-import { floatTensor, sizeOf, type Tensor } from '../../../tensor/tensor.ts';
+import type { Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 import { checkTensorList, type ForwardInputs } from '../../inputs.ts';
 import { fromPatches, type Patch, toPatches } from './patches.ts';
@@ -55,19 +55,19 @@ export const zImageTransformer = defineTransformer<ZImageConfig, ZImageState>({
 
   parseConfig(config) {
     config.requires('siglip_feat_dim', null);
-    const frames = config.integers('all_f_patch_size', [1]);
+    const frames = config.counts('all_f_patch_size', [1]);
     return {
       channels: config.integer('in_channels', 16),
       blocks: config.layers('n_layers', 30),
-      refinerBlocks: config.layers('n_refiner_layers', 2),
+      refinerBlocks: config.count('n_refiner_layers', 2),
       heads: config.count('n_heads', 30),
       width: config.integer('dim', 3840),
       captionWidth: config.integer('cap_feat_dim', 2560),
       qkNorm: config.boolean('qk_norm', true),
       epsilon: config.positive('norm_eps', 1e-5),
       timeScale: config.positive('t_scale', 1000),
-      rotary: { axesDim: config.integers('axes_dims', [32, 48, 48]), theta: config.positive('rope_theta', 256) },
-      patches: config.integers('all_patch_size', [2]).map((size, i) => [frames[i] ?? 1, size, size] as const),
+      rotary: { axesDim: config.counts('axes_dims', [32, 48, 48]), theta: config.positive('rope_theta', 256) },
+      patches: config.counts('all_patch_size', [2]).map((size, i) => [frames[i] ?? 1, size, size] as const),
     };
   },
 
@@ -135,12 +135,10 @@ export const zImageTransformer = defineTransformer<ZImageConfig, ZImageState>({
     return { hidden_states: gather(rows, joined_rows!), temb, ...attentionInputs(inputs) };
   },
 
-  smallestCalls: ({ patches, channels, captionWidth }) =>
+  smallestCalls: ({ patches, channels, captionWidth }, ones) =>
     patches.map(([f_patch_size, patch_size]) => {
-      const image = [channels, f_patch_size, patch_size, patch_size];
-      const x = [floatTensor(new Float32Array(sizeOf(image)), image)];
-      const cap_feats = [floatTensor(new Float32Array(captionWidth), [1, captionWidth])];
-      return { inputs: { x, cap_feats, patch_size, f_patch_size } };
+      const x = [ones([channels, f_patch_size, patch_size, patch_size])];
+      return { inputs: { x, cap_feats: [ones([1, captionWidth])], patch_size, f_patch_size } };
     }),
 
   blockLists: (config) => [
