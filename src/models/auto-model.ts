@@ -9,11 +9,13 @@ import type { OffloadOptions } from '../weights/offload/options.ts';
 import { repeatedModules } from '../weights/offload/plan.ts';
 import { openWeights } from '../weights/open-weights.ts';
 import { refuseForeignQuantization } from '../weights/quantized-checkpoint.ts';
+import { derivedSource } from '../weights/weight-source.ts';
 import { WeightStore, type WeightStoreOptions, type Weights } from '../weights/weight-store.ts';
 import { ConfigReader } from './config-reader.ts';
 import { GraphModel } from './graph-model.ts';
 import { findGraphModel, findTransformer, unsupportedModel } from './registry.ts';
 import { TransformerModel } from './transformer-model.ts';
+import { accountWeights } from './weight-accounting.ts';
 
 export interface LoadOptions {
   /** Programs, and with them the backend, shared with other models. Default: those of `defaultPrograms`. */
@@ -66,14 +68,20 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const graphModel = transformer ? undefined : findGraphModel(className)?.configure(reader);
   if (!transformer && !graphModel) throw unsupportedModel(className, path);
   const programs = options.programs ?? (await defaultPrograms());
-  const source = await openWeights(folder, { variant, onMissingVariant: warn });
-  const reads = graphModel?.readsWeight;
-  const store = { backend: programs.backend, origin: folder, weightDtype, reads, signal };
+  const checkpoint = await openWeights(folder, { variant, onMissingVariant: warn });
+  const store = { backend: programs.backend, origin: folder, weightDtype, signal };
   let weights: Weights | undefined;
   try {
+    const stored = layerwiseOffload === false ? 'float32' : 'stored';
+    const account = accountWeights(transformer ?? graphModel!, checkpoint, {
+      origin: folder,
+      weightDtype: weightDtype ?? stored,
+    });
+    if (account.warning !== undefined) warn(account.warning);
+    const source = derivedSource(checkpoint, { names: account.names });
     if (layerwiseOffload === false) weights = await WeightStore.load(source, store);
     else {
-      const lists = transformer?.blockLists ?? repeatedModules(source.names.filter(reads ?? (() => true)));
+      const lists = transformer?.blockLists ?? repeatedModules(source.names);
       if (lists.length === 0)
         throw new DejaDitError('UNSUPPORTED', `a ${className} has no blocks to read one by one`, {
           path: 'layerwiseOffload',
@@ -83,7 +91,7 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
     }
   } finally {
     // Offloaded weights go on reading.
-    if (!weights?.offloaded) await source.close();
+    if (!weights?.offloaded) await checkpoint.close();
   }
   return transformer
     ? new TransformerModel(transformer, weights, programs)

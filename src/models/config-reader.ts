@@ -3,6 +3,19 @@
  * the architecture in a way we have not built refused by name instead of ignored.
  */
 import { DejaDitError } from '../errors/errors.ts';
+import { quote } from '../weights/json.ts';
+
+/** Bounds of an integer, both included. */
+export interface Range {
+  /** Default 1. */
+  min?: number;
+  /** Default 2²⁰: no vocabulary and no layer is as wide. */
+  max?: number;
+}
+
+const maxSize = 2 ** 20;
+const maxCount = 4096;
+export const layerRange: Range = { min: 0, max: maxCount };
 
 export class ConfigReader {
   private readonly unsupported: string[] = [];
@@ -13,17 +26,35 @@ export class ConfigReader {
     readonly origin: string,
   ) {}
 
-  integer(name: string, fallback?: number): number {
-    return this.field(name, fallback, 'an integer', (value): value is number => Number.isSafeInteger(value));
+  /** A size: an integer in a range, by default from 1 to what no model comes near. */
+  integer(name: string, fallback?: number, range: Range = {}): number {
+    return this.field(name, fallback, `an integer ${described(range)}`, (value): value is number =>
+      isInteger(value, range),
+    );
   }
 
+  /** A number of blocks, which may be none. */
+  layers(name: string, fallback?: number): number {
+    return this.integer(name, fallback, layerRange);
+  }
+
+  /** A number of layers or heads, a head's width, a patch's edge: what the sizes of lists and tables on the host are made of. */
+  count(name: string, fallback?: number): number {
+    return this.integer(name, fallback, { max: maxCount });
+  }
+
+  counts(name: string, fallback?: readonly number[]): readonly number[] {
+    return this.integers(name, fallback, { max: maxCount });
+  }
+
+  /** Any finite number. */
   number(name: string, fallback?: number): number {
-    return this.field(
-      name,
-      fallback,
-      'a number',
-      (value): value is number => typeof value === 'number' && Number.isFinite(value),
-    );
+    return this.field(name, fallback, 'a number', (value): value is number => Number.isFinite(value));
+  }
+
+  /** A finite number above zero: a factor, the base of rotary frequencies, what is added to a norm's variance. */
+  positive(name: string, fallback?: number): number {
+    return this.field(name, fallback, 'a number above 0', isPositive);
   }
 
   boolean(name: string, fallback?: boolean): boolean {
@@ -34,28 +65,28 @@ export class ConfigReader {
     return this.field(name, fallback, 'a string', (value): value is string => typeof value === 'string');
   }
 
-  integers(name: string, fallback?: readonly number[]): readonly number[] {
-    return this.field(
-      name,
-      fallback,
-      'a list of integers',
-      (value): value is number[] => Array.isArray(value) && value.every(Number.isSafeInteger),
+  integers(name: string, fallback?: readonly number[], range: Range = {}): readonly number[] {
+    const expected = `a list of integers ${described(range)}`;
+    return this.field(name, fallback, expected, (value): value is number[] =>
+      isList(value, (n) => isInteger(n, range)),
     );
   }
 
   numbers(name: string, fallback?: readonly number[]): readonly number[] {
-    return this.field(
-      name,
-      fallback,
-      'a list of numbers',
-      (value): value is number[] => Array.isArray(value) && value.every(Number.isFinite),
+    return this.field(name, fallback, 'a list of numbers', (value): value is number[] =>
+      isList(value, Number.isFinite),
+    );
+  }
+
+  positives(name: string, fallback?: readonly number[]): readonly number[] {
+    return this.field(name, fallback, 'a list of numbers above 0', (value): value is number[] =>
+      isList(value, isPositive),
     );
   }
 
   strings(name: string, fallback?: readonly string[]): readonly string[] {
-    const isStrings = (value: unknown): value is string[] =>
-      Array.isArray(value) && value.every((entry) => typeof entry === 'string');
-    return this.field(name, fallback, 'a list of strings', isStrings);
+    const isString = (entry: unknown) => typeof entry === 'string';
+    return this.field(name, fallback, 'a list of strings', (value): value is string[] => isList(value, isString));
   }
 
   /** One of a few strings. */
@@ -75,7 +106,7 @@ export class ConfigReader {
   requires(name: string, value: unknown): void {
     const found = this.json[name];
     if (found === undefined || JSON.stringify(found) === JSON.stringify(value)) return;
-    this.unsupported.push(`${name} = ${JSON.stringify(found)} (only ${JSON.stringify(value)} is)`);
+    this.unsupported.push(`${name} = ${shown(found)} (only ${shown(value)} is)`);
   }
 
   rejectUnsupported(): void {
@@ -86,7 +117,28 @@ export class ConfigReader {
   private field<T>(name: string, fallback: T | undefined, expected: string, is: (value: unknown) => value is T): T {
     const value = this.json[name] ?? fallback;
     if (value !== undefined && is(value)) return value;
-    const got = value === undefined ? 'is missing' : `is ${JSON.stringify(value)}`;
+    const got = value === undefined ? 'is missing' : `is ${shown(value)}`;
     throw new DejaDitError('INVALID_CONFIG', `'${name}' ${got}, expected ${expected}`, { path: this.origin });
   }
+}
+
+function isInteger(value: unknown, { min = 1, max = maxSize }: Range): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max;
+}
+
+function described({ min = 1, max = maxSize }: Range): string {
+  return `from ${min} to ${max}`;
+}
+
+function isPositive(value: unknown): value is number {
+  return Number.isFinite(value) && Number(value) > 0;
+}
+
+function isList(value: unknown, isEntry: (entry: unknown) => boolean): boolean {
+  return Array.isArray(value) && value.length <= maxCount && value.every((entry) => isEntry(entry));
+}
+
+/** JSON has no word for infinities. */
+function shown(value: unknown): string {
+  return typeof value === 'number' ? String(value) : quote(value);
 }

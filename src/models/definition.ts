@@ -7,6 +7,7 @@ import type { Module } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { ConfigReader } from './config-reader.ts';
 import type { ForwardInputs, InputSpec } from './inputs.ts';
+import type { MakeOnes, SmallestCall } from './smallest-inputs.ts';
 
 /** The tensors that travel from block to block, by name. `hidden_states` is always among them. */
 export type State = Record<string, SymbolicTensor>;
@@ -45,6 +46,13 @@ export interface BlockContext {
   readonly statics: Statics;
 }
 
+/** Tensors that checkpoints of a class may hold though nothing here reads them; neither an error nor a warning. */
+export interface IgnoredWeights {
+  readonly names: RegExp;
+  /** What they are, and why a model does without. */
+  readonly reason: string;
+}
+
 export interface TransformerDefinition<Config, S extends State = State> {
   /** Diffusers' class name. */
   readonly className: string;
@@ -57,6 +65,13 @@ export interface TransformerDefinition<Config, S extends State = State> {
   blockLists(config: Config): readonly BlockList<S>[];
   /** Output norm and projection. */
   epilogue(m: Module, state: S, config: Config, statics: Statics): SymbolicTensor;
+  /**
+   * Calls that together need every weight, as small as can be: what a checkpoint must hold is found with them. Default: one call
+   * with every size 1.
+   */
+  smallestCalls?(config: Config, ones: MakeOnes): readonly SmallestCall[];
+  /** Default: none. */
+  readonly ignoredWeights?: readonly IgnoredWeights[];
   /** How the graph's output becomes the call's result, where that is more than one tensor. */
   present?(sample: Tensor, inputs: ForwardInputs, config: Config): Tensor | Tensor[];
   /**
@@ -78,6 +93,8 @@ export interface Transformer {
   prepare(tensors: Record<string, Tensor>, inputs: ForwardInputs): Prepared;
   prologue(m: Module, inputs: State, statics: Statics): State;
   epilogue(m: Module, state: State, statics: Statics): SymbolicTensor;
+  smallestCalls(ones: MakeOnes): readonly SmallestCall[];
+  readonly ignoredWeights: readonly IgnoredWeights[];
   present(sample: Tensor, inputs: ForwardInputs): Tensor | Tensor[];
 }
 
@@ -108,6 +125,8 @@ export function defineTransformer<Config, S extends State>(
         prepare: (tensors, inputs) => definition.prepare?.(tensors, config, inputs) ?? { tensors },
         prologue: (m, inputs, statics) => definition.prologue(m, inputs, config, statics),
         epilogue: (m, state, statics) => definition.epilogue(m, state as S, config, statics),
+        smallestCalls: (ones) => definition.smallestCalls?.(config, ones) ?? [{}],
+        ignoredWeights: definition.ignoredWeights ?? [],
         present: (sample, inputs) => definition.present?.(sample, inputs, config) ?? sample,
       };
     },

@@ -11,9 +11,10 @@ import type { Tensor } from '../tensor/tensor.ts';
 import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import type { ConfigReader } from './config-reader.ts';
-import type { Prepared, State, Statics } from './definition.ts';
+import type { IgnoredWeights, Prepared, State, Statics } from './definition.ts';
 import { checkInputs, type ForwardInputs, type InputSpec } from './inputs.ts';
 import { Occupancy } from './occupancy.ts';
+import type { MakeOnes, SmallestCall } from './smallest-inputs.ts';
 import { SpanRunner } from './span.ts';
 
 export interface FunctionDefinition<Config> {
@@ -22,6 +23,8 @@ export interface FunctionDefinition<Config> {
   prepare?(tensors: Record<string, Tensor>, config: Config, inputs: ForwardInputs): Prepared;
   /** Emits the function and returns its named outputs. */
   build(m: Module, inputs: State, config: Config, statics: Statics): Record<string, SymbolicTensor>;
+  /** As of a transformer's definition. Default: one call with every size 1. */
+  smallestCalls?(config: Config, ones: MakeOnes): readonly SmallestCall[];
 }
 
 export interface GraphModelDefinition<Config> {
@@ -29,14 +32,15 @@ export interface GraphModelDefinition<Config> {
   readonly className: string;
   parseConfig(config: ConfigReader): Config;
   readonly functions: Readonly<Record<string, FunctionDefinition<Config>>>;
-  /** Whether a tensor of the checkpoint is read at all; others (vision towers, language heads) are not loaded. Default: all. */
-  readsWeight?(name: string): boolean;
+  /** Default: none. */
+  readonly ignoredWeights?: readonly IgnoredWeights[];
 }
 
 interface BoundFunction {
   inputs: readonly InputSpec[];
   prepare(tensors: Record<string, Tensor>, inputs: ForwardInputs): Prepared;
   build(m: Module, inputs: State, statics: Statics): Record<string, SymbolicTensor>;
+  smallestCalls(ones: MakeOnes): readonly SmallestCall[];
 }
 
 export interface GraphModelFamily {
@@ -45,7 +49,7 @@ export interface GraphModelFamily {
     className: string;
     config: Readonly<Record<string, unknown>>;
     functions: Record<string, BoundFunction>;
-    readsWeight(name: string): boolean;
+    ignoredWeights: readonly IgnoredWeights[];
   };
 }
 
@@ -60,13 +64,14 @@ export function defineModel<Config>(definition: GraphModelDefinition<Config>): G
         inputs: fn.inputs(config),
         prepare: (tensors, inputs) => fn.prepare?.(tensors, config, inputs) ?? { tensors },
         build: (m, inputs, statics) => fn.build(m, inputs, config, statics),
+        smallestCalls: (ones) => fn.smallestCalls?.(config, ones) ?? [{}],
       });
       const functions = Object.fromEntries(Object.entries(definition.functions).map(([name, fn]) => [name, bind(fn)]));
       return {
         className: definition.className,
         config: reader.json,
         functions,
-        readsWeight: definition.readsWeight ?? (() => true),
+        ignoredWeights: definition.ignoredWeights ?? [],
       };
     },
   };

@@ -56,6 +56,8 @@ export interface ProjectionOptions {
   /** Fewer heads for keys and values than for queries (grouped queries, arXiv 2305.13245); default `heads`. */
   keyValueHeads?: number;
   qkNorm?: QkNorm | undefined;
+  /** Whether the projections of queries, keys and values have biases; default true. */
+  projectionBias?: boolean | undefined;
   /** What keys and values are made of; default x itself. */
   context?: SymbolicTensor;
   /** Default: `to_q`, `to_k`, `to_v`, `norm_q`, `norm_k`. */
@@ -65,6 +67,7 @@ export interface ProjectionOptions {
 /** Projects x [B, S, …] to queries, and x or `context` to keys and values. */
 export function projectQkv(m: Module, x: SymbolicTensor, options: ProjectionOptions): Projections {
   const { heads, inner = x.dim(-1), keyValueHeads = heads, qkNorm, context = x, names = ownStream } = options;
+  const bias = { bias: options.projectionBias };
   const keyValueWidth = (inner / heads) * keyValueHeads;
   const norm = (name: string, projected: SymbolicTensor, count: number) => {
     if (!qkNorm) return projected;
@@ -74,9 +77,9 @@ export function projectQkv(m: Module, x: SymbolicTensor, options: ProjectionOpti
       : rmsNorm(m.at(name), projected, epsilon);
   };
   return {
-    query: norm(names.queryNorm, linear(m.at(names.query), x, inner), heads),
-    key: norm(names.keyNorm, linear(m.at(names.key), context, keyValueWidth), keyValueHeads),
-    value: linear(m.at(names.value), context, keyValueWidth),
+    query: norm(names.queryNorm, linear(m.at(names.query), x, inner, bias), heads),
+    key: norm(names.keyNorm, linear(m.at(names.key), context, keyValueWidth, bias), keyValueHeads),
+    value: linear(m.at(names.value), context, keyValueWidth, bias),
   };
 }
 
@@ -111,6 +114,8 @@ export function attend(options: AttendOptions): SymbolicTensor {
 }
 
 export interface AttentionLayerOptions extends Omit<ProjectionOptions, 'names'> {
+  /** Whether the output projection has one; default true. */
+  outputBias?: boolean | undefined;
   rotary?: Rotary | undefined;
   bias?: SymbolicTensor | undefined;
   mask?: KeyMask<SymbolicTensor> | undefined;
@@ -118,10 +123,11 @@ export interface AttentionLayerOptions extends Omit<ProjectionOptions, 'names'> 
 
 /** Self-attention of x [B, S, D], or cross-attention to `context`: projections, attention, `to_out.0`. */
 export const attention = layer((m, x: SymbolicTensor, options: AttentionLayerOptions): SymbolicTensor => {
-  return linear(m.at('to_out.0'), attend({ ...projectQkv(m, x, options), ...options }), x.dim(-1));
+  const attended = attend({ ...projectQkv(m, x, options), ...options });
+  return linear(m.at('to_out.0'), attended, x.dim(-1), { bias: options.outputBias });
 });
 
-export interface JointAttentionOptions {
+export interface JointAttentionOptions extends Pick<AttentionLayerOptions, 'projectionBias' | 'outputBias'> {
   image: SymbolicTensor;
   text: SymbolicTensor;
   heads: number;
@@ -141,10 +147,11 @@ export interface JointAttentionOptions {
  */
 export const jointAttention = layer((m, options: JointAttentionOptions) => {
   const { image, text, heads, qkNorm, first, rotary, bias, mask, textOutput = true } = options;
+  const { projectionBias, outputBias } = options;
   const order = <T>(ofImage: T, ofText: T): [T, T] => (first === 'text' ? [ofText, ofImage] : [ofImage, ofText]);
   const [head, tail] = order(
-    projectQkv(m, image, { heads, qkNorm }),
-    projectQkv(m, text, { heads, qkNorm, names: addedStream }),
+    projectQkv(m, image, { heads, qkNorm, projectionBias }),
+    projectQkv(m, text, { heads, qkNorm, projectionBias, names: addedStream }),
   );
   const attended = attend({
     query: concat([head.query, tail.query], 1),
@@ -157,8 +164,8 @@ export const jointAttention = layer((m, options: JointAttentionOptions) => {
   });
   const [imageOut, textOut] = order(...attended.split(1, [head.query.dim(1), tail.query.dim(1)]));
   return {
-    image: linear(m.at('to_out.0'), imageOut, image.dim(-1)),
-    text: textOutput ? linear(m.at('to_add_out'), textOut, text.dim(-1)) : undefined,
+    image: linear(m.at('to_out.0'), imageOut, image.dim(-1), { bias: outputBias }),
+    text: textOutput ? linear(m.at('to_add_out'), textOut, text.dim(-1), { bias: outputBias }) : undefined,
   };
 });
 

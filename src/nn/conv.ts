@@ -1,22 +1,23 @@
 /** Convolution layers. */
 import { type ConvOptions, conv } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
+import type { BiasOption } from './linear.ts';
 import { layer } from './module.ts';
 
-export interface ConvolutionOptions extends Pick<ConvOptions, 'stride' | 'padding' | 'groups'> {
+export interface ConvolutionOptions extends BiasOption, Pick<ConvOptions, 'stride' | 'padding' | 'groups'> {
   outChannels: number;
   /** Size of the kernel, the same for every spatial axis or one per axis. */
   kernel: number | readonly number[];
 }
 
-/** `nn.Conv1d` to `nn.Conv3d`: x [N, C, …] → [N, outChannels, …]. The bias is used if the checkpoint has one. */
+/** `nn.Conv1d` to `nn.Conv3d`: x [N, C, …] → [N, outChannels, …]. */
 export const convolution = layer(
-  (m, x: SymbolicTensor, { outChannels, kernel, ...options }: ConvolutionOptions): SymbolicTensor => {
+  (m, x: SymbolicTensor, { outChannels, kernel, bias = true, ...options }: ConvolutionOptions): SymbolicTensor => {
     const sizes = typeof kernel === 'number' ? Array<number>(x.rank - 2).fill(kernel) : kernel;
     return conv(x, {
       ...options,
       weight: m.weight('weight', [outChannels, x.dim(1) / (options.groups ?? 1), ...sizes]),
-      bias: m.optionalWeight('bias', [outChannels]),
+      bias: bias ? m.weight('bias', [outChannels]) : undefined,
     });
   },
 );
@@ -36,7 +37,7 @@ export const gatedConvolution = layer(
     const wide = convolution(m.at('conv_inverted'), x, { outChannels: 2 * inner, kernel: 1 }).silu();
     const neighbours = { outChannels: 2 * inner, kernel: 3, padding: 1, groups: 2 * inner };
     const [value, gate] = convolution(m.at('conv_depth'), wide, neighbours).chunk(2, 1);
-    return convolution(m.at('conv_point'), value.mul(gate.silu()), { outChannels, kernel: 1 });
+    return convolution(m.at('conv_point'), value.mul(gate.silu()), { outChannels, kernel: 1, bias: false });
   },
 );
 

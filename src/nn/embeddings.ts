@@ -2,7 +2,7 @@
 import { concat } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import { floatTensor } from '../tensor/tensor.ts';
-import { type Activation, activate, linear } from './linear.ts';
+import { type Activation, activate, type BiasOption, linear } from './linear.ts';
 import { layer } from './module.ts';
 
 export interface SinusoidOptions {
@@ -31,16 +31,16 @@ export function sinusoidalEmbedding(t: SymbolicTensor, options: SinusoidOptions)
 }
 
 /** Diffusers' TimestepEmbedding: `linear_1`, SiLU, `linear_2`. */
-export const timestepEmbedding = layer((m, features: SymbolicTensor, width?: number): SymbolicTensor => {
-  return linear(m.at('linear_2'), linear(m.at('linear_1'), features, width).silu(), width);
-});
-
-/** Diffusers' PixArtAlphaTextProjection: `linear_1`, activation, `linear_2`. `width`: what both return, unchecked if left out. */
-export const textProjection = layer(
-  (m, x: SymbolicTensor, activation: Activation = 'gelu-approximate', width?: number): SymbolicTensor => {
-    return linear(m.at('linear_2'), activate(linear(m.at('linear_1'), x, width), activation), width);
+export const timestepEmbedding = layer(
+  (m, features: SymbolicTensor, width: number, bias: BiasOption = {}): SymbolicTensor => {
+    return linear(m.at('linear_2'), linear(m.at('linear_1'), features, width, bias).silu(), width, bias);
   },
 );
+
+/** Diffusers' PixArtAlphaTextProjection: `linear_1`, activation, `linear_2`, both of which return `width`. */
+export const textProjection = layer((m, x: SymbolicTensor, activation: Activation, width: number): SymbolicTensor => {
+  return linear(m.at('linear_2'), activate(linear(m.at('linear_1'), x, width), activation), width);
+});
 
 export interface Conditions {
   /** [B], in the unit the model was trained with. */
@@ -51,14 +51,20 @@ export interface Conditions {
   pooled?: SymbolicTensor | undefined;
 }
 
+export interface ConditionOptions extends BiasOption {
+  width: number;
+  /** Sinusoids of each scalar; default 256. */
+  features?: number;
+}
+
 /**
  * The sum of the embeddings of time, guidance and pooled text, [B, width]: Diffusers' CombinedTimestepGuidanceTextProjEmbeddings
  * and its smaller forms.
  */
 export const conditionEmbedding = layer(
-  (m, { timestep, guidance, pooled }: Conditions, { width, features = 256 }: { width: number; features?: number }) => {
+  (m, { timestep, guidance, pooled }: Conditions, { width, features = 256, bias }: ConditionOptions) => {
     const scalar = (name: string, value: SymbolicTensor) =>
-      timestepEmbedding(m.at(name), sinusoidalEmbedding(value, { dim: features }), width);
+      timestepEmbedding(m.at(name), sinusoidalEmbedding(value, { dim: features }), width, { bias });
     const parts = [scalar('timestep_embedder', timestep)];
     if (guidance) parts.push(scalar('guidance_embedder', guidance));
     if (pooled) parts.push(textProjection(m.at('text_embedder'), pooled, 'silu', width));

@@ -1,30 +1,42 @@
 /** Linear layers and the feed-forward networks made of them. */
 import { gemm } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
-import type { Shape } from '../tensor/tensor.ts';
 import { layer, type Module } from './module.ts';
 import { quantizedProduct } from './quantized-linear.ts';
 
-/**
- * `nn.Linear`: x [..., in] → [..., out]. The bias is used if the checkpoint has one; a weight that is stored quantised is
- * multiplied in its own format. What LoRAs add to the weight is computed beside it, in float32.
- * @param outFeatures what the architecture expects; unchecked if left out
- */
-export const linear = layer((m, x: SymbolicTensor, outFeatures?: number): SymbolicTensor => {
-  const shape = outFeatures === undefined ? undefined : [outFeatures, x.dim(-1)];
-  m.observe('weight', x);
-  const own = ownProduct(m, x, shape);
-  const pairs = m.lowRankPairs('weight');
-  return pairs.reduce((sum, { down, up, strength }) => sum.add(gemm(gemm(x, down).mul(strength), up)), own);
-});
+/** Whether a layer has a bias is the architecture's to say, as in PyTorch: it is no less missing than a weight. */
+export interface BiasOption {
+  /** Default true. */
+  bias?: boolean | undefined;
+}
 
-function ownProduct(m: Module, x: SymbolicTensor, shape: Shape | undefined): SymbolicTensor {
+/**
+ * `nn.Linear`: x [..., in] → [..., out]. A weight that is stored quantised is multiplied in its own format. What LoRAs add to the
+ * weight is computed beside it, in float32.
+ * @param outFeatures what the architecture expects; undefined where the checkpoint alone knows
+ */
+export const linear = layer(
+  (m, x: SymbolicTensor, outFeatures: number | undefined, { bias = true }: BiasOption = {}): SymbolicTensor => {
+    m.observe('weight', x);
+    const own = ownProduct(m, x, { outFeatures, bias });
+    const pairs = m.lowRankPairs('weight');
+    return pairs.reduce((sum, { down, up, strength }) => sum.add(gemm(gemm(x, down).mul(strength), up)), own);
+  },
+);
+
+function ownProduct(
+  m: Module,
+  x: SymbolicTensor,
+  { outFeatures, bias: hasBias }: { outFeatures: number | undefined; bias: boolean },
+): SymbolicTensor {
+  const shape = outFeatures === undefined ? undefined : [outFeatures, x.dim(-1)];
   const quantized = m.quantized('weight', shape);
+  const bias = (features: number) => (hasBias ? m.weight('bias', [features]) : undefined);
   if (!quantized) {
     const weight = m.weight('weight', shape);
-    return gemm(x, weight, m.optionalWeight('bias', [weight.dim(0)]));
+    return gemm(x, weight, bias(weight.dim(0)));
   }
-  const product = quantizedProduct(x.reshape([-1, x.dim(-1)]), quantized, m.optionalWeight('bias'));
+  const product = quantizedProduct(x.reshape([-1, x.dim(-1)]), quantized, bias(quantized.shape[0]!));
   return product.reshape([...x.shape.slice(0, -1), product.dim(-1)]);
 }
 
@@ -47,7 +59,7 @@ export const feedForward = layer(
   },
 );
 
-export interface GatedFeedForwardOptions {
+export interface GatedFeedForwardOptions extends BiasOption {
   /** Width of the hidden layer. */
   inner: number;
   /** Names of the three layers: activated, multiplied with it, and back to the stream. */
@@ -58,9 +70,9 @@ export interface GatedFeedForwardOptions {
 
 /** out(activation(gate(x)) · value(x)) with three separate layers, as in Llama: "SwiGLU" (arXiv 2002.05202) with SiLU. */
 export const gatedFeedForward = layer(
-  (m, x: SymbolicTensor, { inner, names, activation = 'silu' }: GatedFeedForwardOptions): SymbolicTensor => {
-    const gate = activate(linear(m.at(names.gate), x, inner), activation);
-    return linear(m.at(names.out), gate.mul(linear(m.at(names.value), x, inner)), x.dim(-1));
+  (m, x: SymbolicTensor, { inner, names, activation = 'silu', bias }: GatedFeedForwardOptions): SymbolicTensor => {
+    const gate = activate(linear(m.at(names.gate), x, inner, { bias }), activation);
+    return linear(m.at(names.out), gate.mul(linear(m.at(names.value), x, inner, { bias })), x.dim(-1), { bias });
   },
 );
 

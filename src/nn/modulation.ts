@@ -4,7 +4,7 @@
  * learned table ("adaLN-single", PixArt-α, arXiv 2310.00426).
  */
 import type { ListOf, SymbolicTensor } from '../graph/symbolic.ts';
-import { linear } from './linear.ts';
+import { type BiasOption, linear } from './linear.ts';
 import { layer, type Module } from './module.ts';
 import { modulatedLayerNorm, perToken } from './norms.ts';
 
@@ -57,10 +57,12 @@ export function adaLayerNormZero<Count extends number>(
 }
 
 /** Diffusers' AdaLayerNormSingle behind its embeddings: SiLU and `linear` of the embedding [B, D], as [B, parts, D]. */
-export const adaLayerNormSingle = layer((m, embedding: SymbolicTensor, parts: number): SymbolicTensor => {
-  const width = embedding.dim(-1);
-  return linear(m.at('linear'), embedding.silu(), parts * width).reshape([-1, parts, width]);
-});
+export const adaLayerNormSingle = layer(
+  (m, embedding: SymbolicTensor, parts: number, bias: BiasOption = {}): SymbolicTensor => {
+    const width = embedding.dim(-1);
+    return linear(m.at('linear'), embedding.silu(), parts * width, bias).reshape([-1, parts, width]);
+  },
+);
 
 /**
  * The learned table `scale_shift_table` [parts, D] of a block, added to conditioning [B, parts, D] that all blocks share, or to

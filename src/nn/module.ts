@@ -33,7 +33,7 @@ export class Module {
     return new Module(this.graph, this.catalog, this.path === '' ? String(name) : `${this.path}.${name}`);
   }
 
-  /** Whether the checkpoint has this weight. */
+  /** Whether the checkpoint has this weight: for tensors that go by several names, never for whether a layer has them. */
   has(name: string): boolean {
     return this.catalog.has(this.full(name));
   }
@@ -55,6 +55,7 @@ export class Module {
     if (!format) return undefined;
     return {
       format,
+      shape: info.shape,
       part: (part) => {
         const stored = partName(full, part);
         return this.stored(stored, this.catalog.info(stored)!);
@@ -96,11 +97,6 @@ export class Module {
       });
     }
     return this.widen(full, gather(this.stored(full, info), indices), info);
-  }
-
-  /** A weight if the checkpoint has it: biases and affine norms are optional in many layers. */
-  optionalWeight(name: string, shape?: Shape): SymbolicTensor | undefined {
-    return this.has(name) ? this.weight(name, shape) : undefined;
   }
 
   private full(name: string): string {

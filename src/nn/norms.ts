@@ -1,28 +1,24 @@
 /** Normalisation layers, plain and modulated by a conditioning vector ("adaLN", arXiv 2212.09748). */
 import { gather, layerNormalization, rmsNormalization } from '../graph/ops.ts';
 import type { ListOf, SymbolicTensor } from '../graph/symbolic.ts';
-import { linear } from './linear.ts';
+import { type BiasOption, linear } from './linear.ts';
 import { layer, type Module } from './module.ts';
 
-/** `nn.LayerNorm` over the last axis; affine if the checkpoint has weights. */
+/** `nn.LayerNorm` over the last axis, affine. Norms without weights are `layerNormalization` and need no module. */
 export const layerNorm = layer((m, x: SymbolicTensor, epsilon: number): SymbolicTensor => {
   const shape = [x.dim(-1)];
-  return layerNormalization(x, {
-    epsilon,
-    scale: m.optionalWeight('weight', shape),
-    bias: m.optionalWeight('bias', shape),
-  });
+  return layerNormalization(x, { epsilon, scale: m.weight('weight', shape), bias: m.weight('bias', shape) });
 });
 
-/** `RMSNorm` over the last axis; affine if the checkpoint has a weight. */
+/** `RMSNorm` over the last axis, with a weight. */
 export const rmsNorm = layer((m, x: SymbolicTensor, epsilon: number): SymbolicTensor => {
-  return rmsNormalization(x, { epsilon, scale: m.optionalWeight('weight', [x.dim(-1)]) });
+  return rmsNormalization(x, { epsilon, scale: m.weight('weight', [x.dim(-1)]) });
 });
 
 /** RMSNorm of every head of x [B, S, heads·headDim] with one weight [headDim] for all heads. */
 export const headRmsNorm = layer((m, x: SymbolicTensor, numHeads: number, epsilon: number): SymbolicTensor => {
   const heads = x.reshape([x.dim(0), x.dim(1), numHeads, -1]);
-  return rmsNormalization(heads, { epsilon, scale: m.optionalWeight('weight', [heads.dim(-1)]) }).reshape(x.shape);
+  return rmsNormalization(heads, { epsilon, scale: m.weight('weight', [heads.dim(-1)]) }).reshape(x.shape);
 });
 
 /** `nn.GroupNorm` of x [N, C, …] with affine weights. */
@@ -68,9 +64,9 @@ export const modulation = layer(
     m: Module,
     temb: SymbolicTensor,
     parts: Count,
-    width: number,
+    { width, bias }: BiasOption & { width: number },
   ): ListOf<SymbolicTensor, Count> => {
-    const vectors = linear(m.at('linear'), temb.silu(), parts * width).chunk<number>(parts);
+    const vectors = linear(m.at('linear'), temb.silu(), parts * width, { bias }).chunk<number>(parts);
     return vectors.map((vector) => perToken(vector)) as ListOf<SymbolicTensor, Count>;
   },
 );
@@ -80,8 +76,8 @@ export const modulation = layer(
  * order, unlike the blocks' modulations.
  */
 export const adaLayerNormContinuous = layer(
-  (m, x: SymbolicTensor, temb: SymbolicTensor, epsilon: number): SymbolicTensor => {
-    const [scale, shift] = modulation(m, temb, 2, x.dim(-1));
+  (m, x: SymbolicTensor, temb: SymbolicTensor, { epsilon, bias }: BiasOption & { epsilon: number }): SymbolicTensor => {
+    const [scale, shift] = modulation(m, temb, 2, { width: x.dim(-1), bias });
     return modulatedLayerNorm(x, { scale, shift }, epsilon);
   },
 );

@@ -40,7 +40,7 @@ export const patchConvolution = layer(
   (m, x: SymbolicTensor, { patch, width }: PatchEmbeddingOptions): SymbolicTensor => {
     const embedded = conv(x, {
       weight: m.weight('weight', [width, x.dim(1), ...patch]),
-      bias: m.optionalWeight('bias', [width]),
+      bias: m.weight('bias', [width]),
       stride: patch,
     });
     return embedded.reshape([x.dim(0), width, -1]).transpose([0, 2, 1]);

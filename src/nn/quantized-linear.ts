@@ -4,7 +4,7 @@
  */
 import { concat, dequantize, dynamicQuantizeMatMul, gemm } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
-import { floatTensor, Tensor } from '../tensor/tensor.ts';
+import { floatTensor, type Shape, Tensor } from '../tensor/tensor.ts';
 import {
   type FormatKind,
   type FormatOf,
@@ -16,6 +16,7 @@ import {
 /** A weight [out, in] in parts. */
 export interface QuantizedWeight<Format extends WeightFormat = WeightFormat> {
   readonly format: Format;
+  readonly shape: Shape;
   /** A stored tensor; float8 comes as uint8, since it cannot be a graph input. */
   part(name: string): SymbolicTensor;
 }
@@ -86,9 +87,9 @@ const multiply: { [Kind in FormatKind]: Multiply<FormatOf<Kind>> } = {
     return gemm(x, weight.reshape([out, inner]), bias);
   },
 
-  'low-rank'(x, { format: { rank, smooth, residual }, part }, bias) {
+  'low-rank'(x, { format: { rank, smooth, residual }, shape, part }, bias) {
     const smoothed = smooth ? x.div(part('smooth')) : x;
-    const rest = quantizedProduct(smoothed, { format: residual, part }, bias);
+    const rest = quantizedProduct(smoothed, { format: residual, shape, part }, bias);
     if (rank === 0) return rest;
     const down = gemm(smoothed, part('down').cast('float32'));
     return rest.add(gemm(down, part('up').cast('float32')));

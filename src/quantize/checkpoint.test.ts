@@ -10,7 +10,8 @@ import type { TransformerModel } from '../models/transformer-model.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { intTensor, type Tensor } from '../tensor/tensor.ts';
-import { readSafetensors } from '../weights/safetensors.ts';
+import { readSafetensors, writeSafetensors } from '../weights/safetensors.ts';
+import { scaledCheckpoint } from '../weights/testing/scaled-float8.ts';
 import type { WeightStore } from '../weights/weight-store.ts';
 import { convertCheckpoint } from './convert-checkpoint.ts';
 import { quantize } from './quantize.ts';
@@ -35,6 +36,26 @@ const load = async (from: string) => {
   return model;
 };
 const at = (...names: string[]) => path.join(folder, ...names);
+
+it('converts a checkpoint of scaled float8 as the numbers it stands for, and refuses one that its config does not fit', async () => {
+  const weightsName = 'diffusion_pytorch_model.safetensors';
+  const layout = { suffix: 'scale_weight', per: 'tensor', marker: 'scaled_fp8' } as const;
+  const both = scaledCheckpoint(await readSafetensors(path.join(original, weightsName)), layout);
+  for (const [kind, tensors] of Object.entries(both)) {
+    await mkdir(at(kind));
+    await cp(path.join(original, 'config.json'), at(kind, 'config.json'));
+    await writeSafetensors(at(kind, weightsName), tensors);
+    const place = { from: at(kind), to: at(`${kind}-int8`) };
+    await convertCheckpoint(place, { quantType: 'int8_per_row', diskCache: false });
+  }
+  expect(await forward(await load(at('scaled-int8')))).toEqual(await forward(await load(at('plain-int8'))));
+
+  const config = JSON.parse(await readFile(at('plain', 'config.json'), 'utf8'));
+  await writeFile(at('plain', 'config.json'), JSON.stringify({ ...config, num_single_layers: 1 }));
+  const converting = convertCheckpoint({ from: at('plain'), to: at('other') }, { quantType: 'int8_per_row' });
+  await expect(converting).rejects.toThrow("'single_transformer_blocks.1.");
+  expect(await readdir(folder)).not.toContain('other');
+});
 
 describe('saved and converted checkpoints', () => {
   it.each([

@@ -9,6 +9,7 @@ import { warn } from '../errors/warnings.ts';
 import { defaultPrograms } from '../models/auto-model.ts';
 import { ConfigReader } from '../models/config-reader.ts';
 import { findGraphModel, findTransformer, unsupportedModel } from '../models/registry.ts';
+import { accountWeights } from '../models/weight-accounting.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import { sizeOf } from '../tensor/tensor.ts';
 import { modelIndexName, openModelFolder, readConfig } from '../weights/model-folder.ts';
@@ -115,11 +116,15 @@ async function convertModel(
   refuseForeignQuantization(json, configPath);
   const transformer = findTransformer(className);
   if (!transformer && !findGraphModel(className)) throw unsupportedModel(className, configPath);
-  const lists = transformer?.configure(new ConfigReader(json, configPath)).blockLists;
+  const reader = new ConfigReader(json, configPath);
+  const model = transformer?.configure(reader) ?? findGraphModel(className)!.configure(reader);
+  const lists = 'blockLists' in model ? model.blockLists : undefined;
 
   const source = await openWeights(from, { variant, onMissingVariant: warn });
   try {
     if (source.quantized) throw new DejaDitError('INVALID_ARGUMENT', 'is quantised already', { path: from });
+    const { warning } = accountWeights(model, source, { origin: from, weightDtype: 'float32' });
+    if (warning !== undefined) warn(warning);
     const weights = source.names.map((name) => [name, source.info(name)] as const);
     const plan = planLayers({ weights, blockLists: lists?.map(({ name }) => name), config, path: from });
     if (plan.layers.some((layer) => needsActivations(layer, config))) {

@@ -201,12 +201,9 @@ async function outputError(
   const { weights, programs } = model;
   const g = new GraphBuilder();
   const x = g.input('x', 'float32', [rows.rows, rows.columns]);
-  const biasless = {
-    origin: weights.origin,
-    info: weights.info.bind(weights),
-    has: (n: string) => !n.endsWith('.bias'),
-  };
-  g.output('y', linear(new Module(g, biasless, name), x));
+  // Without what calibrations observe and LoRAs add.
+  const bare = { origin: weights.origin, info: weights.info.bind(weights), has: weights.has.bind(weights) };
+  g.output('y', linear(new Module(g, bare, name), x, w.rows, { bias: false }));
   const graph = g.finish();
   const feeds = Object.fromEntries(graph.weights.map((slot) => [slot.slot, weights.get(slot.name)]));
   const inputs = { x: floatTensor(rows.data, [rows.rows, rows.columns]) };

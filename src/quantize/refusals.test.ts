@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AutoModel } from '../models/auto-model.ts';
-import { fixtures, readGolden } from '../models/testing/golden.ts';
+import { fixtures } from '../models/testing/golden.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import { convertCheckpoint } from './convert-checkpoint.ts';
 import { saveQuantized } from './save-checkpoint.ts';
@@ -116,9 +116,7 @@ describe('damaged checkpoints', () => {
       at('q', 'config.json'),
       JSON.stringify({ ...json, joint_attention_dim: 24, num_attention_heads: 4 }),
     );
-    const { inputs } = await readGolden('models/flux');
-    const model = await load(at('q'));
-    await expect(model.forward(inputs)).rejects.toMatchObject({ code: 'SHAPE_MISMATCH' });
+    await expect(load(at('q'))).rejects.toMatchObject({ code: 'SHAPE_MISMATCH' });
   });
 
   it('a file that ends too early, wherever', async () => {

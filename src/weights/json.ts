@@ -29,9 +29,14 @@ export async function readJsonFile(path: string, options: ReadJsonOptions = {}):
   return value;
 }
 
-/** Python's json writes -Infinity and NaN, which JSON has not; scheduler configs use them for "no limit", as null says here. */
+/**
+ * Python's json writes Infinity and NaN, which JSON has not. Infinities (scheduler configs use them for "no limit") are read as such;
+ * NaN becomes a word, so that whoever asks for a number refuses it.
+ */
 function withoutInfinities(text: string): string {
-  return text.replace(/(:\s*)(?:-?Infinity|NaN)(?=\s*[,}])/g, '$1null');
+  return text.replace(/(:\s*)(-?)(Infinity|NaN)(?=\s*[,}])/g, (_, before: string, sign: string, word: string) => {
+    return before + (word === 'NaN' ? '"NaN"' : `${sign}1e999`);
+  });
 }
 
 async function readText(path: string): Promise<string> {

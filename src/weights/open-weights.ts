@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
 import { isPlainObject, quote, readJsonFile } from './json.ts';
 import { quantConfigName, readQuantConfig, withQuantizedLayers } from './quantized-checkpoint.ts';
+import { withScaledFloat8 } from './scaled-float8.ts';
 import {
   chooseWeightFiles,
   foreignWeightsAmong,
@@ -30,7 +31,7 @@ export interface OpenWeightsOptions {
 }
 
 /**
- * Opens the weights in a model folder (`transformer/`, `vae/`, ...), quantised ones included.
+ * Opens the weights in a model folder (`transformer/`, `vae/`, ...), quantised and scaled ones included.
  * @throws DejaDitError `NOT_FOUND` without a folder, weights or variant, `UNSUPPORTED` if there are only weights in
  *   formats that are not safetensors, `INVALID_FILE` for a damaged file or an index that does not fit its shards
  */
@@ -41,8 +42,8 @@ export async function openWeights(folder: string, options: OpenWeightsOptions = 
   const source = await (single === undefined
     ? openShardedSafetensors(join(folder, index!))
     : openSafetensors(join(folder, single)));
-  if (!quantized) return source;
   try {
+    if (!quantized) return await withScaledFloat8(source);
     return withQuantizedLayers(source, quantized.layers, folder);
   } catch (error) {
     await source.close();

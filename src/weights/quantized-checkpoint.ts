@@ -7,7 +7,7 @@ import { DejaDitError } from '../errors/errors.ts';
 import type { Shape } from '../tensor/tensor.ts';
 import { isPlainObject, quote, readJsonFile } from './json.ts';
 import { misfit, parseFormat, partName, partsOf, type WeightFormat } from './weight-format.ts';
-import type { WeightSource } from './weight-source.ts';
+import { derivedSource, type WeightSource } from './weight-source.ts';
 
 export const quantConfigName = 'quant_config.json';
 const ownFormat = 'deja_dit_quant_config';
@@ -81,16 +81,7 @@ export function withQuantizedLayers(source: WeightSource, layers: QuantizedLayer
       );
     }
   }
-  return {
-    names: source.names,
-    quantized: layers,
-    has: (name) => source.has(name),
-    info: (name) => source.info(name),
-    read: (name, options) => source.read(name, options),
-    readInto: (name, target) => source.readInto(name, target),
-    readMany: (names, onTensor, options) => source.readMany(names, onTensor, options),
-    close: () => source.close(),
-  };
+  return derivedSource(source, { quantized: layers });
 }
 
 /**

@@ -51,6 +51,21 @@ export interface WeightSource {
   close(): Promise<void>;
 }
 
+/** A source that differs from another in a few members, and is closed with it. */
+export function derivedSource(source: WeightSource, changes: Partial<WeightSource>): WeightSource {
+  return {
+    names: source.names,
+    ...(source.quantized ? { quantized: source.quantized } : {}),
+    has: (name) => source.has(name),
+    info: (name) => source.info(name),
+    read: (name, options) => source.read(name, options),
+    readInto: (name, target) => source.readInto(name, target),
+    readMany: (names, onTensor, options) => source.readMany(names, onTensor, options),
+    close: () => source.close(),
+    ...changes,
+  };
+}
+
 /**
  * Opens one or several safetensors files as one source.
  * @throws DejaDitError `INVALID_FILE` for a damaged file or a tensor that is in two of them

@@ -3,7 +3,12 @@
  * to know about its latents. Tiling, slicing and sampling are the same for all and live in `autoencoder.ts`.
  */
 import type { ConfigReader } from '../config-reader.ts';
-import { defineModel, type GraphModelDefinition, type GraphModelFamily } from '../graph-model.ts';
+import {
+  defineModel,
+  type FunctionDefinition,
+  type GraphModelDefinition,
+  type GraphModelFamily,
+} from '../graph-model.ts';
 
 export interface Tiles {
   /** Edge of a tile in image pixels. */
@@ -34,6 +39,7 @@ export interface LatentTraits {
 }
 
 export interface AutoencoderDefinition<Config> extends GraphModelDefinition<Config> {
+  readonly functions: Readonly<Record<'encode' | 'decode', FunctionDefinition<Config>>>;
   traits(config: Config): LatentTraits;
 }
 
@@ -42,8 +48,21 @@ export interface AutoencoderFamily extends GraphModelFamily {
 }
 
 export function defineAutoencoder<Config>(definition: AutoencoderDefinition<Config>): AutoencoderFamily {
+  // One latent's pixels; of videos, the first frame and what follows it.
+  const sizes = {
+    encode: ({ spatialScale: size, temporalScale = 0 }: LatentTraits) => ({
+      height: size,
+      width: size,
+      frames: 1 + temporalScale,
+    }),
+    decode: () => ({ frames: 2 }),
+  };
+  const smallest = (name: keyof typeof sizes) => ({
+    ...definition.functions[name],
+    smallestCalls: (config: Config) => [{ sizes: sizes[name](definition.traits(config)) }],
+  });
   return {
-    ...defineModel(definition),
+    ...defineModel({ ...definition, functions: { encode: smallest('encode'), decode: smallest('decode') } }),
     traits: (reader) => definition.traits(definition.parseConfig(reader)),
   };
 }

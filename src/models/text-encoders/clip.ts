@@ -39,22 +39,37 @@ function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): Graph
   return defineModel<ClipConfig>({
     className,
 
-    parseConfig: (config) => ({
-      vocabulary: config.integer('vocab_size', 49408),
-      positions: config.integer('max_position_embeddings', 77),
-      width: config.integer('hidden_size', 512),
-      inner: config.integer('intermediate_size', 2048),
-      layers: config.integer('num_hidden_layers', 12),
-      heads: config.integer('num_attention_heads', 8),
-      activation: config.choice('hidden_act', hiddenActivations, 'quick_gelu'),
-      epsilon: config.number('layer_norm_eps', 1e-5),
-      endToken: config.integer('eos_token_id', 49407),
-      projection: config.integer('projection_dim', 512),
-    }),
+    parseConfig: (config) => {
+      const vocabulary = config.integer('vocab_size', 49408);
+      return {
+        vocabulary,
+        positions: config.integer('max_position_embeddings', 77),
+        width: config.integer('hidden_size', 512),
+        inner: config.integer('intermediate_size', 2048),
+        layers: config.count('num_hidden_layers', 12),
+        heads: config.count('num_attention_heads', 8),
+        activation: config.choice('hidden_act', hiddenActivations, 'quick_gelu'),
+        epsilon: config.positive('layer_norm_eps', 1e-5),
+        endToken: config.integer('eos_token_id', 49407, { min: 0, max: vocabulary - 1 }),
+        projection: config.integer('projection_dim', 512),
+      };
+    },
+
+    ignoredWeights: [
+      {
+        names: /(^|\.)embeddings\.position_ids$/,
+        reason: 'the numbers 0, 1, 2, … that Transformers saved before 4.31',
+      },
+      {
+        names: /^(vision_model\.|visual_projection\.|logit_scale$)/,
+        reason: 'the half of CLIP that sees, where a text encoder was cut from a whole model',
+      },
+    ],
 
     functions: {
       forward: {
         inputs: () => textInputs,
+        smallestCalls: ({ endToken }) => [{ inputs: { input_ids: intTensor([endToken], [1, 1]) } }],
 
         prepare({ input_ids, attention_mask }, config, inputs) {
           const ids = input_ids!;
@@ -80,7 +95,8 @@ function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): Graph
         build(m, { input_ids, bias, end_rows }, config, statics) {
           const { width, layers, epsilon } = config;
           // Transformers 5 saves CLIPTextModel without the prefix that everything before it has.
-          const text = m.has('text_model.final_layer_norm.weight') ? m.at('text_model') : m;
+          const ends = ['embeddings.token_embedding.weight', 'final_layer_norm.weight'];
+          const text = ends.some((name) => m.at('text_model').has(name)) ? m.at('text_model') : m;
           const outputs = runLayers({
             embeddings: embed(text.at('embeddings'), input_ids!, config),
             layers,
@@ -92,7 +108,7 @@ function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): Graph
           const pooled = gather(outputs.last_hidden_state!.reshape([-1, width]), end_rows!);
           return className === 'CLIPTextModel'
             ? { ...outputs, pooler_output: pooled }
-            : { ...outputs, text_embeds: linear(m.at('text_projection'), pooled, config.projection) };
+            : { ...outputs, text_embeds: linear(m.at('text_projection'), pooled, config.projection, { bias: false }) };
         },
       },
     },

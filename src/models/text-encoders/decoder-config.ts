@@ -30,6 +30,12 @@ export interface DecoderFamily {
   readonly slidingLayers?: SlidingLayers;
   /** Queries and keys are normalised per head. */
   readonly queryKeyNorm?: boolean;
+  /** Biases of queries, keys and values: always, or as `attention_bias` in the config says, which has this default. Default: none. */
+  readonly projectionBias?: true | { readonly default: boolean };
+  /** Whether the output projection of attention has a bias where these have. */
+  readonly outputBias?: boolean;
+  /** Whether `mlp_bias` in the config gives the MLP biases. */
+  readonly mlpBias?: boolean;
   /** `gate_proj` and `up_proj` are one matrix. */
   readonly fusedGate?: boolean;
   /** Gemma's ways: embeddings times √width, norm weights stored minus 1, norms also behind attention and MLP. */
@@ -46,6 +52,9 @@ export interface DecoderConfig {
   keyValueHeads: number;
   headDim: number;
   activation: HiddenActivation;
+  projectionBias: boolean;
+  outputBias: boolean;
+  mlpBias: boolean;
   epsilon: number;
   /** Angle per position of every rotated pair. */
   frequencies: Float32Array;
@@ -71,16 +80,17 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
   config.rejectUnsupported();
 
   const width = config.integer('hidden_size', defaults.width);
-  const layers = config.integer('num_hidden_layers', defaults.layers);
-  const heads = config.integer('num_attention_heads', defaults.heads);
-  const headDim = config.integer('head_dim', defaults.headDim ?? width / heads);
-  const keyValueHeads = config.integer('num_key_value_heads', defaults.keyValueHeads ?? heads);
+  const layers = config.count('num_hidden_layers', defaults.layers);
+  const heads = config.count('num_attention_heads', defaults.heads);
+  const headDim = config.count('head_dim', defaults.headDim ?? width / heads);
+  const keyValueHeads = config.count('num_key_value_heads', defaults.keyValueHeads ?? heads);
   if (heads % keyValueHeads !== 0) {
     throw new DejaDitError('INVALID_CONFIG', `${heads} heads cannot share ${keyValueHeads} num_key_value_heads`, {
       path: config.origin,
     });
   }
   const window = slidingWindow(config, family);
+  const projectionBias = projectionBiasOf(config, family);
   return {
     family,
     vocabulary: config.integer('vocab_size', defaults.vocabulary),
@@ -93,11 +103,14 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
     activation: gemma
       ? config.choice('hidden_activation', hiddenActivations, 'gelu_pytorch_tanh')
       : config.choice('hidden_act', hiddenActivations, 'silu'),
-    epsilon: config.number('rms_norm_eps', defaults.epsilon),
+    projectionBias,
+    outputBias: projectionBias && family.outputBias === true,
+    mlpBias: family.mlpBias === true && config.boolean('mlp_bias', false),
+    epsilon: config.positive('rms_norm_eps', defaults.epsilon),
     frequencies: ropeFrequencies(config, headDim, { theta: 10000, rotaryFactor: 1, ...rope }),
     window,
     sliding: window === undefined ? Array<boolean>(layers).fill(false) : slidingLayers(config, family, layers),
-    scale: (gemma ? config.number('query_pre_attn_scalar', 256) : headDim) ** -0.5,
+    scale: (gemma ? config.positive('query_pre_attn_scalar', 256) : headDim) ** -0.5,
     softcap: gemma ? softcapOf(config) : undefined,
   };
 }
@@ -110,8 +123,12 @@ function slidingWindow(config: ConfigReader, { slidingLayers: rule, defaults }: 
   return config.nullable('sliding_window', (name) => config.integer(name));
 }
 
+function projectionBiasOf(config: ConfigReader, { projectionBias: bias }: DecoderFamily): boolean {
+  return typeof bias === 'object' ? config.boolean('attention_bias', bias.default) : bias === true;
+}
+
 function softcapOf(config: ConfigReader): number | undefined {
-  return config.json.attn_logit_softcapping === null ? undefined : config.number('attn_logit_softcapping', 50);
+  return config.json.attn_logit_softcapping === null ? undefined : config.positive('attn_logit_softcapping', 50);
 }
 
 function slidingLayers(config: ConfigReader, { slidingLayers: rule }: DecoderFamily, layers: number): boolean[] {
@@ -126,6 +143,6 @@ function slidingLayers(config: ConfigReader, { slidingLayers: rule }: DecoderFam
       { path: config.origin },
     );
   }
-  const first = rule === 'from max_window_layers' ? config.integer('max_window_layers', 28) : 0;
+  const first = rule === 'from max_window_layers' ? config.integer('max_window_layers', 28, { min: 0 }) : 0;
   return Array.from({ length: layers }, (_, i) => i >= first && (rule !== 'even' || i % 2 === 0));
 }

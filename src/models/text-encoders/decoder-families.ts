@@ -4,6 +4,9 @@ import type { DecoderFamily } from './decoder-config.ts';
 const llama: DecoderFamily = {
   classNames: ['LlamaModel', 'LlamaForCausalLM'],
   defaults: { vocabulary: 32000, width: 4096, inner: 11008, layers: 32, heads: 32, epsilon: 1e-6 },
+  projectionBias: { default: false },
+  outputBias: true,
+  mlpBias: true,
 };
 
 /** Attention within a sliding window in every layer (arXiv 2310.06825). */
@@ -53,6 +56,7 @@ const qwen2: DecoderFamily = {
     slidingWindow: 4096,
   },
   slidingLayers: 'from max_window_layers',
+  projectionBias: true,
 };
 
 /** Qwen2.5-VL (arXiv 2502.13923), the text encoder of Qwen-Image and HunyuanImage. */
@@ -70,6 +74,7 @@ const qwen25Vl: DecoderFamily = {
   },
   rope: { theta: 1e6 },
   slidingLayers: 'from max_window_layers',
+  projectionBias: true,
 };
 
 /** Norms on queries and keys instead of biases (arXiv 2505.09388); the text encoder of Z-Image. */
@@ -78,6 +83,8 @@ const qwen3: DecoderFamily = {
   defaults: { ...qwen2.defaults, headDim: 128 },
   slidingLayers: 'from max_window_layers',
   queryKeyNorm: true,
+  projectionBias: { default: false },
+  outputBias: true,
 };
 
 /** Capped scores, a window in every other layer, norms around each part (arXiv 2408.00118); for Lumina 2 and Sana. */
@@ -95,6 +102,8 @@ const gemma2: DecoderFamily = {
     slidingWindow: 4096,
   },
   slidingLayers: 'even',
+  projectionBias: { default: false },
+  outputBias: true,
   gemma: true,
 };
 
@@ -113,6 +122,7 @@ const glm: DecoderFamily = {
   },
   rope: { rotaryFactor: 0.5 },
   interleavedRope: true,
+  projectionBias: { default: true },
   fusedGate: true,
 };
 

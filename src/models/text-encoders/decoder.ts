@@ -27,8 +27,20 @@ export function decoderModels(family: DecoderFamily): GraphModelFamily[] {
     defineModel<DecoderConfig>({
       className,
       parseConfig: (config) => parseDecoderConfig(config, family),
-      // Checkpoints of whole models also hold a vision tower and a language head: gigabytes that no text encoder reads.
-      readsWeight: (name) => /(^|\.)(embed_tokens|layers\.\d+|norm)\./.test(name) && !/visual|vision/.test(name),
+      ignoredWeights: [
+        {
+          names: /^(model\.|language_model\.)?lm_head\./,
+          reason: 'the language head, which text encoders do not compute',
+        },
+        {
+          names: /^(model\.)?(visual|vision_tower|vision_model|multi_modal_projector|image_newline)(\.|$)/,
+          reason: 'what a vision-language model sees with; only text is read',
+        },
+        {
+          names: /\.rotary_emb\.inv_freq$/,
+          reason: 'a table that Transformers saved before 4.32, computed from the config',
+        },
+      ],
 
       functions: {
         forward: {
@@ -70,7 +82,8 @@ export function decoderModels(family: DecoderFamily): GraphModelFamily[] {
 /** Where the language model sits in a checkpoint, which depends on the class and the version of Transformers that saved it. */
 function languageModel(m: Module): Module {
   const places = ['model', 'model.language_model', 'language_model.model', 'language_model'];
-  const place = places.find((path) => m.at(path).has('embed_tokens.weight'));
+  const ends = ['embed_tokens.weight', 'norm.weight'];
+  const place = places.find((path) => ends.some((name) => m.at(path).has(name)));
   return place === undefined ? m : m.at(place);
 }
 
@@ -104,11 +117,13 @@ const decoderLayer = layer((m, x: SymbolicTensor, options: DecoderLayer): Symbol
   return middle.add(mlp(m.at('mlp'), normed('post_attention_layernorm', middle), config));
 });
 
-const mlp = layer((m, x: SymbolicTensor, { inner, width, activation, family }: DecoderConfig): SymbolicTensor => {
+const mlp = layer((m, x: SymbolicTensor, config: DecoderConfig): SymbolicTensor => {
+  const { inner, width, activation, family } = config;
+  const bias = { bias: config.mlpBias };
   const [gate, up] = family.fusedGate
-    ? linear(m.at('gate_up_proj'), x, 2 * inner).chunk(2)
-    : [linear(m.at('gate_proj'), x, inner), linear(m.at('up_proj'), x, inner)];
-  return linear(m.at('down_proj'), hiddenActivation(gate, activation).mul(up), width);
+    ? linear(m.at('gate_up_proj'), x, 2 * inner, bias).chunk(2)
+    : [linear(m.at('gate_proj'), x, inner, bias), linear(m.at('up_proj'), x, inner, bias)];
+  return linear(m.at('down_proj'), hiddenActivation(gate, activation).mul(up), width, bias);
 });
 
 const projections = { query: 'q_proj', key: 'k_proj', value: 'v_proj', queryNorm: 'q_norm', keyNorm: 'k_norm' };
@@ -120,6 +135,7 @@ const attention = layer((m, x: SymbolicTensor, { bias, rotary, config }: Decoder
     keyValueHeads,
     inner: heads * headDim,
     qkNorm: family.queryKeyNorm ? { kind: 'rms_norm', epsilon } : undefined,
+    projectionBias: config.projectionBias,
     names: projections,
   });
   const rotated = (part: SymbolicTensor, count: number) =>
@@ -133,7 +149,8 @@ const attention = layer((m, x: SymbolicTensor, { bias, rotary, config }: Decoder
     scale,
     bias,
   };
-  return linear(m.at('o_proj'), softcap === undefined ? attend(options) : attendCapped(options, softcap), width);
+  const attended = softcap === undefined ? attend(options) : attendCapped(options, softcap);
+  return linear(m.at('o_proj'), attended, width, { bias: config.outputBias });
 });
 
 /** Queries are [B, S, H·headDim], keys and values [B, S, G·headDim]. */

@@ -23,11 +23,16 @@ export interface RopeDefaults {
 export function ropeFrequencies(config: ConfigReader, headDim: number, defaults: RopeDefaults): Float32Array {
   const { json, origin } = config;
   const parameters = new ConfigReader(
-    { ...json, ...record(json.rope_scaling), ...record(json.rope_parameters) },
+    {
+      rope_theta: json.rope_theta,
+      partial_rotary_factor: json.partial_rotary_factor,
+      ...record(json.rope_scaling),
+      ...record(json.rope_parameters),
+    },
     origin,
   );
-  const theta = parameters.number('rope_theta', defaults.theta);
-  const rotated = Math.trunc(headDim * parameters.number('partial_rotary_factor', defaults.rotaryFactor));
+  const theta = parameters.positive('rope_theta', defaults.theta);
+  const rotated = Math.trunc(headDim * parameters.positive('partial_rotary_factor', defaults.rotaryFactor));
   const plain = Float32Array.from({ length: rotated / 2 }, (_, i) => 1 / fround(theta ** fround((2 * i) / rotated)));
   const kind = parameters.string('rope_type', parameters.string('type', 'default'));
   switch (kind) {
@@ -36,7 +41,7 @@ export function ropeFrequencies(config: ConfigReader, headDim: number, defaults:
     case 'mrope':
       return plain;
     case 'linear': {
-      const factor = parameters.number('factor');
+      const factor = parameters.positive('factor');
       return plain.map((frequency) => frequency / factor);
     }
     case 'llama3':
@@ -55,9 +60,9 @@ export function ropeFrequencies(config: ConfigReader, headDim: number, defaults:
  * between go from one to the other.
  */
 function llama3Frequencies(plain: Float32Array, parameters: ConfigReader): Float32Array {
-  const factor = parameters.number('factor');
-  const low = parameters.number('low_freq_factor');
-  const high = parameters.number('high_freq_factor');
+  const factor = parameters.positive('factor');
+  const low = parameters.positive('low_freq_factor');
+  const high = parameters.positive('high_freq_factor');
   const context = parameters.integer('original_max_position_embeddings');
   return plain.map((frequency) => {
     const wavesInContext = (context * frequency) / (2 * Math.PI);

@@ -34,6 +34,9 @@ interface T5Config {
 
 const feedForwards = ['relu', 'gelu', 'silu', 'gated-gelu', 'gated-silu'] as const;
 
+/** Of every layer. */
+const noBias = { bias: false };
+
 interface Defaults {
   vocabulary: number;
   inner: number;
@@ -55,15 +58,15 @@ function parseConfig(config: ConfigReader, defaults: Defaults): Omit<T5Config, '
     vocabulary: config.integer('vocab_size', defaults.vocabulary),
     width: config.integer('d_model', 512),
     inner: config.integer('d_ff', defaults.inner),
-    layers: config.integer('num_layers', defaults.layers),
-    heads: config.integer('num_heads', defaults.heads),
-    headDim: config.integer('d_kv', 64),
+    layers: config.count('num_layers', defaults.layers),
+    heads: config.count('num_heads', defaults.heads),
+    headDim: config.count('d_kv', 64),
     gated: gate !== undefined,
     // This one name means the tanh approximation: the checkpoints that have it were trained with that.
     activation: feedForward === 'gated-gelu' ? 'gelu_new' : activation,
-    epsilon: config.number('layer_norm_epsilon', 1e-6),
+    epsilon: config.positive('layer_norm_epsilon', 1e-6),
     distances: {
-      buckets: config.integer('relative_attention_num_buckets', 32),
+      buckets: config.integer('relative_attention_num_buckets', 32, { min: 4 }),
       maxDistance: config.integer('relative_attention_max_distance', 128),
     },
   };
@@ -78,6 +81,14 @@ function t5(className: 'T5EncoderModel' | 'UMT5EncoderModel'): GraphModelFamily 
       ...parseConfig(config, isUmt5 ? umt5Defaults : t5Defaults),
       biasPerLayer: isUmt5,
     }),
+
+    ignoredWeights: [
+      { names: /^(decoder|lm_head)\./, reason: 'the half of T5 that writes text' },
+      {
+        names: /^(shared|encoder\.embed_tokens)\.weight$/,
+        reason: 'the token table, which may be saved under both names',
+      },
+    ],
 
     functions: {
       forward: {
@@ -101,7 +112,8 @@ function t5(className: 'T5EncoderModel' | 'UMT5EncoderModel'): GraphModelFamily 
           const { vocabulary, width, layers, epsilon, biasPerLayer } = config;
           const encoder = m.at('encoder');
           // One tensor that old and new checkpoints name differently; some hold it twice.
-          const table = m.has('shared.weight') ? m.at('shared') : encoder.at('embed_tokens');
+          const isEncoders = !m.has('shared.weight') && encoder.has('embed_tokens.weight');
+          const table = isEncoders ? encoder.at('embed_tokens') : m.at('shared');
           const block = (index: number) => encoder.at(`block.${index}`);
           const biasOf = (index: number) => {
             const bias = positionBias(block(index).at('layer.0.SelfAttention'), distances!, config);
@@ -143,15 +155,15 @@ const encoderBlock = layer((m, x: SymbolicTensor, { bias, config }: EncoderBlock
 
 const attention = layer((m, x: SymbolicTensor, { bias, config }: EncoderBlock): SymbolicTensor => {
   const { heads, headDim, width } = config;
-  const project = (name: string) => linear(m.at(name), x, heads * headDim);
+  const project = (name: string) => linear(m.at(name), x, heads * headDim, noBias);
   const [query, key, value] = [project('q'), project('k'), project('v')];
-  return linear(m.at('o'), multiHeadAttention({ query, key, value, numHeads: heads, scale: 1, bias }), width);
+  return linear(m.at('o'), multiHeadAttention({ query, key, value, numHeads: heads, scale: 1, bias }), width, noBias);
 });
 
 const feedForward = layer((m, x: SymbolicTensor, config: T5Config): SymbolicTensor => {
   const { inner, width, gated, activation } = config;
   const hidden = gated
-    ? hiddenActivation(linear(m.at('wi_0'), x, inner), activation).mul(linear(m.at('wi_1'), x, inner))
-    : hiddenActivation(linear(m.at('wi'), x, inner), activation);
-  return linear(m.at('wo'), hidden, width);
+    ? hiddenActivation(linear(m.at('wi_0'), x, inner, noBias), activation).mul(linear(m.at('wi_1'), x, inner, noBias))
+    : hiddenActivation(linear(m.at('wi'), x, inner, noBias), activation);
+  return linear(m.at('wo'), hidden, width, noBias);
 });

@@ -1,6 +1,6 @@
 /** The config of `AutoencoderDC`: two pyramids, every level with its own kind of block, norm and activation. */
 import { DejaDitError } from '../../../errors/errors.ts';
-import type { ConfigReader } from '../../config-reader.ts';
+import { type ConfigReader, layerRange } from '../../config-reader.ts';
 import { checkLevels, choicePerLevel } from '../levels.ts';
 
 export interface DcLevel {
@@ -51,13 +51,13 @@ export function parseDcConfig(config: ConfigReader): DcConfig {
       shortcut: config.boolean('decoder_in_shortcut', true),
       lastActivation: config.choice('decoder_conv_act_fn', activations, 'relu'),
     },
-    scalingFactor: config.number('scaling_factor', 1),
+    scalingFactor: config.positive('scaling_factor', 1),
   };
 }
 
 function levels(config: ConfigReader, side: 'encoder' | 'decoder', defaultBlocks: readonly number[]): DcLevel[] {
   const widths = config.integers(`${side}_block_out_channels`, [128, 256, 512, 512, 1024, 1024]);
-  const blocks = config.integers(`${side}_layers_per_block`, defaultBlocks);
+  const blocks = config.integers(`${side}_layers_per_block`, defaultBlocks, layerRange);
   const scales = kernelLists(config, `${side}_qkv_multiscales`, [[], [], [], [5], [5], [5]]);
   checkLevels(config, widths.length, { [`${side}_layers_per_block`]: blocks, [`${side}_qkv_multiscales`]: scales });
   const choose = <T extends string>(name: string, options: readonly T[], fallback: T) =>
@@ -66,7 +66,7 @@ function levels(config: ConfigReader, side: 'encoder' | 'decoder', defaultBlocks
   // Only the decoder's norms and activations can be chosen; the encoder has no such fields.
   const norms = choose(`${side}_norm_types`, ['rms_norm', 'batch_norm'], 'rms_norm');
   const activations = choose(`${side}_act_fns`, ['silu', 'relu'], 'silu');
-  const headDim = config.integer('attention_head_dim', 32);
+  const headDim = config.count('attention_head_dim', 32);
   return widths.map((width, level) => ({
     width,
     blocks: blocks[level]!,
@@ -81,7 +81,8 @@ function levels(config: ConfigReader, side: 'encoder' | 'decoder', defaultBlocks
 /** A list of lists of kernel sizes. */
 function kernelLists(config: ConfigReader, name: string, fallback: readonly (readonly number[])[]) {
   const value = config.json[name] ?? fallback;
-  const isKernels = (entry: unknown): entry is number[] => Array.isArray(entry) && entry.every(Number.isSafeInteger);
+  const isKernels = (entry: unknown): entry is number[] =>
+    Array.isArray(entry) && entry.every((size) => Number.isSafeInteger(size) && size > 0 && size < 256);
   if (Array.isArray(value) && value.every(isKernels)) return value;
   throw new DejaDitError('INVALID_CONFIG', `'${name}' is ${JSON.stringify(value)}, expected lists of kernel sizes`, {
     path: config.origin,

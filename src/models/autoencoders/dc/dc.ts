@@ -10,7 +10,7 @@ import { concat, conv, upsampleNearest } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { linearAttention } from '../../../nn/attention.ts';
 import { convolution, gatedConvolution, pixelShuffle, pixelUnshuffle } from '../../../nn/conv.ts';
-import { activate, linear } from '../../../nn/linear.ts';
+import { activate, type BiasOption, linear } from '../../../nn/linear.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 import { rmsNorm } from '../../../nn/norms.ts';
 import { defineAutoencoder } from '../definition.ts';
@@ -20,6 +20,7 @@ const epsilon = 1e-5;
 
 export const autoencoderDc = defineAutoencoder<DcConfig>({
   className: 'AutoencoderDC',
+  ignoredWeights: [{ names: /\.num_batches_tracked$/, reason: 'a counter that training keeps beside batch norms' }],
   parseConfig: parseDcConfig,
   traits: ({ latentChannels, encoder, decoder, scalingFactor }) => ({
     latentChannels,
@@ -122,7 +123,7 @@ function block(m: Module, x: SymbolicTensor, level: DcLevel): SymbolicTensor {
 
 const residualBlock = layer((m, x: SymbolicTensor, { norm, activation }: DcLevel): SymbolicTensor => {
   const hidden = activate(conv3x3(m.at('conv1'), x, x.dim(1)), activation);
-  return x.add(normalize(m.at('norm'), conv3x3(m.at('conv2'), hidden, x.dim(1)), norm));
+  return x.add(normalize(m.at('norm'), conv3x3(m.at('conv2'), hidden, x.dim(1), { bias: false }), norm));
 });
 
 const vitBlock = layer((m, x: SymbolicTensor, level: DcLevel): SymbolicTensor => {
@@ -147,8 +148,9 @@ const multiscaleAttention = layer((m, x: SymbolicTensor, { headDim, scales, norm
   const ofScales = scales.map((kernel, i) => {
     const scale = m.at(`to_qkv_multiscale.${i}`);
     const padding = Math.floor(kernel / 2);
-    const near = convolution(scale.at('proj_in'), qkv, { outChannels: channels, kernel, padding, groups: channels });
-    return convolution(scale.at('proj_out'), near, { outChannels: channels, kernel: 1, groups: channels / headDim });
+    const options = { outChannels: channels, bias: false };
+    const near = convolution(scale.at('proj_in'), qkv, { ...options, kernel, padding, groups: channels });
+    return convolution(scale.at('proj_out'), near, { ...options, kernel: 1, groups: channels / headDim });
   });
   const heads = ((1 + scales.length) * inner) / headDim;
   const tokens = concat([qkv, ...ofScales], 1)
@@ -160,7 +162,7 @@ const multiscaleAttention = layer((m, x: SymbolicTensor, { headDim, scales, norm
     SymbolicTensor,
     SymbolicTensor,
   ];
-  const attended = linear(m.at('to_out'), linearAttention({ query, key, value, heads }), width);
+  const attended = linear(m.at('to_out'), linearAttention({ query, key, value, heads }), width, { bias: false });
   return normalize(m.at('norm_out'), attended.transpose([0, 2, 1]).reshape(x.shape), norm);
 });
 
@@ -184,6 +186,6 @@ const batchNorm = layer((m, x: SymbolicTensor): SymbolicTensor => {
   return x.mul(scale.reshape([channels, 1, 1])).add(shift.reshape([channels, 1, 1]));
 });
 
-function conv3x3(m: Module, x: SymbolicTensor, outChannels: number): SymbolicTensor {
-  return convolution(m, x, { outChannels, kernel: 3, padding: 1 });
+function conv3x3(m: Module, x: SymbolicTensor, outChannels: number, options: BiasOption = {}): SymbolicTensor {
+  return convolution(m, x, { outChannels, kernel: 3, padding: 1, ...options });
 }

@@ -14,6 +14,7 @@ import { linear } from '../../../nn/linear.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 import { groupNorm } from '../../../nn/norms.ts';
 import type { ConfigReader } from '../../config-reader.ts';
+import type { IgnoredWeights } from '../../definition.ts';
 import { type AutoencoderFamily, defineAutoencoder } from '../definition.ts';
 import { gaussian } from '../gaussian.ts';
 
@@ -45,6 +46,7 @@ export const autoencoderKl = defineKl('AutoencoderKL', {
 });
 
 export const autoencoderKlFlux2 = defineKl('AutoencoderKLFlux2', {
+  ignoredWeights: [{ names: /^bn\./, reason: 'statistics of latents in patches, which pipelines normalise with' }],
   latentChannels: 32,
   widths: [128, 256, 512, 512],
   layersPerBlock: 2,
@@ -54,9 +56,14 @@ export const autoencoderKlFlux2 = defineKl('AutoencoderKLFlux2', {
 
 type KlDefaults = Pick<KlConfig, 'latentChannels' | 'widths' | 'layersPerBlock' | 'sampleSize' | 'scalingFactor'>;
 
-function defineKl(className: string, defaults: KlDefaults): AutoencoderFamily {
+interface KlTraits extends KlDefaults {
+  ignoredWeights?: readonly IgnoredWeights[];
+}
+
+function defineKl(className: string, { ignoredWeights = [], ...defaults }: KlTraits): AutoencoderFamily {
   return defineAutoencoder<KlConfig>({
     className,
+    ignoredWeights,
     parseConfig: (config) => parseKlConfig(config, defaults),
     traits: (config) => ({
       latentChannels: config.latentChannels,
@@ -107,13 +114,13 @@ function parseKlConfig(config: ConfigReader, defaults: KlDefaults): KlConfig {
     latentChannels: config.integer('latent_channels', defaults.latentChannels),
     widths,
     decoderWidths: config.nullable('decoder_block_out_channels', (name) => config.integers(name)) ?? widths,
-    layersPerBlock: config.integer('layers_per_block', defaults.layersPerBlock),
+    layersPerBlock: config.count('layers_per_block', defaults.layersPerBlock),
     groups: config.integer('norm_num_groups', 32),
     midAttention: config.boolean('mid_block_add_attention', true),
     quantConv: config.boolean('use_quant_conv', true),
     postQuantConv: config.boolean('use_post_quant_conv', true),
     sampleSize: config.integer('sample_size', defaults.sampleSize),
-    scalingFactor: config.number('scaling_factor', defaults.scalingFactor),
+    scalingFactor: config.positive('scaling_factor', defaults.scalingFactor),
     shiftFactor: config.nullable('shift_factor', (name) => config.number(name)) ?? 0,
   };
 }
@@ -170,7 +177,7 @@ const pixelAttention = layer((m, x: SymbolicTensor, groups: number): SymbolicTen
   ]);
   // Checkpoints from before Diffusers 0.15 (Stable Diffusion 1, DiT) use the second names.
   const project = (name: string, legacyName: string, y: SymbolicTensor) =>
-    linear(m.at(m.has(`${name}.weight`) ? name : legacyName), y, width);
+    linear(m.at(m.has(`${legacyName}.weight`) ? legacyName : name), y, width);
   const attended = multiHeadAttention({
     query: project('to_q', 'query', tokens),
     key: project('to_k', 'key', tokens),

@@ -5,8 +5,9 @@
  */
 import { upsampleNearest } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { convolution } from '../../../nn/conv.ts';
+import { type ConvolutionOptions, convolution } from '../../../nn/conv.ts';
 import { layer, type Module } from '../../../nn/module.ts';
+import { layerRange } from '../../config-reader.ts';
 import { defineAutoencoder } from '../definition.ts';
 import { checkLevels } from '../levels.ts';
 
@@ -34,7 +35,7 @@ export const autoencoderTiny = defineAutoencoder<TinyConfig>({
     config.requires('upsample_fn', 'nearest');
     const levels = (side: 'encoder' | 'decoder', blocks: readonly number[]): Level[] => {
       const widths = config.integers(`${side}_block_out_channels`, [64, 64, 64, 64]);
-      const counts = config.integers(`num_${side}_blocks`, blocks);
+      const counts = config.integers(`num_${side}_blocks`, blocks, layerRange);
       checkLevels(config, widths.length, { [`num_${side}_blocks`]: counts });
       return widths.map((width, level) => ({ width, blocks: counts[level]! }));
     };
@@ -45,7 +46,7 @@ export const autoencoderTiny = defineAutoencoder<TinyConfig>({
       encoderLevels: levels('encoder', [1, 3, 3, 3]),
       decoderLevels: levels('decoder', [3, 3, 3, 1]),
       upsampling: config.integer('upsampling_scaling_factor', 2),
-      scalingFactor: config.number('scaling_factor', 1),
+      scalingFactor: config.positive('scaling_factor', 1),
       shiftFactor: config.number('shift_factor', 0),
     };
   },
@@ -67,7 +68,7 @@ export const autoencoderTiny = defineAutoencoder<TinyConfig>({
         // The network was trained on pixels in 0..1.
         let x = image!.add(1).div(2);
         for (const [level, { width, blocks }] of encoderLevels.entries()) {
-          x = conv3x3(layers(), x, width, level === 0 ? 1 : 2);
+          x = conv3x3(layers(), x, width, level === 0 ? {} : { stride: 2, bias: false });
           for (let i = 0; i < blocks; i++) x = block(layers(), x);
         }
         return { mean: conv3x3(layers(), x, latentChannels) };
@@ -89,7 +90,7 @@ export const autoencoderTiny = defineAutoencoder<TinyConfig>({
             layers(); // the upsampling
             x = upsampleNearest(x, [upsampling, upsampling]);
           }
-          x = conv3x3(layers(), x, last ? outChannels : width);
+          x = conv3x3(layers(), x, last ? outChannels : width, { bias: last });
         }
         return { image: x.mul(2).sub(1) };
       },
@@ -111,6 +112,11 @@ const block = layer((m, x: SymbolicTensor): SymbolicTensor => {
   return conv3x3(m.at('conv.4'), second, width).add(x).relu();
 });
 
-function conv3x3(m: Module, x: SymbolicTensor, outChannels: number, stride = 1): SymbolicTensor {
-  return convolution(m, x, { outChannels, kernel: 3, padding: 1, stride });
+function conv3x3(
+  m: Module,
+  x: SymbolicTensor,
+  outChannels: number,
+  options: Pick<ConvolutionOptions, 'stride' | 'bias'> = {},
+): SymbolicTensor {
+  return convolution(m, x, { outChannels, kernel: 3, padding: 1, ...options });
 }

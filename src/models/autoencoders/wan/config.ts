@@ -33,7 +33,7 @@ const latentsStd = [
 
 export function parseWanConfig(config: ConfigReader): WanConfig {
   config.requires('attn_scales', []);
-  const patch = config.nullable('patch_size', (name) => config.integer(name)) ?? 1;
+  const patch = config.nullable('patch_size', (name) => config.count(name)) ?? 1;
   const channels = config.integer('in_channels', config.integer('input_channels', 3));
   config.requires('out_channels', channels);
   const multipliers = config.integers('dim_mult', [1, 2, 4, 4]);
@@ -42,7 +42,7 @@ export function parseWanConfig(config: ConfigReader): WanConfig {
   const temporal = booleans(config, 'temperal_downsample', [false, true, true]);
   const latentChannels = config.integer('z_dim', 16);
   const mean = config.numbers('latents_mean', latentsMean);
-  const std = config.numbers('latents_std', latentsStd);
+  const std = config.positives('latents_std', latentsStd);
   checkLevels(config, multipliers.length - 1, { temperal_downsample: temporal });
   for (const [name, values] of Object.entries({ latents_mean: mean, latents_std: std })) {
     if (values.length === latentChannels) continue;
@@ -60,7 +60,7 @@ export function parseWanConfig(config: ConfigReader): WanConfig {
     encoderWidths: multipliers.map((multiplier) => multiplier * encoderStem),
     encoderStem,
     decoderWidths: multipliers.map((multiplier) => multiplier * decoderBase),
-    blocks: config.integer('num_res_blocks', 2),
+    blocks: config.count('num_res_blocks', 2),
     temporal,
     residual: config.boolean('is_residual', false),
     patch,

@@ -53,21 +53,21 @@ export const chromaTransformer = defineTransformer<ChromaConfig, ChromaState>({
 
   parseConfig(config) {
     config.requires('patch_size', 1);
-    const heads = config.integer('num_attention_heads', 24);
+    const heads = config.count('num_attention_heads', 24);
     const inChannels = config.integer('in_channels', 64);
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      doubleBlocks: config.integer('num_layers', 19),
-      singleBlocks: config.integer('num_single_layers', 38),
+      doubleBlocks: config.layers('num_layers', 19),
+      singleBlocks: config.layers('num_single_layers', 38),
       heads,
-      width: heads * config.integer('attention_head_dim', 128),
+      width: heads * config.count('attention_head_dim', 128),
       textWidth: config.integer('joint_attention_dim', 4096),
-      axesDim: config.integers('axes_dims_rope', [16, 56, 56]),
+      axesDim: config.counts('axes_dims_rope', [16, 56, 56]),
       approximator: {
-        channels: config.integer('approximator_num_channels', 64),
+        channels: config.count('approximator_num_channels', 64),
         width: config.integer('approximator_hidden_dim', 5120),
-        layers: config.integer('approximator_layers', 5),
+        layers: config.count('approximator_layers', 5),
       },
     };
   },
@@ -103,6 +103,9 @@ export const chromaTransformer = defineTransformer<ChromaConfig, ChromaState>({
       ...attentionInputs(inputs),
     };
   },
+
+  // The mask is over text and image tokens together.
+  smallestCalls: () => [{ sizes: { tokens: 2 } }],
 
   blockLists: (config) => [
     {
@@ -183,7 +186,7 @@ const approximator = layer((m, timestep: SymbolicTensor, config: ChromaConfig): 
   for (let i = 0; i < layers; i++) {
     // PyTorch's default epsilon, the spacing of float32 at 1.
     const normed = rmsNorm(m.at(`norms.${i}`), x, 2 ** -23);
-    x = x.add(textProjection(m.at(`layers.${i}`), normed, 'silu'));
+    x = x.add(textProjection(m.at(`layers.${i}`), normed, 'silu', width));
   }
   return linear(m.at('out_proj'), x, config.width);
 });

@@ -6,7 +6,7 @@
  * crop and target, in pixels). Rotary positions are spread over a grid of fixed size, whatever the image's; text has none.
  */
 import { DejaDitError } from '../../../errors/errors.ts';
-import { concat } from '../../../graph/ops.ts';
+import { concat, layerNormalization } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { attend } from '../../../nn/attention.ts';
 import {
@@ -19,7 +19,7 @@ import { sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../..
 import { feedForward, linear } from '../../../nn/linear.ts';
 import { sublayerModulations } from '../../../nn/modulation.ts';
 import { layer, type Module } from '../../../nn/module.ts';
-import { adaLayerNormContinuous, layerNorm, modulation } from '../../../nn/norms.ts';
+import { adaLayerNormContinuous, modulation } from '../../../nn/norms.ts';
 import { patchGrid, unpatchify } from '../../../nn/patches.ts';
 import { applyRotary, gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
@@ -54,25 +54,25 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
   separateCfg: true,
 
   parseConfig(config) {
-    const heads = config.integer('num_attention_heads', 64);
-    const headDim = config.integer('attention_head_dim', 40);
-    const positionGrid = config.integers('rope_axes_dim', [256, 256]);
+    const heads = config.count('num_attention_heads', 64);
+    const headDim = config.count('attention_head_dim', 40);
+    const positionGrid = config.counts('rope_axes_dim', [256, 256]);
     if (positionGrid.length !== 2) {
       throw new DejaDitError('INVALID_CONFIG', `'rope_axes_dim' is [${positionGrid}], expected [rows, columns]`, {
         path: config.origin,
       });
     }
     return {
-      patchSize: config.integer('patch_size', 2),
+      patchSize: config.count('patch_size', 2),
       inChannels: config.integer('in_channels', 16),
       outChannels: config.integer('out_channels', 16),
-      blocks: config.integer('num_layers', 30),
+      blocks: config.layers('num_layers', 30),
       heads,
       headDim,
       width: heads * headDim,
       textWidth: config.integer('text_embed_dim', 4096),
       timeWidth: config.integer('time_embed_dim', 512),
-      conditionWidth: config.integer('condition_dim', 256),
+      conditionWidth: config.count('condition_dim', 256),
       positionGrid,
     };
   },
@@ -110,6 +110,8 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
     };
   },
 
+  smallestCalls: ({ patchSize }) => [{ sizes: { height: patchSize, width: patchSize } }],
+
   blockLists: (config) => [
     {
       name: 'transformer_blocks',
@@ -120,7 +122,7 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
   ],
 
   epilogue(m, { hidden_states, temb }, { patchSize, outChannels }, { grid }) {
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, epsilon);
+    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon });
     return unpatchify(linear(m.at('proj_out'), normed, patchSize ** 2 * outChannels), {
       grid: grid as readonly number[],
       patch: [patchSize, patchSize],
@@ -144,13 +146,13 @@ const timeAndSizes = layer((m, inputs: Record<string, SymbolicTensor>, config: C
   const sizes = concat([inputs.original_size!, inputs.crop_coords!, inputs.target_size!], 1);
   const features = sinusoidalEmbedding(sizes.reshape([-1]), { dim: config.conditionWidth });
   return timestepEmbedding(m.at('timestep_embedder'), time, config.timeWidth).add(
-    textProjection(m.at('condition_embedder'), features.reshape([sizes.dim(0), -1]), 'silu'),
+    textProjection(m.at('condition_embedder'), features.reshape([sizes.dim(0), -1]), 'silu', config.timeWidth),
   );
 });
 
 const block = layer((m, state: CogView4State, config: CogView4Config): Partial<CogView4State> => {
   // Image and text take turns: shift, shift, scale, scale, gate, gate; first those of attention, then of the feed-forward.
-  const vectors = modulation(m.at('norm1'), state.temb, 12, config.width);
+  const vectors = modulation(m.at('norm1'), state.temb, 12, config);
   const stream = (x: SymbolicTensor, parity: 0 | 1) => ({
     x,
     modulations: sublayerModulations(
@@ -173,19 +175,19 @@ interface SharedAttentionOptions {
   state: CogView4State;
 }
 
-/** Attention of both streams as one sequence through the same projections. Heads are normalised as by `nn.LayerNorm`. */
+/** Attention of both streams as one sequence through the same projections. Heads are normalised by a LayerNorm without weights. */
 const sharedAttention = layer(
   (m, { image, text }: { image: SymbolicTensor; text: SymbolicTensor }, { heads, state }: SharedAttentionOptions) => {
     const joined = concat([text, image], 1);
     const width = joined.dim(-1);
-    const turned = (projection: Module, norm: Module) => {
+    const turned = (projection: Module) => {
       const ofHeads = linear(projection, joined, width).reshape([joined.dim(0), joined.dim(1), heads, -1]);
-      const normed = layerNorm(norm, ofHeads, epsilon).reshape(joined.shape);
+      const normed = layerNormalization(ofHeads, { epsilon }).reshape(joined.shape);
       return applyRotary(normed, attentionOptions(state).rotary, heads, false);
     };
     const attended = attend({
-      query: turned(m.at('to_q'), m.at('norm_q')),
-      key: turned(m.at('to_k'), m.at('norm_k')),
+      query: turned(m.at('to_q')),
+      key: turned(m.at('to_k')),
       value: linear(m.at('to_v'), joined, width),
       heads,
     });

@@ -31,6 +31,7 @@ interface DiTConfig {
   /** Without the null class, which follows the last one and stands for "no class" in guidance. */
   classes: number;
   activation: Activation;
+  attentionBias: boolean;
   /** Of the norm before the feed-forward; the one before attention has 1e-6. */
   normEpsilon: number;
 }
@@ -48,20 +49,21 @@ export const ditTransformer = defineTransformer<DiTConfig, DiTState>({
   parseConfig(config) {
     config.requires('norm_type', 'ada_norm_zero');
     config.requires('norm_elementwise_affine', false);
-    const heads = config.integer('num_attention_heads', 16);
+    const heads = config.count('num_attention_heads', 16);
     const inChannels = config.integer('in_channels', 4);
-    const patch = config.integer('patch_size', 2);
+    const patch = config.count('patch_size', 2);
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      blocks: config.integer('num_layers', 28),
+      blocks: config.layers('num_layers', 28),
       heads,
-      width: heads * config.integer('attention_head_dim', 72),
+      width: heads * config.count('attention_head_dim', 72),
       patch: [patch, patch],
-      baseSize: Math.floor(config.integer('sample_size', 32) / patch),
+      baseSize: Math.floor(config.integer('sample_size', 32, { min: patch }) / patch),
       classes: config.integer('num_embeds_ada_norm', 1000),
       activation: config.choice('activation_fn', ['gelu-approximate', 'gelu', 'geglu'], 'gelu-approximate'),
-      normEpsilon: config.number('norm_eps', 1e-5),
+      attentionBias: config.boolean('attention_bias', true),
+      normEpsilon: config.positive('norm_eps', 1e-5),
     };
   },
 
@@ -89,6 +91,8 @@ export const ditTransformer = defineTransformer<DiTConfig, DiTState>({
     };
   },
 
+  smallestCalls: ({ patch: [size] }) => [{ sizes: { size } }],
+
   blockLists: (config) => [
     {
       name: 'transformer_blocks',
@@ -109,13 +113,13 @@ export const ditTransformer = defineTransformer<DiTConfig, DiTState>({
 });
 
 const ditBlock = layer((m, state: DiTState, config: DiTConfig): Partial<DiTState> => {
-  const { heads, width, activation, normEpsilon } = config;
+  const { heads, width, activation, attentionBias: projectionBias, normEpsilon } = config;
   const conditioning = timeAndClass(m.at('norm1.emb'), state, config);
   const [ofAttention, ofMlp] = adaLayerNormZero(m.at('norm1'), conditioning, { sublayers: 2, width });
 
   const attended = modulatedResidual(state.hidden_states, {
     modulation: ofAttention,
-    sublayer: (x) => attention(m.at('attn1'), x, { heads }),
+    sublayer: (x) => attention(m.at('attn1'), x, { heads, projectionBias }),
   });
   const hidden_states = modulatedResidual(attended, {
     modulation: ofMlp,

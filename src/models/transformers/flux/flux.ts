@@ -54,21 +54,21 @@ export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
 
   parseConfig(config) {
     config.requires('patch_size', 1);
-    const heads = config.integer('num_attention_heads', 24);
-    const headDim = config.integer('attention_head_dim', 128);
+    const heads = config.count('num_attention_heads', 24);
+    const headDim = config.count('attention_head_dim', 128);
     const inChannels = config.integer('in_channels', 64);
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      doubleBlocks: config.integer('num_layers', 19),
-      singleBlocks: config.integer('num_single_layers', 38),
+      doubleBlocks: config.layers('num_layers', 19),
+      singleBlocks: config.layers('num_single_layers', 38),
       heads,
       headDim,
       width: heads * headDim,
       textWidth: config.integer('joint_attention_dim', 4096),
       pooledWidth: config.integer('pooled_projection_dim', 768),
       guidance: config.boolean('guidance_embeds', false),
-      axesDim: config.integers('axes_dims_rope', [16, 56, 56]),
+      axesDim: config.counts('axes_dims_rope', [16, 56, 56]),
     };
   },
 
@@ -124,7 +124,11 @@ export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
   ],
 
   epilogue(m, { hidden_states, temb }, { outChannels }) {
-    return linear(m.at('proj_out'), adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, 1e-6), outChannels);
+    return linear(
+      m.at('proj_out'),
+      adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon: 1e-6 }),
+      outChannels,
+    );
   },
 });
 

@@ -50,29 +50,32 @@ type Flux2State = AttentionInputs & {
   joined_modulation: SymbolicTensor;
 };
 
+/** Of every layer. */
+const noBias = { bias: false };
+
 export const flux2Transformer = defineTransformer<Flux2Config, Flux2State>({
   className: 'Flux2Transformer2DModel',
   separateCfg: false,
 
   parseConfig(config) {
     config.requires('patch_size', 1);
-    const heads = config.integer('num_attention_heads', 48);
-    const width = heads * config.integer('attention_head_dim', 128);
+    const heads = config.count('num_attention_heads', 48);
+    const width = heads * config.count('attention_head_dim', 128);
     const inChannels = config.integer('in_channels', 128);
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      doubleBlocks: config.integer('num_layers', 8),
-      singleBlocks: config.integer('num_single_layers', 48),
+      doubleBlocks: config.layers('num_layers', 8),
+      singleBlocks: config.layers('num_single_layers', 48),
       heads,
       width,
-      mlpWidth: Math.floor(width * config.number('mlp_ratio', 3)),
+      mlpWidth: Math.floor(width * config.positive('mlp_ratio', 3)),
       textWidth: config.integer('joint_attention_dim', 15360),
-      timeFeatures: config.integer('timestep_guidance_channels', 256),
+      timeFeatures: config.count('timestep_guidance_channels', 256),
       guidance: config.boolean('guidance_embeds', true),
-      axesDim: config.integers('axes_dims_rope', [32, 32, 32, 32]),
-      theta: config.number('rope_theta', 2000),
-      epsilon: config.number('eps', 1e-6),
+      axesDim: config.counts('axes_dims_rope', [32, 32, 32, 32]),
+      theta: config.positive('rope_theta', 2000),
+      epsilon: config.positive('eps', 1e-6),
     };
   },
 
@@ -96,15 +99,15 @@ export const flux2Transformer = defineTransformer<Flux2Config, Flux2State>({
     const temb = conditionEmbedding(
       m.at('time_guidance_embed'),
       { timestep: inputs.timestep!.mul(1000), guidance: inputs.guidance?.mul(1000) },
-      { width, features: timeFeatures },
+      { width, features: timeFeatures, ...noBias },
     );
     return {
-      hidden_states: linear(m.at('x_embedder'), inputs.hidden_states!, width),
-      encoder_hidden_states: linear(m.at('context_embedder'), inputs.encoder_hidden_states!, width),
+      hidden_states: linear(m.at('x_embedder'), inputs.hidden_states!, width, noBias),
+      encoder_hidden_states: linear(m.at('context_embedder'), inputs.encoder_hidden_states!, width, noBias),
       temb,
-      image_modulation: adaLayerNormSingle(m.at('double_stream_modulation_img'), temb, 6),
-      text_modulation: adaLayerNormSingle(m.at('double_stream_modulation_txt'), temb, 6),
-      joined_modulation: adaLayerNormSingle(m.at('single_stream_modulation'), temb, 3),
+      image_modulation: adaLayerNormSingle(m.at('double_stream_modulation_img'), temb, 6, noBias),
+      text_modulation: adaLayerNormSingle(m.at('double_stream_modulation_txt'), temb, 6, noBias),
+      joined_modulation: adaLayerNormSingle(m.at('single_stream_modulation'), temb, 3, noBias),
       ...attentionInputs(inputs),
     };
   },
@@ -129,7 +132,8 @@ export const flux2Transformer = defineTransformer<Flux2Config, Flux2State>({
 
   epilogue(m, { hidden_states, encoder_hidden_states, temb }, { outChannels, epsilon }) {
     const image = hidden_states.slice(1, encoder_hidden_states.dim(1));
-    return linear(m.at('proj_out'), adaLayerNormContinuous(m.at('norm_out'), image, temb, epsilon), outChannels);
+    const normed = adaLayerNormContinuous(m.at('norm_out'), image, temb, { epsilon, ...noBias });
+    return linear(m.at('proj_out'), normed, outChannels, noBias);
   },
 });
 
@@ -151,6 +155,8 @@ const doubleBlock = layer((m, state: Flux2State, config: Flux2Config): Partial<F
         heads,
         qkNorm: { kind: 'rms_norm', epsilon },
         first: 'text',
+        projectionBias: false,
+        outputBias: false,
         ...attentionOptions(state),
       }),
   });
@@ -165,7 +171,7 @@ const singleBlock = layer((m, state: Flux2State, config: Flux2Config): Partial<F
     modulation,
     epsilon,
     sublayer: (x) => {
-      const projected = linear(parallel.at('to_qkv_mlp_proj'), x, 3 * width + 2 * mlpWidth);
+      const projected = linear(parallel.at('to_qkv_mlp_proj'), x, 3 * width + 2 * mlpWidth, noBias);
       const [query, key, value, mlp] = projected.split(-1, [width, width, width, 2 * mlpWidth]);
       const attended = attend({
         query: headRmsNorm(parallel.at('norm_q'), query, heads, epsilon),
@@ -174,14 +180,14 @@ const singleBlock = layer((m, state: Flux2State, config: Flux2Config): Partial<F
         heads,
         ...attentionOptions(state),
       });
-      return linear(parallel.at('to_out'), concat([attended, gated(mlp)], -1), width);
+      return linear(parallel.at('to_out'), concat([attended, gated(mlp)], -1), width, noBias);
     },
   });
   return { hidden_states };
 });
 
 const feedForward = layer((m, x: SymbolicTensor, { width, mlpWidth }: Flux2Config): SymbolicTensor => {
-  return linear(m.at('linear_out'), gated(linear(m.at('linear_in'), x, 2 * mlpWidth)), width);
+  return linear(m.at('linear_out'), gated(linear(m.at('linear_in'), x, 2 * mlpWidth, noBias)), width, noBias);
 });
 
 /** SwiGLU with the gate first: silu(gate) · value. */

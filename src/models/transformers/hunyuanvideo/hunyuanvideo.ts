@@ -63,28 +63,28 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm');
-    const heads = config.integer('num_attention_heads', 24);
-    const width = heads * config.integer('attention_head_dim', 128);
+    const heads = config.count('num_attention_heads', 24);
+    const width = heads * config.count('attention_head_dim', 128);
     const inChannels = config.integer('in_channels', 16);
-    const patch = config.integer('patch_size', 2);
+    const patch = config.count('patch_size', 2);
     const condition = config.nullable('image_condition_type', (name) =>
       config.choice(name, ['latent_concat', 'token_replace']),
     );
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      doubleBlocks: config.integer('num_layers', 20),
-      singleBlocks: config.integer('num_single_layers', 40),
-      refinerBlocks: config.integer('num_refiner_layers', 2),
+      doubleBlocks: config.layers('num_layers', 20),
+      singleBlocks: config.layers('num_single_layers', 40),
+      refinerBlocks: config.count('num_refiner_layers', 2),
       heads,
       width,
-      mlpWidth: Math.floor(width * config.number('mlp_ratio', 4)),
-      patch: [config.integer('patch_size_t', 1), patch, patch],
+      mlpWidth: Math.floor(width * config.positive('mlp_ratio', 4)),
+      patch: [config.count('patch_size_t', 1), patch, patch],
       textWidth: config.integer('text_embed_dim', 4096),
       pooledWidth: config.integer('pooled_projection_dim', 768),
       guidance: config.boolean('guidance_embeds', true),
-      axesDim: config.integers('rope_axes_dim', [16, 56, 56]),
-      theta: config.number('rope_theta', 256),
+      axesDim: config.counts('rope_axes_dim', [16, 56, 56]),
+      theta: config.positive('rope_theta', 256),
       tokenReplace: condition === 'token_replace',
     };
   },
@@ -138,6 +138,8 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
     };
   },
 
+  smallestCalls: ({ patch: [frames, height, width] }) => [{ sizes: { frames, height, width } }],
+
   blockLists: (config) => [
     {
       name: 'transformer_blocks',
@@ -154,7 +156,8 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
   ],
 
   epilogue(m, { hidden_states, temb }, { patch, outChannels }, { grid }) {
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, currentTime(temb, hidden_states), 1e-6);
+    const now = currentTime(temb, hidden_states);
+    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, now, { epsilon: 1e-6 });
     const patches = linear(m.at('proj_out'), normed, outChannels * patch[0] * patch[1] * patch[2]);
     return unpatchify(patches, { grid: grid as number[], patch, channels: 'first' });
   },

@@ -6,6 +6,7 @@
  * queries and keys are normalised and turned (`video-rotary.ts`) over the whole width. All blocks share six vectors made from the
  * time, of a sample or of each token, and add a learned table each ("adaLN-single").
  */
+import { rmsNormalization } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { attend, attention, projectQkv, type QkNorm } from '../../../nn/attention.ts';
 import { keyBias, trimText } from '../../../nn/attention-mask.ts';
@@ -33,6 +34,10 @@ interface LTXConfig {
   captionWidth: number;
   patch: readonly [number, number, number];
   activation: Activation;
+  attentionBias: boolean;
+  attentionOutBias: boolean;
+  /** Whether the norms of the stream have weights. */
+  affineNorms: boolean;
   epsilon: number;
 }
 
@@ -59,19 +64,22 @@ export const ltxTransformer = defineTransformer<LTXConfig, LTXState>({
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm_across_heads');
-    const heads = config.integer('num_attention_heads', 32);
+    const heads = config.count('num_attention_heads', 32);
     const inChannels = config.integer('in_channels', 128);
-    const patch = config.integer('patch_size', 1);
+    const patch = config.count('patch_size', 1);
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      blocks: config.integer('num_layers', 28),
+      blocks: config.layers('num_layers', 28),
       heads,
-      width: heads * config.integer('attention_head_dim', 64),
+      width: heads * config.count('attention_head_dim', 64),
       captionWidth: config.integer('caption_channels', 4096),
-      patch: [config.integer('patch_size_t', 1), patch, patch],
+      patch: [config.count('patch_size_t', 1), patch, patch],
       activation: config.choice('activation_fn', ['gelu-approximate', 'gelu', 'geglu', 'swiglu'], 'gelu-approximate'),
-      epsilon: config.number('norm_eps', 1e-6),
+      attentionBias: config.boolean('attention_bias', true),
+      attentionOutBias: config.boolean('attention_out_bias', true),
+      affineNorms: config.boolean('norm_elementwise_affine', false),
+      epsilon: config.positive('norm_eps', 1e-6),
     };
   },
 
@@ -111,7 +119,7 @@ export const ltxTransformer = defineTransformer<LTXConfig, LTXState>({
     );
     return {
       hidden_states: linear(m.at('proj_in'), hidden_states!, width),
-      encoder_hidden_states: textProjection(m.at('caption_projection'), text!),
+      encoder_hidden_states: textProjection(m.at('caption_projection'), text!, 'gelu-approximate', width),
       ...(text_bias ? { text_bias } : {}),
       temb,
       shared_modulation: adaLayerNormSingle(m.at('time_embed'), temb, 6),
@@ -138,20 +146,24 @@ export const ltxTransformer = defineTransformer<LTXConfig, LTXState>({
 
 /** Self-attention, attention to the text, feed-forward; the first and the last are modulated. */
 const ltxBlock = layer((m, state: LTXState, config: LTXConfig): Partial<LTXState> => {
-  const { heads, width, activation, epsilon } = config;
+  const { heads, width, activation, affineNorms, epsilon } = config;
   const { hidden_states, encoder_hidden_states, text_bias } = state;
   const vectors = scaleShiftTable(m, state.shared_modulation, 6, state.temb_rows);
   const [ofAttention, ofMlp] = sublayerModulations(vectors, 2);
+  const norm = (name: string, x: SymbolicTensor) =>
+    affineNorms ? rmsNorm(m.at(name), x, epsilon) : rmsNormalization(x, { epsilon });
   const normed = (name: string, x: SymbolicTensor, { shift, scale }: SublayerModulation) =>
-    rmsNorm(m.at(name), x, epsilon).mul(scale.add(1)).add(shift);
+    norm(name, x).mul(scale.add(1)).add(shift);
 
-  const attended = videoAttention(m.at('attn1'), normed('norm1', hidden_states, ofAttention), state, heads);
+  const attended = videoAttention(m.at('attn1'), normed('norm1', hidden_states, ofAttention), state, config);
   const afterAttention = hidden_states.add(ofAttention.gate.mul(attended));
   const informed = afterAttention.add(
     attention(m.at('attn2'), afterAttention, {
       heads,
       qkNorm,
       context: encoder_hidden_states,
+      projectionBias: config.attentionBias,
+      outputBias: config.attentionOutBias,
       bias: text_bias && keyBias(text_bias, hidden_states.dim(1)),
     }),
   );
@@ -160,8 +172,10 @@ const ltxBlock = layer((m, state: LTXState, config: LTXConfig): Partial<LTXState
 });
 
 /** Self-attention whose queries and keys are turned before they are split into heads. */
-const videoAttention = layer((m, x: SymbolicTensor, state: LTXState, heads: number): SymbolicTensor => {
-  const { query, key, value } = projectQkv(m, x, { heads, qkNorm });
+const videoAttention = layer((m, x: SymbolicTensor, state: LTXState, config: LTXConfig): SymbolicTensor => {
+  const { heads, attentionBias, attentionOutBias } = config;
+  const { query, key, value } = projectQkv(m, x, { heads, qkNorm, projectionBias: attentionBias });
   const turn = (y: SymbolicTensor) => applyRotary(y, { cos: state.rotary_cos, sin: state.rotary_sin }, 1);
-  return linear(m.at('to_out.0'), attend({ query: turn(query), key: turn(key), value, heads }), x.dim(-1));
+  const attended = attend({ query: turn(query), key: turn(key), value, heads });
+  return linear(m.at('to_out.0'), attended, x.dim(-1), { bias: attentionOutBias });
 });

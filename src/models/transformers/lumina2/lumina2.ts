@@ -57,24 +57,24 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
 
   parseConfig(config) {
     const width = config.integer('hidden_size', 2304);
-    const heads = config.integer('num_attention_heads', 24);
+    const heads = config.count('num_attention_heads', 24);
     const inChannels = config.integer('in_channels', 16);
-    const patch = config.integer('patch_size', 2);
+    const patch = config.count('patch_size', 2);
     const multiple = config.integer('multiple_of', 256);
-    const factor = config.nullable('ffn_dim_multiplier', (name) => config.number(name)) ?? 1;
+    const factor = config.nullable('ffn_dim_multiplier', (name) => config.positive(name)) ?? 1;
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      blocks: config.integer('num_layers', 26),
-      refinerBlocks: config.integer('num_refiner_layers', 2),
+      blocks: config.layers('num_layers', 26),
+      refinerBlocks: config.count('num_refiner_layers', 2),
       heads,
-      keyValueHeads: config.json.num_kv_heads === null ? heads : config.integer('num_kv_heads', 8),
+      keyValueHeads: config.json.num_kv_heads === null ? heads : config.count('num_kv_heads', 8),
       width,
       captionWidth: config.integer('cap_feat_dim', 1024),
       mlpWidth: multiple * Math.ceil(Math.floor(factor * 4 * width) / multiple),
-      axesDim: config.integers('axes_dim_rope', [32, 32, 32]),
+      axesDim: config.counts('axes_dim_rope', [32, 32, 32]),
       patch: [patch, patch],
-      normEpsilon: config.number('norm_eps', 1e-5),
+      normEpsilon: config.positive('norm_eps', 1e-5),
     };
   },
 
@@ -148,6 +148,8 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
     };
   },
 
+  smallestCalls: ({ patch: [height, width] }) => [{ sizes: { height, width } }],
+
   blockLists: (config) => [
     {
       name: 'layers',
@@ -180,7 +182,7 @@ interface SandwichBlock extends Pick<AttentionLayerOptions, 'rotary' | 'mask'> {
 const sandwichBlock = layer((m, x: SymbolicTensor, { rotary, mask, temb, config }: SandwichBlock) => {
   const { heads, keyValueHeads, width, mlpWidth, normEpsilon } = config;
   const norm = (name: string) => (y: SymbolicTensor) => rmsNorm(m.at(name), y, normEpsilon);
-  const [ofAttention, ofMlp] = sandwichModulations(temb && modulation(m.at('norm1'), temb, 4, width));
+  const [ofAttention, ofMlp] = sandwichModulations(temb && modulation(m.at('norm1'), temb, 4, { width }));
   const attended = sandwichResidual(x, {
     modulation: ofAttention,
     normBefore: norm(temb ? 'norm1.norm' : 'norm1'),
@@ -189,6 +191,8 @@ const sandwichBlock = layer((m, x: SymbolicTensor, { rotary, mask, temb, config 
         heads,
         keyValueHeads,
         qkNorm: { kind: 'rms_norm', epsilon: 1e-5 },
+        projectionBias: false,
+        outputBias: false,
         rotary,
         mask,
       }),
@@ -200,6 +204,7 @@ const sandwichBlock = layer((m, x: SymbolicTensor, { rotary, mask, temb, config 
     sublayer: (y) =>
       gatedFeedForward(m.at('feed_forward'), y, {
         inner: mlpWidth,
+        bias: false,
         names: { gate: 'linear_1', value: 'linear_3', out: 'linear_2' },
       }),
     normAfter: norm('ffn_norm2'),

@@ -37,6 +37,7 @@ interface PixArtConfig {
   /** Whether resolution and aspect ratio are conditions. */
   sizeConditions: boolean;
   activation: Activation;
+  attentionBias: boolean;
   normEpsilon: number;
 }
 
@@ -59,27 +60,28 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
     config.requires('norm_type', 'ada_norm_single');
     config.requires('norm_elementwise_affine', false);
     config.requires('attention_type', 'default');
-    const heads = config.integer('num_attention_heads', 16);
+    const heads = config.count('num_attention_heads', 16);
     const inChannels = config.integer('in_channels', 4);
-    const patch = config.integer('patch_size', 2);
-    const sampleSize = config.integer('sample_size', 128);
+    const patch = config.count('patch_size', 2);
+    const sampleSize = config.integer('sample_size', 128, { min: patch });
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      blocks: config.integer('num_layers', 28),
+      blocks: config.layers('num_layers', 28),
       heads,
-      width: heads * config.integer('attention_head_dim', 72),
+      width: heads * config.count('attention_head_dim', 72),
       captionWidth: config.nullable('caption_channels', (name) => config.integer(name)),
       crossWidth: config.integer('cross_attention_dim', 1152),
       patch: [patch, patch],
       baseSize: Math.floor(sampleSize / patch),
       interpolationScale:
-        config.nullable('interpolation_scale', (name) => config.number(name)) ??
+        config.nullable('interpolation_scale', (name) => config.positive(name)) ??
         Math.max(Math.floor(sampleSize / 64), 1),
       sizeConditions:
         config.nullable('use_additional_conditions', (name) => config.boolean(name)) ?? sampleSize === 128,
       activation: config.choice('activation_fn', ['gelu-approximate', 'gelu', 'geglu'], 'gelu-approximate'),
-      normEpsilon: config.number('norm_eps', 1e-6),
+      attentionBias: config.boolean('attention_bias', true),
+      normEpsilon: config.positive('norm_eps', 1e-6),
     };
   },
 
@@ -124,11 +126,19 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
     }
     return {
       hidden_states: patchEmbedding(m.at('pos_embed'), hidden_states!, { patch, width }).add(positions!),
-      text: captionWidth === undefined ? text! : textProjection(m.at('caption_projection'), text!),
+      text:
+        captionWidth === undefined
+          ? text!
+          : textProjection(m.at('caption_projection'), text!, 'gelu-approximate', width),
       ...(text_bias ? { text_bias } : {}),
       temb,
       shared_modulation: adaLayerNormSingle(conditioning, temb, 6),
     };
+  },
+
+  smallestCalls: ({ patch: [height, width], sizeConditions }, ones) => {
+    const added_cond_kwargs = { resolution: ones([1, 2]), aspect_ratio: ones([1, 1]) };
+    return [{ sizes: { height, width }, inputs: sizeConditions ? { added_cond_kwargs } : {} }];
   },
 
   blockLists: (config) => [
@@ -150,15 +160,15 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
 
 const pixartBlock = layer((m, state: PixArtState, config: PixArtConfig): Partial<PixArtState> => {
   const { text, text_bias, shared_modulation } = state;
-  const { heads, width, activation, normEpsilon: epsilon } = config;
+  const { heads, width, activation, attentionBias: projectionBias, normEpsilon: epsilon } = config;
   const [ofAttention, ofMlp] = sublayerModulations(scaleShiftTable(m, shared_modulation, 6), 2);
 
   let x = modulatedResidual(state.hidden_states, {
     modulation: ofAttention,
     epsilon,
-    sublayer: (normed) => attention(m.at('attn1'), normed, { heads }),
+    sublayer: (normed) => attention(m.at('attn1'), normed, { heads, projectionBias }),
   });
-  x = x.add(attention(m.at('attn2'), x, { heads, context: text, mask: { bias: text_bias } }));
+  x = x.add(attention(m.at('attn2'), x, { heads, projectionBias, context: text, mask: { bias: text_bias } }));
   x = modulatedResidual(x, {
     modulation: ofMlp,
     epsilon,

@@ -61,18 +61,18 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
 
   parseConfig(config) {
     config.requires('guidance_embeds', false);
-    const heads = config.integer('num_attention_heads', 24);
+    const heads = config.count('num_attention_heads', 24);
     const inChannels = config.integer('in_channels', 64);
     return {
       inChannels,
       outChannels:
-        config.integer('patch_size', 2) ** 2 *
+        config.count('patch_size', 2) ** 2 *
         (config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels),
-      blocks: config.integer('num_layers', 60),
+      blocks: config.layers('num_layers', 60),
       heads,
-      width: heads * config.integer('attention_head_dim', 128),
+      width: heads * config.count('attention_head_dim', 128),
       textWidth: config.integer('joint_attention_dim', 3584),
-      axesDim: config.integers('axes_dims_rope', [16, 56, 56]),
+      axesDim: config.counts('axes_dims_rope', [16, 56, 56]),
       cleanReferences: config.boolean('zero_cond_t', false),
       additionalCondition: config.boolean('use_additional_t_cond', false),
       layered: config.boolean('use_layer3d_rope', false),
@@ -140,6 +140,8 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
     };
   },
 
+  smallestCalls: () => [{ inputs: { img_shapes: [[1, 1, 1]] } }],
+
   blockLists: (config) => [
     {
       name: 'transformer_blocks',
@@ -150,7 +152,8 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
   ],
 
   epilogue(m, { hidden_states, temb }, { outChannels }) {
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, currentTime(temb, hidden_states), 1e-6);
+    const now = currentTime(temb, hidden_states);
+    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, now, { epsilon: 1e-6 });
     return linear(m.at('proj_out'), normed, outChannels);
   },
 });

@@ -38,6 +38,8 @@ interface SanaConfig {
   /** Undefined: no position embeddings. */
   interpolationScale: number | undefined;
   guidance: boolean;
+  /** Of self-attention; cross-attention always has biases. */
+  attentionBias: boolean;
   normEpsilon: number;
 }
 
@@ -60,30 +62,31 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
 
   parseConfig(config) {
     config.requires('norm_elementwise_affine', false);
-    const heads = config.integer('num_attention_heads', 70);
-    const width = heads * config.integer('attention_head_dim', 32);
+    const heads = config.count('num_attention_heads', 70);
+    const width = heads * config.count('attention_head_dim', 32);
     // Queries are made of the stream, keys and values of the text, which is projected to the stream's width.
     config.requires('cross_attention_dim', width);
-    const crossHeads = config.integer('num_cross_attention_heads', 20);
+    const crossHeads = config.count('num_cross_attention_heads', 20);
     const inChannels = config.integer('in_channels', 32);
-    const patch = config.integer('patch_size', 1);
+    const patch = config.count('patch_size', 1);
     const norm = config.nullable('qk_norm', (name) => config.choice(name, ['rms_norm_across_heads'] as const));
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      blocks: config.integer('num_layers', 20),
+      blocks: config.layers('num_layers', 20),
       heads,
       width,
       crossHeads,
-      crossInner: crossHeads * config.integer('cross_attention_head_dim', 112),
+      crossInner: crossHeads * config.count('cross_attention_head_dim', 112),
       captionWidth: config.integer('caption_channels', 2304),
-      mlpWidth: Math.floor(config.number('mlp_ratio', 2.5) * width),
+      mlpWidth: Math.floor(config.positive('mlp_ratio', 2.5) * width),
       qkNorm: norm && { kind: norm, epsilon: 1e-5 },
       patch: [patch, patch],
-      baseSize: Math.floor(config.integer('sample_size', 32) / patch),
-      interpolationScale: config.nullable('interpolation_scale', (name) => config.number(name)),
+      baseSize: Math.floor(config.integer('sample_size', 32, { min: patch }) / patch),
+      interpolationScale: config.nullable('interpolation_scale', (name) => config.positive(name)),
       guidance: config.boolean('guidance_embeds', false),
-      normEpsilon: config.number('norm_eps', 1e-6),
+      attentionBias: config.boolean('attention_bias', false),
+      normEpsilon: config.positive('norm_eps', 1e-6),
     };
   },
 
@@ -121,12 +124,18 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
     const patches = patchEmbedding(m.at('patch_embed'), hidden_states!, { patch, width });
     return {
       hidden_states: positions ? patches.add(positions) : patches,
-      text: rmsNorm(m.at('caption_norm'), textProjection(m.at('caption_projection'), text!), 1e-5),
+      text: rmsNorm(
+        m.at('caption_norm'),
+        textProjection(m.at('caption_projection'), text!, 'gelu-approximate', width),
+        1e-5,
+      ),
       ...(text_bias ? { text_bias } : {}),
       temb,
       shared_modulation: adaLayerNormSingle(conditioning, temb, 6),
     };
   },
+
+  smallestCalls: ({ patch: [height, width] }) => [{ sizes: { height, width } }],
 
   blockLists: (config) => [
     {
@@ -147,14 +156,16 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
 
 const sanaBlock = layer((m, state: SanaState, config: SanaConfig & { grid: Grid }): Partial<SanaState> => {
   const { text, text_bias, shared_modulation } = state;
-  const { heads, width, crossHeads, crossInner, qkNorm, mlpWidth, grid, normEpsilon: epsilon } = config;
+  const { heads, width, crossHeads, crossInner, qkNorm, mlpWidth, attentionBias: projectionBias, grid } = config;
+  const { normEpsilon: epsilon } = config;
   const [ofAttention, ofMlp] = sublayerModulations(scaleShiftTable(m, shared_modulation, 6), 2);
 
   let x = modulatedResidual(state.hidden_states, {
     modulation: ofAttention,
     epsilon,
     sublayer: (normed) => {
-      const attended = linearAttention({ ...projectQkv(m.at('attn1'), normed, { heads, qkNorm }), heads });
+      const projected = projectQkv(m.at('attn1'), normed, { heads, qkNorm, projectionBias });
+      const attended = linearAttention({ ...projected, heads });
       return linear(m.at('attn1.to_out.0'), attended, width);
     },
   });
@@ -189,6 +200,6 @@ const gatedConvolution = layer((m, x: SymbolicTensor, { grid, inner }: { grid: G
     padding: 1,
     groups: 2 * inner,
   }).chunk(2, 1);
-  const out = convolution(m.at('conv_point'), value.mul(gate.silu()), { outChannels: width, kernel: 1 });
+  const out = convolution(m.at('conv_point'), value.mul(gate.silu()), { outChannels: width, kernel: 1, bias: false });
   return out.reshape([x.dim(0), width, -1]).transpose([0, 2, 1]);
 });

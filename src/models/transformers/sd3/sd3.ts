@@ -44,18 +44,18 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
   separateCfg: false,
 
   parseConfig(config) {
-    const heads = config.integer('num_attention_heads', 18);
-    const width = heads * config.integer('attention_head_dim', 64);
+    const heads = config.count('num_attention_heads', 18);
+    const width = heads * config.count('attention_head_dim', 64);
     // The text stream has the image's width: they share one attention.
     config.requires('caption_projection_dim', width);
     const inChannels = config.integer('in_channels', 16);
-    const patch = config.integer('patch_size', 2);
+    const patch = config.count('patch_size', 2);
     const norm = config.nullable('qk_norm', (name) => config.choice(name, ['rms_norm'] as const));
     return {
       inChannels,
       outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
-      blocks: config.integer('num_layers', 18),
-      dualAttention: config.integers('dual_attention_layers', []),
+      blocks: config.layers('num_layers', 18),
+      dualAttention: config.integers('dual_attention_layers', [], { min: 0 }),
       heads,
       width,
       textWidth: config.integer('joint_attention_dim', 4096),
@@ -100,6 +100,8 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
     };
   },
 
+  smallestCalls: ({ patch: [height, width] }) => [{ sizes: { height, width } }],
+
   blockLists: (config) => [
     {
       name: 'transformer_blocks',
@@ -115,7 +117,7 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
   ],
 
   epilogue(m, { hidden_states, temb }, { patch, outChannels }, { grid }) {
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, 1e-6);
+    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon: 1e-6 });
     const patches = linear(m.at('proj_out'), normed, patch[0] * patch[1] * outChannels);
     return unpatchify(patches, { grid: grid as number[], patch });
   },
@@ -138,7 +140,7 @@ const jointBlock = layer((m, state: SD3State, { dual, last, ...config }: JointBl
     image: modulatedLayerNorm(hidden_states, ofAttention),
     text: ofText
       ? modulatedLayerNorm(encoder_hidden_states, ofText[0])
-      : adaLayerNormContinuous(m.at('norm1_context'), encoder_hidden_states, temb, 1e-6),
+      : adaLayerNormContinuous(m.at('norm1_context'), encoder_hidden_states, temb, { epsilon: 1e-6 }),
     heads,
     qkNorm,
     first: 'image',

@@ -65,25 +65,25 @@ export const wanTransformer = defineTransformer<WanConfig, WanState>({
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm_across_heads');
     const optional = (name: string) => config.nullable(name, (field) => config.integer(field));
-    const heads = config.integer('num_attention_heads', 40);
-    const headDim = config.integer('attention_head_dim', 128);
+    const heads = config.count('num_attention_heads', 40);
+    const headDim = config.count('attention_head_dim', 128);
     const inChannels = config.integer('in_channels', 16);
     return {
       inChannels,
       outChannels: optional('out_channels') ?? inChannels,
-      blocks: config.integer('num_layers', 40),
+      blocks: config.layers('num_layers', 40),
       heads,
       headDim,
       width: heads * headDim,
       feedForwardWidth: config.integer('ffn_dim', 13824),
-      patch: config.integers('patch_size', [1, 2, 2]) as [number, number, number],
+      patch: config.counts('patch_size', [1, 2, 2]) as [number, number, number],
       textWidth: config.integer('text_dim', 4096),
-      timeFeatures: config.integer('freq_dim', 256),
+      timeFeatures: config.count('freq_dim', 256),
       imageWidth: optional('image_dim'),
       imagePositions: optional('pos_embed_seq_len'),
       imageKeys: optional('added_kv_proj_dim') !== undefined,
       crossNorm: config.boolean('cross_attn_norm', true),
-      epsilon: config.number('eps', 1e-6),
+      epsilon: config.positive('eps', 1e-6),
     };
   },
 
@@ -122,7 +122,7 @@ export const wanTransformer = defineTransformer<WanConfig, WanState>({
       sinusoidalEmbedding(timestep!, { dim: timeFeatures }),
       width,
     );
-    const text = textProjection(embed.at('text_embedder'), encoder_hidden_states!);
+    const text = textProjection(embed.at('text_embedder'), encoder_hidden_states!, 'gelu-approximate', width);
     return {
       hidden_states: patchConvolution(m.at('patch_embedding'), hidden_states!, { patch, width }),
       encoder_hidden_states: encoder_hidden_states_image
@@ -134,6 +134,20 @@ export const wanTransformer = defineTransformer<WanConfig, WanState>({
       ...attentionInputs(inputs),
     };
   },
+
+  smallestCalls: ({ patch: [frames, height, width], imageKeys, imagePositions = 2 }) => [
+    {
+      sizes: {
+        frames,
+        height,
+        width,
+        // Image tokens are told from text by the count of all.
+        text_tokens: imageKeys ? TEXT_TOKENS : 1,
+        '2·batch': 2,
+        image_tokens: imagePositions / 2,
+      },
+    },
+  ],
 
   blockLists: (config) => [
     {

@@ -55,19 +55,19 @@ export const zImageTransformer = defineTransformer<ZImageConfig, ZImageState>({
 
   parseConfig(config) {
     config.requires('siglip_feat_dim', null);
-    const frames = config.integers('all_f_patch_size', [1]);
+    const frames = config.counts('all_f_patch_size', [1]);
     return {
       channels: config.integer('in_channels', 16),
-      blocks: config.integer('n_layers', 30),
-      refinerBlocks: config.integer('n_refiner_layers', 2),
-      heads: config.integer('n_heads', 30),
+      blocks: config.layers('n_layers', 30),
+      refinerBlocks: config.count('n_refiner_layers', 2),
+      heads: config.count('n_heads', 30),
       width: config.integer('dim', 3840),
       captionWidth: config.integer('cap_feat_dim', 2560),
       qkNorm: config.boolean('qk_norm', true),
-      epsilon: config.number('norm_eps', 1e-5),
-      timeScale: config.number('t_scale', 1000),
-      rotary: { axesDim: config.integers('axes_dims', [32, 48, 48]), theta: config.number('rope_theta', 256) },
-      patches: config.integers('all_patch_size', [2]).map((size, i) => [frames[i] ?? 1, size, size] as const),
+      epsilon: config.positive('norm_eps', 1e-5),
+      timeScale: config.positive('t_scale', 1000),
+      rotary: { axesDim: config.counts('axes_dims', [32, 48, 48]), theta: config.positive('rope_theta', 256) },
+      patches: config.counts('all_patch_size', [2]).map((size, i) => [frames[i] ?? 1, size, size] as const),
     };
   },
 
@@ -135,6 +135,12 @@ export const zImageTransformer = defineTransformer<ZImageConfig, ZImageState>({
     return { hidden_states: gather(rows, joined_rows!), temb, ...attentionInputs(inputs) };
   },
 
+  smallestCalls: ({ patches, channels, captionWidth }, ones) =>
+    patches.map(([f_patch_size, patch_size]) => {
+      const x = [ones([channels, f_patch_size, patch_size, patch_size])];
+      return { inputs: { x, cap_feats: [ones([1, captionWidth])], patch_size, f_patch_size } };
+    }),
+
   blockLists: (config) => [
     {
       name: 'layers',
@@ -184,6 +190,8 @@ const zImageBlock = layer((m, x: SymbolicTensor, { config, temb, ...options }: B
       attention(m.at('attention'), y, {
         heads,
         qkNorm: qkNorm ? { kind: 'rms_norm', epsilon: 1e-5 } : undefined,
+        projectionBias: false,
+        outputBias: false,
         ...options,
       }),
     normAfter: norm('attention_norm2'),
@@ -194,6 +202,7 @@ const zImageBlock = layer((m, x: SymbolicTensor, { config, temb, ...options }: B
     sublayer: (y) =>
       gatedFeedForward(m.at('feed_forward'), y, {
         inner: Math.floor((width / 3) * 8),
+        bias: false,
         names: { gate: 'w1', value: 'w3', out: 'w2' },
       }),
     normAfter: norm('ffn_norm2'),
