@@ -39,8 +39,8 @@ export interface EnableCacheOptions {
 }
 
 /**
- * Turns caching on, for all requests but those that bring a `cache` of their own. Enabling again replaces the settings, for requests that begin from then on; a request under way goes on under
- * those it began with.
+ * Turns caching on, for all requests but those that bring a `cache` of their own. Enabling again replaces the settings, for requests
+ * that begin from then on; a request under way goes on under those it began with.
  * @param target a pipeline, a transformer, or a `BlockAdapter` for one of them
  * @returns its first argument; with `quantizeConfig` a promise of it, before which no request may begin
  * @throws DejaDitError INVALID_CONFIG naming the field; nothing is enabled then
