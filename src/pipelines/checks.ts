@@ -115,6 +115,6 @@ export function checkCounts(given: GenerateOptions, { steps: defaultSteps }: { s
   };
 }
 
-function invalid(name: OptionName, expected: string, value: unknown): DejaDitError {
+export function invalid(name: OptionName, expected: string, value: unknown): DejaDitError {
   return new DejaDitError('INVALID_ARGUMENT', `${expected}, got ${JSON.stringify(value)}`, { path: name });
 }

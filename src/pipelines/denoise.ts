@@ -8,7 +8,7 @@ import { cut, join } from '../models/autoencoders/slices.ts';
 import type { ForwardInputs, InputValue } from '../models/inputs.ts';
 import type { ForwardSession, StepReport, TransformerModel } from '../models/transformer-model.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
-import type { Generator } from '../tensor/generator.ts';
+import type { NoiseStream } from '../tensor/generator.ts';
 import { floatTensor, Tensor } from '../tensor/tensor.ts';
 import type { StepEvent } from './options.ts';
 
@@ -34,7 +34,7 @@ export interface DenoiseOptions {
   preview(denoised: Tensor): Promise<Image[]>;
   /** Times to run, if not all of the scheduler's: image-to-image starts late. */
   timesteps?: readonly number[];
-  generator?: Generator | undefined;
+  generator?: NoiseStream | undefined;
   onStep?: ((event: StepEvent) => void | Promise<void>) | undefined;
   signal?: AbortSignal | undefined;
 }

@@ -1,12 +1,16 @@
 /** Seeds and the noise drawn from them, in the order in which Diffusers draws. */
 import { DejaDitError } from '../errors/errors.ts';
-import { Generator } from '../tensor/generator.ts';
-import { floatTensor, type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
+import { join } from '../models/autoencoders/slices.ts';
+import { Generator, type NoiseStream } from '../tensor/generator.ts';
+import type { Shape, Tensor } from '../tensor/tensor.ts';
 
-/** One generator for a whole batch, or one per image. */
-export class NoiseSource {
+/**
+ * One stream of noise for a whole batch, or one per image: then every image gets the noise that it would get alone, at its start
+ * and at every step.
+ */
+export class NoiseSource implements NoiseStream {
   readonly seed: number | readonly number[];
-  readonly generators: readonly Generator[];
+  readonly #generators: readonly [Generator, ...Generator[]];
 
   /** @param batch images of the request; a list of seeds must have as many */
   constructor(seed: number | readonly number[] | undefined, batch: number) {
@@ -15,17 +19,22 @@ export class NoiseSource {
     if (typeof this.seed !== 'number' && seeds.length !== batch) {
       throw new DejaDitError('INVALID_ARGUMENT', `${seeds.length} seeds for ${batch} images`, { path: 'seed' });
     }
-    this.generators = seeds.map((value) => new Generator(value));
+    this.#generators = seeds.map((value) => new Generator(value)) as [Generator, ...Generator[]];
   }
 
-  /** Standard normal noise [batch, …]. */
+  /** Whether every image has a stream of its own. */
+  get perImage(): boolean {
+    return this.#generators.length > 1;
+  }
+
+  /** Standard normal noise [batch, …], in float32 as everything that pipelines compute. */
   randn(shape: Shape): Tensor {
-    if (this.generators.length === 1) return this.generators[0]!.randn(shape);
-    const [batch, ...rest] = shape as [number, ...number[]];
-    const size = sizeOf(rest);
-    const data = new Float32Array(batch * size);
-    for (const [i, generator] of this.generators.entries())
-      data.set(generator.randn([1, ...rest]).data as Float32Array, i * size);
-    return floatTensor(data, shape);
+    const [first, ...others] = this.#generators;
+    if (others.length === 0) return first.randn(shape);
+    const own = [1, ...shape.slice(1)];
+    return join(
+      [first, ...others].map((generator) => generator.randn(own)),
+      0,
+    );
   }
 }

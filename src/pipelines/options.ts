@@ -6,6 +6,7 @@ import type { Image } from '../images/image.ts';
 import type { Video } from '../images/video.ts';
 import type { StepReport } from '../models/transformer-model.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { ImageSource } from './start-images.ts';
 
 export interface StepEvent {
   /** 1-based. */
@@ -72,8 +73,11 @@ export interface GenerateOptions {
   /** CLIP layers to leave out at the end, besides the last. Default 0. */
   clipSkip?: number;
 
-  /** Starting image for image-to-image; resized to `width`×`height`. */
-  image?: Image;
+  /**
+   * Starting image for image-to-image; resized to `width`×`height`, alpha dropped. Several take turns: pictures 0, 1, 2, … start from
+   * images 0, 1, 0, …
+   */
+  image?: ImageSource | readonly ImageSource[];
   /** How much of the schedule runs on the starting image: 1 all of it, near 0 almost nothing. Default 0.6. */
   strength?: number;
   numInferenceSteps?: number;

@@ -37,7 +37,7 @@ export async function runRequest(options: GenerateOptions, plan: Plan): Promise<
     ...(await plan.start(noise)),
     branches,
     preview: plan.preview ?? (async (denoised) => (await plan.decode(denoised)).images ?? []),
-    generator: noise.generators[0],
+    generator: noise,
     onStep,
     signal,
   });

@@ -1,9 +1,9 @@
 /** The options of `FluxPipeline.generate`, their defaults and their checks. */
-import type { Image } from '../../images/image.ts';
 import { type Counts, checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
 import { type ConditionNames, type Conditions, conditionOptionNames, readConditions } from '../conditions.ts';
 import type { GenerateOptions } from '../options.ts';
 import type { GenerationDefaults } from '../pipeline.ts';
+import { checkStartImages, type ImageSource } from '../start-images.ts';
 
 const conditionNames: ConditionNames = {
   texts: ['prompt', 'prompt2'],
@@ -31,7 +31,9 @@ export interface FluxSettings extends Counts {
   latentHeight: number;
   latentWidth: number;
   strength: number;
-  image: Image | undefined;
+  /** Pictures of the request. */
+  batch: number;
+  images: readonly ImageSource[] | undefined;
 }
 
 /** @throws DejaDitError naming the option that cannot be used; warns about options that have no effect */
@@ -60,6 +62,8 @@ export function fluxSettings(options: GenerateOptions, defaults: GenerationDefau
     strength: !given.image && 'without an image',
     latents: given.image && 'with an image, whose noised latents are the start',
   });
+  const counts = checkCounts(given, { steps: 28 });
+  const batch = conditions.positive.count * counts.numImages;
   // A token covers 2×2 latents.
   const size = checkSize(given, { height: sampleSize, width: sampleSize, multipleOf: 2 * spatialScale });
   return {
@@ -72,11 +76,12 @@ export function fluxSettings(options: GenerateOptions, defaults: GenerationDefau
       min: 1,
       max: 512,
     }),
-    ...checkCounts(given, { steps: 28 }),
+    ...counts,
+    batch,
     ...size,
     latentHeight: size.height / spatialScale,
     latentWidth: size.width / spatialScale,
     strength: checkNumber('strength', given.strength ?? 0.6, { min: 0, max: 1 }),
-    image: given.image,
+    images: checkStartImages(given.image, batch),
   };
 }
