@@ -62,7 +62,7 @@ export async function writeImageFile(path: string, bytes: Uint8Array): Promise<v
   }
 }
 
-/** An error's message without line breaks. */
+/** An error's message without line breaks and control characters. */
 export function oneLine(cause: unknown): string {
-  return (cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, ' ').trim();
+  return (cause instanceof Error ? cause.message : String(cause)).replace(/[\s\p{Cc}]+/gu, ' ').trim();
 }

@@ -18,9 +18,10 @@ beforeAll(async () => {
 /** Largest difference in levels between the colours of an image and recorded ones [H, W, 3]. */
 function difference({ width, height, channels, data }: Image, recorded: Tensor): number {
   expect([height, width, 3]).toEqual(recorded.shape);
-  return recorded.data.reduce<number>((worst, level, i) => {
+  const levels = recorded.data as Uint8Array;
+  return levels.reduce((worst, level, i) => {
     const own = data[Math.floor(i / 3) * channels + (i % 3)]!;
-    return Math.max(worst, Math.abs(own - Number(level)));
+    return Math.max(worst, Math.abs(own - level));
   }, 0);
 }
 

@@ -5,7 +5,7 @@
 import { DejaDitError } from '../errors/errors.ts';
 import type { ForwardInputs, InputValue } from '../models/inputs.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import { warnIdle } from './checks.ts';
+import { shown, warnIdle } from './checks.ts';
 import type { GuidanceBranch } from './denoise.ts';
 import type { GenerateOptions, OptionName } from './options.ts';
 import { repeatRows } from './tensors.ts';
@@ -150,12 +150,15 @@ function read(given: GenerateOptions, names: ConditionNames, reading: Reading): 
 
 function readTexts(given: GenerateOptions, { texts: names }: ConditionNames, { naming, fallback }: Reading): Condition {
   const first = given[naming(names[0]!)] ?? fallback;
-  if (first === undefined) throw invalid(naming(names[0]!), 'missing, it goes with the other texts');
+  if (first === undefined) {
+    const others = names.map(naming).filter((name) => given[name] !== undefined);
+    throw invalid(naming(names[0]!), `missing, it goes with ${others.join(' and ')}`);
+  }
   const lists = names.map((name) => {
     const value = given[naming(name)] ?? first;
     const list: unknown[] = Array.isArray(value) ? value : [value];
     if (list.length > 0 && list.every((text) => typeof text === 'string')) return list as string[];
-    throw invalid(naming(name), `expected a string or a list of strings, got ${JSON.stringify(value)}`);
+    throw invalid(naming(name), `expected a string or a list of strings, got ${shown(value)}`);
   });
   const count = Math.max(...lists.map((list) => list.length));
   const texts = lists.map((list, i) => {

@@ -10,7 +10,8 @@ import type { ForwardSession, StepReport, TransformerModel } from '../models/tra
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import type { NoiseStream } from '../tensor/generator.ts';
 import { floatTensor, Tensor } from '../tensor/tensor.ts';
-import type { StepEvent } from './options.ts';
+import type { GenerateOptions } from './options.ts';
+import { changedLatents } from './step-changes.ts';
 
 export interface GuidanceBranch {
   name: string;
@@ -35,7 +36,7 @@ export interface DenoiseOptions {
   /** Times to run, if not all of the scheduler's: image-to-image starts late. */
   timesteps?: readonly number[];
   generator?: NoiseStream | undefined;
-  onStep?: ((event: StepEvent) => void | Promise<void>) | undefined;
+  onStep?: GenerateOptions['onStep'] | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -92,7 +93,7 @@ export async function denoise(options: DenoiseOptions): Promise<Denoised> {
       }
       times.push(performance.now() - start);
       const reports = reportsOf(session, callNames);
-      await options.onStep?.({
+      const reply = await options.onStep?.({
         step: index + 1,
         steps: timesteps.length,
         timestep,
@@ -108,6 +109,7 @@ export async function denoise(options: DenoiseOptions): Promise<Denoised> {
             result.predOriginalSample ?? straightTo(scheduler, { sample: before, modelOutput, timestep }),
           ),
       });
+      latents = changedLatents(reply, latents);
     }
   } finally {
     for (const session of sessions.values()) session.end();

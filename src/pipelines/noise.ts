@@ -3,22 +3,23 @@ import { DejaDitError } from '../errors/errors.ts';
 import { join } from '../models/autoencoders/slices.ts';
 import { Generator, type NoiseStream } from '../tensor/generator.ts';
 import type { Shape, Tensor } from '../tensor/tensor.ts';
+import { invalid } from './checks.ts';
+import type { GenerateOptions, GenerateResult } from './options.ts';
 
 /**
  * One stream of noise for a whole batch, or one per image: then every image gets the noise that it would get alone, at its start
  * and at every step.
  */
 export class NoiseSource implements NoiseStream {
-  readonly seed: number | readonly number[];
+  readonly seed: GenerateResult['seed'];
   readonly #generators: readonly [Generator, ...Generator[]];
 
   /** @param batch images of the request; a list of seeds must have as many */
-  constructor(seed: number | readonly number[] | undefined, batch: number) {
-    this.seed = seed ?? Math.floor(Math.random() * 2 ** 32);
-    const seeds = typeof this.seed === 'number' ? [this.seed] : this.seed;
-    if (typeof this.seed !== 'number' && seeds.length !== batch) {
+  constructor(seed: GenerateOptions['seed'], batch: number) {
+    const seeds = Array.isArray(seed) ? seed.map(readSeed) : [readSeed(seed ?? Math.floor(Math.random() * 2 ** 32))];
+    if (Array.isArray(seed) && seeds.length !== batch)
       throw new DejaDitError('INVALID_ARGUMENT', `${seeds.length} seeds for ${batch} images`, { path: 'seed' });
-    }
+    this.seed = Array.isArray(seed) ? seeds : seeds[0]!;
     this.#generators = seeds.map((value) => new Generator(value)) as [Generator, ...Generator[]];
   }
 
@@ -37,4 +38,13 @@ export class NoiseSource implements NoiseStream {
       0,
     );
   }
+}
+
+/** An integer as a number where that is exact. */
+function readSeed(value: unknown): number | bigint {
+  const isDigits = typeof value === 'string' && /^\s*-?\d+\s*$/.test(value);
+  if (typeof value !== 'bigint' && !isDigits && !Number.isSafeInteger(value))
+    throw invalid('seed', 'expected an integer, its digits, or a list of such', value);
+  const seed = BigInt(value as bigint | string | number);
+  return Number.isSafeInteger(Number(seed)) ? Number(seed) : seed;
 }

@@ -1,5 +1,6 @@
 /** Starting images as callers have them (pictures, files, bytes of files), and as pipelines take them. */
 import { DejaDitError } from '../errors/errors.ts';
+import { oneLine } from '../images/files.ts';
 import { Image } from '../images/image.ts';
 import { invalid } from './checks.ts';
 
@@ -35,7 +36,7 @@ export function loadStartImages(sources: readonly ImageSource[]): Promise<Image[
       } catch (cause) {
         if (!(cause instanceof DejaDitError)) throw cause;
         const path = sources.length === 1 ? 'image' : `image[${i}]`;
-        throw new DejaDitError(cause.code, cause.message, { path, cause });
+        throw new DejaDitError(cause.code, oneLine(cause), { path, cause });
       }
     }),
   );

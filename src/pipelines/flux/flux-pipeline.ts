@@ -44,9 +44,10 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
   }
 
   async generate(options: GenerateOptions): Promise<GenerateResult> {
-    const { transformer, autoencoder, t5 } = this.components;
+    const { transformer, autoencoder, t5, scheduler } = this.components;
     const settings = fluxSettings(options, this.origin.defaults, {
       guidanceEmbedding: this.guidanceEmbedding,
+      flowSigmas: hasFlowSigmas(scheduler),
       sampleSize: Number(autoencoder.model.config['sample_size'] ?? 1024),
       spatialScale: autoencoder.spatialScale,
       maxTextTokens: t5.tokenizer.modelMaxLength,
@@ -93,7 +94,9 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
     const { batch, latentHeight, latentWidth, steps, sigmas } = settings;
     const scheduler = this.components.scheduler.clone();
     scheduler.setTimesteps({
-      sigmas: sigmas ?? linspace(1, 1 / steps, steps),
+      ...(hasFlowSigmas(scheduler)
+        ? { numInferenceSteps: steps }
+        : { sigmas: sigmas ?? linspace(1, 1 / steps, steps) }),
       mu: resolutionShift(scheduler, (latentHeight * latentWidth) / 4),
     });
     const channels = this.components.autoencoder.latentChannels;
@@ -139,6 +142,11 @@ function callInputs({ latentHeight, latentWidth, guidanceScale }: FluxSettings) 
     txt_ids: textIds((encoder_hidden_states as Tensor).shape[1]!),
     ...(guidanceScale === undefined ? {} : { guidance: perSample(latents, guidanceScale) }),
   });
+}
+
+/** Whether a scheduler made for images of another kind has been told to lay out levels of flows itself. */
+function hasFlowSigmas({ config }: Scheduler): boolean {
+  return config['use_flow_sigmas'] === true;
 }
 
 /** The last `strength` share of the schedule. */

@@ -13,6 +13,8 @@ const conditionNames: ConditionNames = {
 /** What a loaded model determines. */
 export interface FluxTraits {
   guidanceEmbedding: boolean;
+  /** Whether the scheduler lays out its own noise levels. */
+  flowSigmas: boolean;
   /** Edge of the images that the model was trained on. */
   sampleSize: number;
   /** Pixels per latent along an edge. */
@@ -38,7 +40,8 @@ export interface FluxSettings extends Counts {
 
 /** @throws DejaDitError naming the option that cannot be used; warns about options that have no effect */
 export function fluxSettings(options: GenerateOptions, defaults: GenerationDefaults, traits: FluxTraits): FluxSettings {
-  const given = takeOptions(options, {
+  const { guidanceEmbedding, flowSigmas, sampleSize, spatialScale, maxTextTokens } = traits;
+  const given = takeOptions(flowSigmas ? { ...options, sigmas: undefined } : options, {
     known: [
       ...conditionOptionNames(conditionNames),
       'height',
@@ -53,12 +56,12 @@ export function fluxSettings(options: GenerateOptions, defaults: GenerationDefau
     defaults,
     pipeline: 'FluxPipeline',
   });
-  const { guidanceEmbedding, sampleSize, spatialScale, maxTextTokens } = traits;
   const trueCfgScale = checkNumber('trueCfgScale', given.trueCfgScale ?? 1, { min: 0, max: 100 });
   const guidance = { option: 'trueCfgScale', scale: trueCfgScale, needsNegative: true } as const;
   const conditions = readConditions(options, { given, names: conditionNames, guidance });
   warnIdle(options, {
     guidanceScale: !guidanceEmbedding && 'as this model has no guidance embedding; use trueCfgScale and negativePrompt',
+    sigmas: flowSigmas && 'as the scheduler of this checkpoint lays out its own (use_flow_sigmas)',
     strength: !given.image && 'without an image',
     latents: given.image && 'with an image, whose noised latents are the start',
   });
