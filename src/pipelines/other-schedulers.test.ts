@@ -22,9 +22,9 @@ const recorded: Record<string, SchedulerRuns> = JSON.parse(
   readFileSync(path.join(fixtures, 'pipelines/schedulers.json'), 'utf8'),
 );
 
-/** Diffusers' pipelines for flows do not scale samples as these schedulers ask; here they are scaled everywhere. */
+/** Only Diffusers' PixArt scales noise as these schedulers ask; here all pipelines do. */
 const scaled = ['EulerDiscreteScheduler', 'EulerAncestralDiscreteScheduler', 'HeunDiscreteScheduler'];
-const scalesThem = ['pixart_sigma', 'dit'];
+const scalesThem = ['pixart_sigma'];
 
 let tensors: Record<string, Tensor>;
 beforeAll(async () => {
@@ -64,8 +64,8 @@ describe.each(Object.keys(recorded))('%s', (name) => {
     await pipe.dispose();
     expect(relativeError(seven, tensors[`${name}.${title}`]!)).toBeLessThan(1e-4);
     // Not bit for bit: the kernels of ONNX Runtime add up in another order in a larger batch.
-    expect(relativeError(rowOf(both, 0), rowOf(eight, 0)), 'image 0 of a batch').toBeLessThan(1e-5);
-    expect(relativeError(rowOf(both, 1), rowOf(seven, 0)), 'image 1 of a batch').toBeLessThan(1e-5);
+    expect(relativeError(rowOf(both, 0), rowOf(eight, 0)), 'image 0 of a batch').toBeLessThan(1e-4);
+    expect(relativeError(rowOf(both, 1), rowOf(seven, 0)), 'image 1 of a batch').toBeLessThan(1e-4);
   });
 });
 
