@@ -14,6 +14,7 @@ export const commonOptionNames = [
   'latents',
   'outputType',
   'onStep',
+  'maxMemory',
   'signal',
 ] as const satisfies readonly OptionName[];
 

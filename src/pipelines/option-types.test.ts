@@ -50,6 +50,7 @@ const optionNames: Record<OptionName, true> = {
   sigmas: true,
   timesteps: true,
   outputType: true,
+  maxMemory: true,
   onStep: true,
   signal: true,
 };
@@ -93,6 +94,16 @@ describe.each(pipelines)('%s', (name) => {
     ...(name === 'dit' ? {} : { maxSequenceLength: 8 }),
     numInferenceSteps: 1,
     outputType: 'latent',
+  });
+
+  it('says what a request needs before anything is built', async () => {
+    const options = small();
+    const { size } = pipe!.programs.stats;
+    const one = pipe!.generate({ ...options, maxMemory: '1KB' });
+    await expect(one).rejects.toThrow(
+      /^width: a picture of \d+ x \d+.* needs about .* GB besides the weights, more than 0.0 GB; .*maxMemory/,
+    );
+    expect(pipe!.programs.stats.size).toBe(size);
   });
 
   it.each(Object.keys(oddValues))('takes or refuses by name: %s', async (odd) => {

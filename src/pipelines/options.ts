@@ -116,6 +116,11 @@ export interface GenerateOptions {
   outputType?: 'image' | 'latent';
   /** Called after every step; a promise it returns is awaited. What it returns may change the course, see `StepChanges`. */
   onStep?: (event: StepEvent) => StepReply | Promise<StepReply>;
+  /**
+   * Memory that the request may need besides the weights, by estimate: bytes, or a text such as `512MiB` or `4GiB`. Default: the machine's,
+   * less the weights.
+   */
+  maxMemory?: number | string;
   /** Ends the request between two steps with an `ABORTED` error. */
   signal?: AbortSignal;
 }

@@ -3,6 +3,7 @@ import type { Image } from '../images/image.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type DenoiseOptions, denoise, type GuidanceBranch } from './denoise.ts';
+import { checkMemory, type Workload } from './memory.ts';
 import { NoiseSource } from './noise.ts';
 import type { GenerateOptions, GenerateResult } from './options.ts';
 
@@ -17,6 +18,7 @@ export interface Start {
 export interface Plan extends Pick<DenoiseOptions, 'modelAt' | 'jointCalls' | 'inputsAt' | 'combine'> {
   /** Pictures of the request. */
   batch: number;
+  workload: Workload;
   /** Texts to guidance branches, the positive one first. */
   encode(): Promise<GuidanceBranch[]>;
   start(noise: NoiseSource): Start | Promise<Start>;
@@ -27,8 +29,10 @@ export interface Plan extends Pick<DenoiseOptions, 'modelAt' | 'jointCalls' | 'i
 
 /** Runs a request. @throws DejaDitError `ABORTED` if the signal fired */
 export async function runRequest(options: GenerateOptions, plan: Plan): Promise<GenerateResult> {
-  const { signal, onStep, outputType = 'image' } = options;
-  const noise = new NoiseSource(options.seed, plan.batch);
+  const { signal, onStep, outputType = 'image', maxMemory } = options;
+  const { batch, jointCalls } = plan;
+  checkMemory(plan.workload, { batch, samplesPerPicture: jointCalls ? 2 : 1, maxMemory });
+  const noise = new NoiseSource(options.seed, batch);
   const begin = performance.now();
   const branches = await plan.encode();
   const encoded = performance.now();

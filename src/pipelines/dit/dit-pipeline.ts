@@ -39,6 +39,13 @@ export class DiTPipeline extends ComponentPipeline<DiTComponents> {
     const channels = Number(config['in_channels'] ?? 4);
     return runRequest(options, {
       batch: labels.length,
+      workload: {
+        transformer,
+        autoencoder,
+        tokens: (size / Number(config['patch_size'] ?? 2)) ** 2,
+        height: size * autoencoder.spatialScale,
+        width: size * autoencoder.spatialScale,
+      },
       // Behind the classes comes the one that stands for none in particular.
       encode: async () => [
         { name: 'cond', inputs: { class_labels: floatTensor(labels) } },

@@ -57,6 +57,13 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
     const images = settings.images && (await loadStartImages(settings.images));
     return runRequest(options, {
       batch,
+      workload: {
+        transformer,
+        autoencoder,
+        tokens: (latentHeight * latentWidth) / 4 + maxSequenceLength,
+        height: settings.height,
+        width: settings.width,
+      },
       encode: () =>
         guidanceBranches(conditions, numImages, (condition) => this.embed(condition, { maxSequenceLength, signal })),
       start: (noise) => this.start(settings, { ...options, images, noise }),

@@ -44,6 +44,13 @@ export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
     const [height, width] = [settings.height / autoencoder.spatialScale, settings.width / autoencoder.spatialScale];
     return runRequest(options, {
       batch,
+      workload: {
+        transformer,
+        autoencoder,
+        tokens: (height / 2) * (width / 2) + maxSequenceLength,
+        height: settings.height,
+        width: settings.width,
+      },
       encode: () =>
         guidanceBranches(conditions, numImages, (condition) => this.embed(condition, { maxSequenceLength, signal })),
       start: (noise) =>
