@@ -9,6 +9,7 @@ import { type ImageFormat, oneLine, readImageFile } from './files.ts';
 import { type ImageMetadata, metadataJson, parametersText } from './metadata.ts';
 import type { Pixels } from './pixels.ts';
 import { insertPngChunks, pngChunk, pngText } from './png-chunks.ts';
+import { type ResampleKernel, resample } from './resample.ts';
 import { loadSharp } from './sharp.ts';
 
 export interface EncodeOptions {
@@ -27,7 +28,7 @@ export interface ResizeOptions {
   /** `'fill'` (default) stretches, `'cover'` fills and crops the middle, `'contain'` fits and pads. */
   fit?: 'fill' | 'cover' | 'contain';
   /** Default `'lanczos3'`. */
-  kernel?: 'nearest' | 'linear' | 'cubic' | 'lanczos3';
+  kernel?: ResampleKernel;
   /** Colour of the padding, any CSS colour. Default black. */
   background?: string;
 }
@@ -37,22 +38,20 @@ const defaultMaxPixels = 2 ** 26;
 /** A JPEG segment holds 64 KiB, and sharp adds a few entries of its own. */
 const largestJpegExif = 65_000;
 
-export async function decodeImage(source: string | Uint8Array, options: LoadOptions): Promise<Pixels> {
-  const path = typeof source === 'string' ? source : 'image';
-  const bytes = typeof source === 'string' ? await readImageFile(source) : source;
+export async function decodeImage(source: string | URL | Uint8Array, options: LoadOptions): Promise<Pixels> {
+  const isFile = !(source instanceof Uint8Array);
+  const path = isFile ? String(source) : 'image';
+  const bytes = isFile ? await readImageFile(source) : source;
   if (sniff(bytes) === undefined) {
     throw new DejaDitError('UNSUPPORTED', 'is not a PNG, JPEG, WebP, AVIF or GIF image', { path });
   }
   const sharp = await loadSharp();
   try {
-    const { data, info } = await sharp(bytes, {
-      limitInputPixels: options.maxPixels ?? defaultMaxPixels,
-      failOn: 'error',
-    })
-      .rotate()
-      .toColourspace('srgb')
-      .raw({ depth: 'uchar' })
-      .toBuffer({ resolveWithObject: true });
+    const input = sharp(bytes, { limitInputPixels: options.maxPixels ?? defaultMaxPixels, failOn: 'error' });
+    const { space, hasProfile } = await input.metadata();
+    const upright = input.rotate();
+    if (space === 'cmyk' && !hasProfile) return fromInks(await rawPixels(upright.pipelineColourspace('cmyk'), 'cmyk'));
+    const { data, info } = await rawPixels(upright, 'srgb');
     return {
       width: info.width,
       height: info.height,
@@ -62,6 +61,25 @@ export async function decodeImage(source: string | Uint8Array, options: LoadOpti
   } catch (cause) {
     throw new DejaDitError('INVALID_FILE', `cannot be decoded: ${oneLine(cause)}`, { path, cause });
   }
+}
+
+function rawPixels(image: Sharp, colourspace: 'srgb' | 'cmyk') {
+  return image.toColourspace(colourspace).raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
+}
+
+/** Inks without a profile, taken as filters that each let through what they do not absorb, as Pillow takes them. */
+function fromInks({ data: inks, info: { width, height } }: Awaited<ReturnType<typeof rawPixels>>): Pixels {
+  const data = new Uint8Array(width * height * 3);
+  for (let pixel = 0; pixel < width * height; pixel++) {
+    const light = 255 - inks[4 * pixel + 3]!;
+    for (let c = 0; c < 3; c++) data[3 * pixel + c] = light - dividedBy255(inks[4 * pixel + c]! * light);
+  }
+  return { width, height, channels: 3, data };
+}
+
+function dividedBy255(product: number): number {
+  const shifted = product + 128;
+  return ((shifted >> 8) + shifted) >> 8;
 }
 
 export async function encodeImage(image: Pixels, format: ImageFormat, options: EncodeOptions): Promise<Uint8Array> {
@@ -103,12 +121,24 @@ export async function resizePixels(
   if (!isSize(width) || !isSize(height)) {
     throw new DejaDitError('INVALID_ARGUMENT', `cannot resize an image to ${width} x ${height} pixels`);
   }
-  const pixels = await fromPixels(image);
-  const { data } = await pixels
-    .resize({ width, height, fit, kernel, background })
-    .raw()
-    .toBuffer({ resolveWithObject: true });
-  return { width, height, channels: image.channels, data: new Uint8Array(data) };
+  if (fit === 'fill') return resample(image, { width, height, kernel });
+  const scales = [width / image.width, height / image.height];
+  const scale = fit === 'cover' ? Math.max(...scales) : Math.min(...scales);
+  const edge = (length: number) => Math.max(1, Math.round(length * scale));
+  const scaled = resample(image, { width: edge(image.width), height: edge(image.height), kernel });
+  const [left, top] = [width - scaled.width, height - scaled.height].map((room) => Math.floor(Math.abs(room) / 2));
+  const pixels = await fromPixels(scaled);
+  const framed =
+    fit === 'cover'
+      ? pixels.extract({ left: left!, top: top!, width, height })
+      : pixels.extend({
+          left: left!,
+          top: top!,
+          right: width - scaled.width - left!,
+          bottom: height - scaled.height - top!,
+          background,
+        });
+  return { width, height, channels: image.channels, data: new Uint8Array(await framed.raw().toBuffer()) };
 }
 
 async function fromPixels({ width, height, channels, data }: Pixels): Promise<Sharp> {

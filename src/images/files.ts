@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, extname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { DejaDitError } from '../errors/errors.ts';
 
 export type ImageFormat = 'png' | 'jpeg' | 'webp' | 'avif';
@@ -24,7 +25,8 @@ export function formatOf(path: string): ImageFormat {
 }
 
 /** The bytes of an image file, unless it is larger than any image this engine takes. */
-export async function readImageFile(path: string): Promise<Uint8Array> {
+export async function readImageFile(source: string | URL): Promise<Uint8Array> {
+  const path = source instanceof URL ? pathOf(source) : source;
   try {
     const { size } = await stat(path);
     if (size > largestFile) {
@@ -37,6 +39,13 @@ export async function readImageFile(path: string): Promise<Uint8Array> {
     if (code === 'ENOENT' || code === 'ENOTDIR') throw new DejaDitError('NOT_FOUND', 'no such image file', { path });
     throw new DejaDitError('INVALID_FILE', `cannot be read: ${message}`, { path, cause });
   }
+}
+
+function pathOf(url: URL): string {
+  if (url.protocol === 'file:') return fileURLToPath(url);
+  throw new DejaDitError('UNSUPPORTED', 'only file: URLs are read; download the image and pass its bytes', {
+    path: url.href,
+  });
 }
 
 /** Writes the file under a passing name first, so that it appears complete or not at all. Folders are created. */
@@ -53,7 +62,7 @@ export async function writeImageFile(path: string, bytes: Uint8Array): Promise<v
   }
 }
 
-/** An error's message without line breaks. */
+/** An error's message without line breaks and control characters. */
 export function oneLine(cause: unknown): string {
-  return (cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, ' ').trim();
+  return (cause instanceof Error ? cause.message : String(cause)).replace(/[\s\p{Cc}]+/gu, ' ').trim();
 }

@@ -65,10 +65,10 @@ export class Image implements Pixels {
   /**
    * Reads a PNG, JPEG, WebP, AVIF or GIF (its first frame), turned upright and converted to 8-bit sRGB.
    *
-   * @param source a path, or the bytes of a file
+   * @param source a path, a `file:` URL, or the bytes of a file
    * @throws DejaDitError `NOT_FOUND`, `UNSUPPORTED` for other formats, `INVALID_FILE` for damaged or oversized images
    */
-  static async load(source: string | Uint8Array, options: LoadOptions = {}): Promise<Image> {
+  static async load(source: string | URL | Uint8Array, options: LoadOptions = {}): Promise<Image> {
     return new Image(await decodeImage(source, options));
   }
 

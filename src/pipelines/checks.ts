@@ -1,5 +1,7 @@
 /** Checks of option values. Every refusal names the option; an option that cannot take effect is never dropped in silence. */
+import { inspect } from 'node:util';
 import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { Tensor } from '../tensor/tensor.ts';
 import type { GenerateOptions, OptionName } from './options.ts';
 import type { GenerationDefaults } from './pipeline.ts';
 import type { GenerateRequest } from './request.ts';
@@ -14,6 +16,7 @@ export const commonOptionNames = [
   'cache',
   'loras',
   'onStep',
+  'maxMemory',
   'signal',
 ] as const satisfies readonly OptionName[];
 
@@ -47,11 +50,32 @@ export function takeOptions(request: GenerateRequest, { known, defaults, pipelin
     numInferenceSteps:
       schedule && schedule.length !== options.numInferenceSteps && `with a schedule of ${schedule.length} steps`,
   });
-  const { outputType } = merged;
-  if (outputType !== undefined && outputType !== 'image' && outputType !== 'latent')
-    throw invalid('outputType', "expected 'image' or 'latent'", outputType);
+  for (const [name, { expected, fits }] of Object.entries(commonKinds)) {
+    const value = merged[name as OptionName];
+    if (value !== undefined && !fits(value)) throw invalid(name as OptionName, expected, value);
+  }
   return merged;
 }
+
+interface Kind {
+  expected: string;
+  fits(value: unknown): boolean;
+}
+
+const numbers: Kind = {
+  expected: 'expected a list of numbers',
+  fits: (value) => Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === 'number'),
+};
+
+/** Options that mean the same to every pipeline that takes them, and whose values are not checked elsewhere. */
+const commonKinds: Partial<Record<OptionName, Kind>> = {
+  latents: { expected: 'expected a Tensor', fits: (value) => value instanceof Tensor },
+  sigmas: numbers,
+  timesteps: numbers,
+  outputType: { expected: "expected 'image' or 'latent'", fits: (value) => value === 'image' || value === 'latent' },
+  onStep: { expected: 'expected a function', fits: (value) => typeof value === 'function' },
+  signal: { expected: 'expected an AbortSignal', fits: (value) => value instanceof AbortSignal },
+};
 
 /** Warns about options that were given and cannot take effect, for the reasons there are. */
 export function warnIdle(
@@ -118,6 +142,18 @@ export function checkCounts(given: GenerateOptions, { steps: defaultSteps }: { s
   };
 }
 
-function invalid(name: OptionName, expected: string, value: unknown): DejaDitError {
-  return new DejaDitError('INVALID_ARGUMENT', `${expected}, got ${JSON.stringify(value)}`, { path: name });
+export function invalid(name: OptionName, expected: string, value: unknown): DejaDitError {
+  return new DejaDitError('INVALID_ARGUMENT', `${expected}, got ${shown(value)}`, { path: name });
+}
+
+/** Any value in part of a line. */
+export function shown(value: unknown): string {
+  const text = inspect(value, {
+    depth: 1,
+    breakLength: Number.POSITIVE_INFINITY,
+    maxArrayLength: 8,
+    maxStringLength: 80,
+  });
+  const line = text.replace(/\s+/g, ' ');
+  return line.length > 160 ? `${line.slice(0, 160)}…` : line;
 }

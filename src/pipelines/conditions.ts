@@ -156,7 +156,10 @@ function read(given: GenerateOptions, names: ConditionNames, reading: Reading): 
 
 function readTexts(given: GenerateOptions, { texts: names }: ConditionNames, { naming, fallback }: Reading): Condition {
   const first = given[naming(names[0]!)] ?? fallback;
-  if (first === undefined) throw invalid(naming(names[0]!), 'missing, it goes with the other texts');
+  if (first === undefined) {
+    const others = names.map(naming).filter((name) => given[name] !== undefined);
+    throw invalid(naming(names[0]!), `missing, it goes with ${others.join(' and ')}`);
+  }
   const lists = names.map((name) => checkTexts(naming(name), given[naming(name)] ?? first));
   const count = Math.max(...lists.map((list) => list.length));
   const texts = lists.map((list, i) => {

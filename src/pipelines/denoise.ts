@@ -9,9 +9,10 @@ import type { ForwardInputs, InputValue } from '../models/inputs.ts';
 import type { ForwardSession, SessionOptions, StepReport, TransformerModel } from '../models/transformer-model.ts';
 import { takeDown } from '../runtime/host-tensors.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
-import type { Generator } from '../tensor/generator.ts';
+import type { NoiseStream } from '../tensor/generator.ts';
 import { floatTensor, Tensor } from '../tensor/tensor.ts';
-import type { StepEvent } from './options.ts';
+import type { GenerateOptions } from './options.ts';
+import { changedLatents } from './step-changes.ts';
 
 export interface GuidanceBranch {
   name: string;
@@ -37,8 +38,8 @@ export interface DenoiseOptions {
   preview(denoised: Tensor): Promise<Image[]>;
   /** Times to run, if not all of the scheduler's: image-to-image starts late. */
   timesteps?: readonly number[];
-  generator?: Generator | undefined;
-  onStep?: ((event: StepEvent) => void | Promise<void>) | undefined;
+  generator?: NoiseStream | undefined;
+  onStep?: GenerateOptions['onStep'] | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -94,7 +95,7 @@ export async function denoise(options: DenoiseOptions): Promise<Denoised> {
       }
       times.push(performance.now() - start);
       const reports = reportsOf(session, callNames);
-      await options.onStep?.({
+      const reply = await options.onStep?.({
         step: index + 1,
         steps: timesteps.length,
         timestep,
@@ -110,6 +111,7 @@ export async function denoise(options: DenoiseOptions): Promise<Denoised> {
             result.predOriginalSample ?? straightTo(scheduler, { sample: before, modelOutput, timestep }),
           ),
       });
+      latents = changedLatents(reply, latents);
     }
   } finally {
     for (const session of sessions.values()) session.end();

@@ -1,31 +1,50 @@
 /** Seeds and the noise drawn from them, in the order in which Diffusers draws. */
 import { DejaDitError } from '../errors/errors.ts';
-import { Generator } from '../tensor/generator.ts';
-import { floatTensor, type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
+import { join } from '../models/autoencoders/slices.ts';
+import { Generator, type NoiseStream } from '../tensor/generator.ts';
+import type { Shape, Tensor } from '../tensor/tensor.ts';
+import { invalid } from './checks.ts';
+import type { GenerateOptions, GenerateResult } from './options.ts';
 
-/** One generator for a whole batch, or one per image. */
-export class NoiseSource {
-  readonly seed: number | readonly number[];
-  readonly generators: readonly Generator[];
+/**
+ * One stream of noise for a whole batch, or one per image: then every image gets the noise that it would get alone, at its start
+ * and at every step.
+ */
+export class NoiseSource implements NoiseStream {
+  readonly seed: GenerateResult['seed'];
+  readonly #generators: readonly [Generator, ...Generator[]];
 
   /** @param batch images of the request; a list of seeds must have as many */
-  constructor(seed: number | readonly number[] | undefined, batch: number) {
-    this.seed = seed ?? Math.floor(Math.random() * 2 ** 32);
-    const seeds = typeof this.seed === 'number' ? [this.seed] : this.seed;
-    if (typeof this.seed !== 'number' && seeds.length !== batch) {
+  constructor(seed: GenerateOptions['seed'], batch: number) {
+    const seeds = Array.isArray(seed) ? seed.map(readSeed) : [readSeed(seed ?? Math.floor(Math.random() * 2 ** 32))];
+    if (Array.isArray(seed) && seeds.length !== batch)
       throw new DejaDitError('INVALID_ARGUMENT', `${seeds.length} seeds for ${batch} images`, { path: 'seed' });
-    }
-    this.generators = seeds.map((value) => new Generator(value));
+    this.seed = Array.isArray(seed) ? seeds : seeds[0]!;
+    this.#generators = seeds.map((value) => new Generator(value)) as [Generator, ...Generator[]];
   }
 
-  /** Standard normal noise [batch, …]. */
-  randn(shape: Shape): Tensor {
-    if (this.generators.length === 1) return this.generators[0]!.randn(shape);
-    const [batch, ...rest] = shape as [number, ...number[]];
-    const size = sizeOf(rest);
-    const data = new Float32Array(batch * size);
-    for (const [i, generator] of this.generators.entries())
-      data.set(generator.randn([1, ...rest]).data as Float32Array, i * size);
-    return floatTensor(data, shape);
+  /** Whether every image has a stream of its own. */
+  get perImage(): boolean {
+    return this.#generators.length > 1;
   }
+
+  /** Standard normal noise [batch, …], in float32 as everything that pipelines compute. */
+  randn(shape: Shape): Tensor {
+    const [first, ...others] = this.#generators;
+    if (others.length === 0) return first.randn(shape);
+    const own = [1, ...shape.slice(1)];
+    return join(
+      [first, ...others].map((generator) => generator.randn(own)),
+      0,
+    );
+  }
+}
+
+/** An integer as a number where that is exact. */
+function readSeed(value: unknown): number | bigint {
+  const isDigits = typeof value === 'string' && /^\s*-?\d+\s*$/.test(value);
+  if (typeof value !== 'bigint' && !isDigits && !Number.isSafeInteger(value))
+    throw invalid('seed', 'expected an integer, its digits, or a list of such', value);
+  const seed = BigInt(value as bigint | string | number);
+  return Number.isSafeInteger(Number(seed)) ? Number(seed) : seed;
 }

@@ -8,6 +8,7 @@ import type { Image } from '../images/image.ts';
 import type { Video } from '../images/video.ts';
 import type { StepReport } from '../models/transformer-model.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { ImageSource } from './start-images.ts';
 
 export interface StepEvent {
   /** 1-based. */
@@ -26,11 +27,23 @@ export interface StepEvent {
   preview(): Promise<Image[]>;
 }
 
+/** What `onStep` may return to change how a request goes on, as the dictionary that Diffusers' `callback_on_step_end` returns. */
+export interface StepChanges {
+  /** In place of the latents after this step, of the same shape. */
+  latents?: Tensor | undefined;
+}
+
+// biome-ignore lint/suspicious/noConfusingVoidType: a callback that returns nothing has this type
+export type StepReply = StepChanges | void;
+
 /** A text for all pictures, or one for each. */
 export type Texts = string | readonly string[];
 
 /** Text embeddings [prompts, tokens, width]; where prompts may differ in length, a list of [tokens, width]. */
 export type Embeddings = Tensor | readonly Tensor[];
+
+/** An integer, or the digits of one; as in PyTorch its low 32 bits count. */
+export type Seed = number | bigint | string;
 
 /** The options of all pipelines. Each pipeline takes the ones that mean something to it and refuses the others by name. */
 export interface GenerateOptions {
@@ -74,8 +87,11 @@ export interface GenerateOptions {
   /** CLIP layers to leave out at the end, besides the last. Default 0. */
   clipSkip?: number;
 
-  /** Starting image for image-to-image; resized to `width`×`height`. */
-  image?: Image;
+  /**
+   * Starting image for image-to-image; resized to `width`×`height`, alpha dropped. Several take turns: pictures 0, 1, 2, … start from
+   * images 0, 1, 0, …
+   */
+  image?: ImageSource | readonly ImageSource[];
   /** How much of the schedule runs on the starting image: 1 all of it, near 0 almost nothing. Default 0.6. */
   strength?: number;
   numInferenceSteps?: number;
@@ -87,8 +103,11 @@ export interface GenerateOptions {
   useResolutionBinning?: boolean;
   /** Images (or videos) per prompt. Default 1. */
   numImages?: number;
-  /** Any integer; the same seed gives the same noise as a CPU generator of PyTorch. A list gives every image its own. Default: random. */
-  seed?: number | readonly number[];
+  /**
+   * The same seed gives the same noise as a CPU generator of PyTorch. One seed makes one stream of noise for the whole batch; with a
+   * list every image has its own, and comes out as it does alone. Default: random.
+   */
+  seed?: Seed | readonly Seed[];
   /** Initial noise instead of a seeded draw. */
   latents?: Tensor;
   /** Noise levels instead of the scheduler's spacing. */
@@ -114,8 +133,13 @@ export interface GenerateOptions {
    *   await pipe.generate({ prompt, loras: {} }); // none
    */
   loras?: Readonly<Record<string, number>>;
-  /** Called after every step; a promise it returns is awaited. */
-  onStep?: (event: StepEvent) => void | Promise<void>;
+  /** Called after every step; a promise it returns is awaited. What it returns may change the course, see `StepChanges`. */
+  onStep?: (event: StepEvent) => StepReply | Promise<StepReply>;
+  /**
+   * Memory that the request may need besides the weights, by estimate: bytes, or a text such as `512MiB` or `4GiB`. Default: the machine's,
+   * less the weights.
+   */
+  maxMemory?: number | string;
   /** Ends the request between two steps with an `ABORTED` error. */
   signal?: AbortSignal;
 }
@@ -138,7 +162,8 @@ export interface GenerateResult {
   videos: Video[];
   /** Final latents as the scheduler left them. */
   latents: Tensor;
-  seed: number | readonly number[];
+  /** As given, as a number where that is exact. */
+  seed: number | bigint | readonly (number | bigint)[];
   timings: Timings;
   /**
    * What the request's cache did, an entry for each block group of the transformers that were called; `summary(result)` prints it.

@@ -93,7 +93,7 @@ export abstract class ComponentPipeline<C extends Components> implements Pipelin
   ) {}
 
   /** How a request is run. @throws DejaDitError naming the option that cannot be used */
-  protected abstract plan(request: GenerateRequest): Plan;
+  protected abstract plan(request: GenerateRequest): Plan | Promise<Plan>;
 
   async generate(options: GenerateOptions): Promise<GenerateResult> {
     if (this.disposed) throw new DejaDitError('DISPOSED', `this ${this.className} was disposed`);
@@ -101,7 +101,7 @@ export abstract class ComponentPipeline<C extends Components> implements Pipelin
     const leave = enterAll(modelsIn(Object.values(this.components)));
     try {
       const request = { options, warnings: new WarningLog() };
-      return await runRequest(request, { plan: this.plan(request), transformers: this.transformers });
+      return await runRequest(request, { plan: await this.plan(request), transformers: this.transformers });
     } finally {
       leave();
     }

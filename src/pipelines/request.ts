@@ -7,6 +7,7 @@ import type { Scheduler } from '../schedulers/scheduler.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type DenoiseOptions, denoise, type GuidanceBranch } from './denoise.ts';
 import { RequestLoras } from './lora.ts';
+import { checkMemory, type Workload } from './memory.ts';
 import { NoiseSource } from './noise.ts';
 import type { GenerateOptions, GenerateResult } from './options.ts';
 
@@ -27,6 +28,7 @@ export interface Start {
 export interface Plan extends Pick<DenoiseOptions, 'modelAt' | 'jointCalls' | 'inputsAt' | 'combine'> {
   /** Pictures of the request. */
   batch: number;
+  workload: Workload;
   /** Texts to guidance branches, the positive one first. */
   encode(): Promise<GuidanceBranch[]>;
   start(noise: NoiseSource): Start | Promise<Start>;
@@ -40,10 +42,12 @@ export async function runRequest(
   { options, warnings }: GenerateRequest,
   { plan, transformers }: { plan: Plan } & HasTransformers,
 ): Promise<GenerateResult> {
-  const { signal, onStep, outputType = 'image' } = options;
+  const { signal, onStep, outputType = 'image', maxMemory } = options;
+  const { batch, jointCalls } = plan;
+  checkMemory(plan.workload, { batch, samplesPerPicture: jointCalls ? 2 : 1, maxMemory });
   const sessions = new RequestSessions({ transformers }, { cache: options.cache, warnings });
   const loras = new RequestLoras(transformers, options.loras);
-  const noise = new NoiseSource(options.seed, plan.batch);
+  const noise = new NoiseSource(options.seed, batch);
   const begin = performance.now();
   const branches = await plan.encode();
   const encoded = performance.now();
@@ -53,7 +57,7 @@ export async function runRequest(
     branches,
     openSession: (model, about) => sessions.open(model, { ...about, loras: loras.of(model) }),
     preview: plan.preview ?? (async (denoised) => (await plan.decode(denoised)).images ?? []),
-    generator: noise.generators[0],
+    generator: noise,
     onStep,
     signal,
   }).finally(() => loras.dispose());

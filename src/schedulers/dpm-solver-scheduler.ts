@@ -28,6 +28,14 @@ export abstract class DPMSolverScheduler extends SolverScheduler {
     return this.config.algorithm_type.endsWith('++');
   }
 
+  override setTimesteps(options: SetTimestepsOptions): void {
+    const { use_dynamic_shifting: dynamic, time_shift_type: kind } = this.config;
+    if (options.mu !== undefined && !(dynamic && kind === 'exponential')) {
+      throw this.invalid("takes mu only with use_dynamic_shifting and time_shift_type 'exponential'");
+    }
+    super.setTimesteps(options);
+  }
+
   /** Combinations that have no formula; to be called by constructors. */
   protected checkConfig(): void {
     const { algorithm_type: algorithm, final_sigmas_type: final, prediction_type: prediction } = this.config;
@@ -65,7 +73,7 @@ export abstract class DPMSolverScheduler extends SolverScheduler {
 
   #flowLevels(options: SetTimestepsOptions): Levels {
     if (options.timesteps) throw this.invalid('takes no timesteps with use_flow_sigmas');
-    const shift = this.flowShift(options);
+    const shift = options.mu === undefined ? this.config.flow_shift : Math.exp(options.mu);
     const trainSteps = this.config.num_train_timesteps;
     const sigmas = linspace(1, 1 / trainSteps, options.numInferenceSteps! + 1)
       .map((alpha) => (shift * (1 - alpha)) / (1 + (shift - 1) * (1 - alpha)))

@@ -5,7 +5,7 @@
 import { DejaDitError } from '../errors/errors.ts';
 import { fromFloat32 } from '../tensor/convert.ts';
 import type { DType } from '../tensor/dtype.ts';
-import type { Generator, RandomDType } from '../tensor/generator.ts';
+import type { NoiseStream, RandomDType } from '../tensor/generator.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import type { NoiseOptions, Scheduler, SetTimestepsOptions, StepOptions, StepResult } from './scheduler.ts';
 
@@ -190,7 +190,7 @@ export abstract class SchedulerBase implements Scheduler {
     return index;
   }
 
-  #noise(generator: Generator | undefined, sample: Tensor, dtype: RandomDType): Float32Array {
+  #noise(generator: NoiseStream | undefined, sample: Tensor, dtype: RandomDType): Float32Array {
     if (generator === undefined) throw this.invalid('adds noise at each step, pass a generator');
     return generator.randn(sample.shape, dtype).float().data as Float32Array;
   }

@@ -1,5 +1,5 @@
 /** What every noise scheduler offers to the pipelines. Times and sigmas are plain numbers; samples are tensors. */
-import type { Generator } from '../tensor/generator.ts';
+import type { NoiseStream } from '../tensor/generator.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** What the schedule is made from; which of these a scheduler takes depends on its class, others are refused. */
@@ -22,7 +22,7 @@ export interface StepOptions {
   timestep: number;
   sample: Tensor;
   /** Source of noise; required by the schedulers that add some. */
-  generator?: Generator;
+  generator?: NoiseStream;
   /** How much noise DDIM adds, 0 (none, the default) to 1; refused by the others. */
   eta?: number;
 }

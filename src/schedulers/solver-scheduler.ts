@@ -59,14 +59,6 @@ export abstract class SolverScheduler extends SchedulerBase {
     return true;
   }
 
-  override setTimesteps(options: SetTimestepsOptions): void {
-    const { use_dynamic_shifting: dynamic, use_flow_sigmas: flow } = this.config;
-    if (options.mu !== undefined && !(dynamic && flow)) {
-      throw this.invalid('takes mu only with use_dynamic_shifting and use_flow_sigmas');
-    }
-    super.setTimesteps(options);
-  }
-
   /** Between which sigmas respaced ones lie. */
   protected get sigmaRange(): { max: number; min: number } {
     return { max: this.trainingSigmas.at(-1)!, min: this.trainingSigmas[0]! };
@@ -95,16 +87,6 @@ export abstract class SolverScheduler extends SchedulerBase {
     if (!this.config.thresholding) return noise;
     const original = weightedSum([1 / alpha, sample], [-sigma / alpha, noise]);
     return weightedSum([1 / sigma, sample], [-alpha / sigma, limitOriginal(original, shape, this.config)]);
-  }
-
-  /** How strongly flows are shifted, by configuration or by mu. */
-  protected flowShift({ mu }: SetTimestepsOptions): number {
-    const { use_dynamic_shifting: dynamic, flow_shift: shift } = this.config;
-    if (!dynamic) return shift;
-    if (mu === undefined) throw this.invalid('use_dynamic_shifting requires mu, see calculateShift');
-    if (this.config.time_shift_type === 'exponential') return Math.exp(mu);
-    if (mu <= 0) throw this.invalid(`mu must be positive for linear shifts, got ${mu}`);
-    return mu;
   }
 
   /** Sigmas respaced as configured and the timesteps nearest to them, or nothing where the configuration has none. */

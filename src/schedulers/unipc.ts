@@ -89,13 +89,23 @@ export class UniPCMultistepScheduler extends SolverScheduler {
     return { sigmas, timesteps: sigmas.map((sigma) => sigma * this.config.num_train_timesteps) };
   }
 
+  /** How strongly flows are shifted: by configuration, or by mu, which is ignored where it is not asked for. */
+  #flowShift({ mu }: SetTimestepsOptions): number {
+    const { use_dynamic_shifting: dynamic, flow_shift: shift, time_shift_type: kind } = this.config;
+    if (!dynamic) return shift;
+    if (mu === undefined) throw this.invalid('use_dynamic_shifting requires mu, see calculateShift');
+    if (kind === 'exponential') return Math.exp(mu);
+    if (mu <= 0) throw this.invalid(`mu must be positive for linear shifts, got ${mu}`);
+    return mu;
+  }
+
   #flowLevels(options: SetTimestepsOptions): Levels {
     const trainSteps = this.config.num_train_timesteps;
     const double = (x: number) => x;
     const plain = options.sigmas
       ? Float64Array.from(options.sigmas)
       : linspace(1, 1 / trainSteps, options.numInferenceSteps! + 1).slice(0, -1);
-    const shift = this.flowShift(options);
+    const shift = this.#flowShift(options);
     let sigmas: Float64Array = plain.map((sigma) => staticShift(sigma, shift, double));
     if (this.config.shift_terminal) sigmas = stretchToTerminal(sigmas, this.config.shift_terminal, double);
     // At sigma 1 the sample is all noise and lambda infinite.

@@ -17,8 +17,14 @@ const twoPiSingle = Math.fround(twoPi);
 /** Normals are made in blocks: the first half of a block's uniforms give radii, the second half angles. */
 const block = 16;
 
+/** What adds noise draws it from here: one generator for a whole batch, or one per sample. */
+export interface NoiseStream {
+  /** Standard normal values. */
+  randn(shape: Shape, dtype?: RandomDType): Tensor;
+}
+
 /** A stream of random numbers. It is stateful: two draws of 8 are not one draw of 16. */
-export class Generator {
+export class Generator implements NoiseStream {
   readonly #engine: MersenneTwister;
   #spareNormal: number | undefined;
 

@@ -3,7 +3,7 @@
  * tiles, so that memory is bounded by one tile. Normalising latents (scaling and shift factors) is up to pipelines.
  */
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
-import type { Generator } from '../../tensor/generator.ts';
+import type { NoiseStream } from '../../tensor/generator.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import { type LoadOptions, loadModel } from '../auto-model.ts';
 import { ConfigReader } from '../config-reader.ts';
@@ -29,7 +29,9 @@ export interface AutoencoderOptions {
 
 export interface EncodeOptions extends AutoencoderOptions {
   /** Samples the latents with this generator, as Diffusers' `latent_dist.sample(generator)`. Default: their mean. */
-  generator?: Generator | undefined;
+  generator?: NoiseStream | undefined;
+  /** Samples to draw, a multiple of the images; these take turns and are encoded once. Default: one of each image. */
+  samples?: number | undefined;
 }
 
 /**
@@ -105,9 +107,9 @@ export class Autoencoder {
   }
 
   /** Pixels from -1 to 1, shaped as those of `decode` → raw latents: their mean, or a sample. */
-  async encode(image: Tensor, { generator, ...options }: EncodeOptions = {}): Promise<Tensor> {
+  async encode(image: Tensor, { generator, samples, ...options }: EncodeOptions = {}): Promise<Tensor> {
     const { spatialScale, temporalScale, latentChannels } = this.traits;
-    const moments = await this.work(image, options, {
+    const encoded = await this.work(image, options, {
       name: 'encode',
       input: 'image',
       scale: 1 / spatialScale,
@@ -115,6 +117,8 @@ export class Autoencoder {
       framesPerStep: temporalScale ?? 1,
       result: ({ mean, logvar }) => (logvar ? join([mean!, logvar], 1) : mean!),
     });
+    const rounds = (samples ?? encoded.shape[0]!) / encoded.shape[0]!;
+    const moments = join(Array<Tensor>(rounds).fill(encoded), 0);
     const channels = moments.shape[1]!;
     const mean = cut(moments, { axis: 1, from: 0, to: latentChannels });
     if (!generator || channels === latentChannels) return mean;

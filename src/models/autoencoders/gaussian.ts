@@ -1,6 +1,6 @@
 /** The diagonal Gaussian that variational encoders yield. */
 import type { SymbolicTensor } from '../../graph/symbolic.ts';
-import type { Generator } from '../../tensor/generator.ts';
+import type { NoiseStream } from '../../tensor/generator.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 
 /** Moments [B, 2·C, …] as mean and log variance; the latter clamped as in Diffusers. */
@@ -10,7 +10,7 @@ export function gaussian(moments: SymbolicTensor): { mean: SymbolicTensor; logva
 }
 
 /** mean + exp(logvar / 2)·noise, the noise drawn as Diffusers draws it. */
-export function sampleGaussian(mean: Tensor, logvar: Tensor, generator: Generator): Tensor {
+export function sampleGaussian(mean: Tensor, logvar: Tensor, generator: NoiseStream): Tensor {
   const noise = generator.randn(mean.shape).data as Float32Array;
   const [means, logvars] = [mean.data as Float32Array, logvar.data as Float32Array];
   return floatTensor(

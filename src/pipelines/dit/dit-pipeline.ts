@@ -4,7 +4,7 @@ import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { floatTensor } from '../../tensor/tensor.ts';
-import { checkCounts, checkInteger, checkNumber, takeOptions } from '../checks.ts';
+import { checkCounts, checkInteger, checkNumber, shown, takeOptions } from '../checks.ts';
 import { guidedBy } from '../guidance.ts';
 import { decodeImages, firstChannels, perSample, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
@@ -40,6 +40,13 @@ export class DiTPipeline extends ComponentPipeline<DiTComponents> {
     const channels = Number(config['in_channels'] ?? 4);
     return {
       batch: labels.length,
+      workload: {
+        transformer,
+        autoencoder,
+        tokens: (size / Number(config['patch_size'] ?? 2)) ** 2,
+        height: size * autoencoder.spatialScale,
+        width: size * autoencoder.spatialScale,
+      },
       // Behind the classes comes the one that stands for none in particular.
       encode: async () => [
         { name: 'cond', inputs: { class_labels: floatTensor(labels) } },
@@ -76,7 +83,7 @@ export class DiTPipeline extends ComponentPipeline<DiTComponents> {
       if (number !== undefined) return checkInteger('classLabels', number, { min: 0, max: classes - 1 });
       const nearest = nearestName(String(label), labels.keys());
       const hint = nearest ? `, did you mean '${nearest}'?` : `; use a number from 0 to ${classes - 1}`;
-      throw new DejaDitError('INVALID_ARGUMENT', `the checkpoint lists no class '${label}'${hint}`, {
+      throw new DejaDitError('INVALID_ARGUMENT', `the checkpoint lists no class ${shown(label)}${hint}`, {
         path: 'classLabels',
       });
     });

@@ -5,6 +5,7 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import type { Image } from '../../images/image.ts';
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
+import { join } from '../../models/autoencoders/slices.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
@@ -18,7 +19,8 @@ import type { NoiseSource } from '../noise.ts';
 import type { GenerateOptions } from '../options.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
 import type { GenerateRequest, Plan, Start } from '../request.ts';
-import { affine, repeatRows } from '../tensors.ts';
+import { loadStartImages } from '../start-images.ts';
+import { affine } from '../tensors.ts';
 import type { EmbedOptions, TextEncoder } from '../text-encoder.ts';
 import { type FluxSettings, fluxSettings } from './flux-settings.ts';
 import { imageIds, packLatents, textIds, unpackLatents } from './packing.ts';
@@ -31,29 +33,44 @@ interface FluxComponents extends Record<string, unknown> {
   scheduler: Scheduler;
 }
 
+interface FluxStart extends Pick<GenerateOptions, 'latents' | 'signal'> {
+  /** Starting images. */
+  images: readonly Image[] | undefined;
+  noise: NoiseSource;
+}
+
 export class FluxPipeline extends ComponentPipeline<FluxComponents> {
   get traits(): PipelineTraits {
     return { subject: 'prompt', guidance: this.guidanceEmbedding ? 'guidanceScale' : 'trueCfgScale', output: 'images' };
   }
 
-  protected plan(request: GenerateRequest): Plan {
+  protected async plan(request: GenerateRequest): Promise<Plan> {
     const { options, warnings } = request;
-    const { transformer, autoencoder, t5 } = this.components;
+    const { transformer, autoencoder, t5, scheduler } = this.components;
     const settings = fluxSettings(request, this.origin.defaults, {
       guidanceEmbedding: this.guidanceEmbedding,
+      flowSigmas: hasFlowSigmas(scheduler),
       sampleSize: Number(autoencoder.model.config['sample_size'] ?? 1024),
       spatialScale: autoencoder.spatialScale,
       maxTextTokens: t5.tokenizer.modelMaxLength,
     });
-    const { conditions, numImages, maxSequenceLength, latentHeight, latentWidth } = settings;
+    const { conditions, numImages, batch, maxSequenceLength, latentHeight, latentWidth } = settings;
     const { signal } = options;
+    const images = settings.images && (await loadStartImages(settings.images));
     return {
-      batch: conditions.positive.count * numImages,
+      batch,
+      workload: {
+        transformer,
+        autoencoder,
+        tokens: (latentHeight * latentWidth) / 4 + maxSequenceLength,
+        height: settings.height,
+        width: settings.width,
+      },
       encode: () =>
         guidanceBranches(conditions, numImages, (condition) =>
           this.embed(condition, { maxSequenceLength, signal, warnings }),
         ),
-      start: (noise) => this.start(settings, noise, options),
+      start: (noise) => this.start(settings, { ...options, images, noise }),
       modelAt: () => transformer,
       inputsAt: callInputs(settings),
       combine: guidedBy(settings.trueCfgScale),
@@ -84,39 +101,45 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
   }
 
   /** Where denoising starts: pure noise, or the starting image noised to the level that `strength` asks for. */
-  private async start(settings: FluxSettings, noise: NoiseSource, options: GenerateOptions): Promise<Start> {
-    const { conditions, numImages, latentHeight, latentWidth, steps, sigmas, image } = settings;
+  private async start(settings: FluxSettings, { images, noise, latents, signal }: FluxStart): Promise<Start> {
+    const { batch, latentHeight, latentWidth, steps, sigmas } = settings;
     const scheduler = this.components.scheduler.clone();
     scheduler.setTimesteps({
-      sigmas: sigmas ?? [...linspace(1, 1 / steps, steps)],
+      ...(hasFlowSigmas(scheduler)
+        ? { numInferenceSteps: steps }
+        : { sigmas: sigmas ?? [...linspace(1, 1 / steps, steps)] }),
       mu: resolutionShift(scheduler, (latentHeight * latentWidth) / 4),
     });
-    const [batch, channels] = [conditions.positive.count * numImages, this.components.autoencoder.latentChannels];
+    const channels = this.components.autoencoder.latentChannels;
     const shape = [batch, channels, latentHeight, latentWidth];
-    if (image) {
+    if (images) {
       const timesteps = lateTimesteps(scheduler, settings);
-      const clean = await this.encodeImage(image, settings, noise);
+      const clean = await this.encodeImages(images, settings, { noise, signal });
       const noised = scheduler.addNoise({ sample: clean, noise: noise.randn(shape), timestep: timesteps[0]! });
       return { scheduler, timesteps, latents: packLatents(noised) };
     }
     const tokens = [batch, (latentHeight * latentWidth) / 4, channels * 4];
     const draw = () => packLatents(noise.randn(shape));
-    return { scheduler, latents: initialLatents(scheduler, { given: options.latents, shape: tokens, draw }) };
+    return { scheduler, latents: initialLatents(scheduler, { given: latents, shape: tokens, draw }) };
   }
 
-  /** Latents of a starting image as the transformer sees them: [B, C, h, w]. */
-  private async encodeImage(
-    image: Image,
-    { width, height, conditions, numImages }: FluxSettings,
-    noise: NoiseSource,
+  /** Latents of the starting images, which take turns, as the transformer sees them: [B, C, h, w]. */
+  private async encodeImages(
+    images: readonly Image[],
+    { width, height, batch }: FluxSettings,
+    { noise, signal }: Pick<FluxStart, 'noise' | 'signal'>,
   ): Promise<Tensor> {
     const { autoencoder } = this.components;
-    const pixels = (await image.resize(width, height)).toTensor();
-    const latents = await autoencoder.encode(repeatRows(pixels, conditions.positive.count * numImages), {
-      generator: noise.generators[0],
+    const pixels = await Promise.all(images.map(async (image) => (await image.resize(width, height)).toTensor()));
+    const latents = await autoencoder.encode(join(pixels, 0), {
+      generator: noise,
+      // As in Diffusers, pictures that share a stream of noise share the sample too.
+      samples: noise.perImage ? batch : images.length,
+      signal,
     });
     const { scalingFactor, shiftFactor } = autoencoder;
-    return affine(affine(latents, { shift: -shiftFactor }), { scale: scalingFactor });
+    const scaled = affine(affine(latents, { shift: -shiftFactor }), { scale: scalingFactor });
+    return join(Array<Tensor>(batch / scaled.shape[0]!).fill(scaled), 0);
   }
 }
 
@@ -130,6 +153,11 @@ function callInputs({ latentHeight, latentWidth, guidanceScale }: FluxSettings) 
     txt_ids: textIds((encoder_hidden_states as Tensor).shape[1]!),
     ...(guidanceScale === undefined ? {} : { guidance: perSample(latents, guidanceScale) }),
   });
+}
+
+/** Whether a scheduler made for images of another kind has been told to lay out levels of flows itself. */
+function hasFlowSigmas({ config }: Scheduler): boolean {
+  return config['use_flow_sigmas'] === true;
 }
 
 /** The last `strength` share of the schedule. */

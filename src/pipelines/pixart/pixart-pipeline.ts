@@ -51,6 +51,12 @@ export class PixArtPipeline extends ComponentPipeline<PixArtComponents> {
     const scale = autoencoder.spatialScale;
     return {
       batch,
+      workload: {
+        transformer,
+        autoencoder,
+        tokens: (drawn.height * drawn.width) / (scale * Number(transformer.config['patch_size'] ?? 2)) ** 2,
+        ...drawn,
+      },
       encode: async () =>
         equalLengths(
           await guidanceBranches(conditions, numImages, (condition) =>

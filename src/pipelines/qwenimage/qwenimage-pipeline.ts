@@ -55,6 +55,7 @@ export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
     };
     return {
       batch,
+      workload: { transformer, autoencoder, tokens: rows * columns + maxSequenceLength, height, width },
       encode: () =>
         guidanceBranches(conditions, numImages, (condition) =>
           this.embed(condition, { maxSequenceLength, signal, warnings }),

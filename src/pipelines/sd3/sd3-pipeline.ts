@@ -49,6 +49,13 @@ export class StableDiffusion3Pipeline extends ComponentPipeline<SD3Components> {
     const shape = [batch, Number(transformer.config['in_channels'] ?? 16), height, width];
     return {
       batch,
+      workload: {
+        transformer,
+        autoencoder,
+        tokens: (height * width) / patch ** 2 + embedding.maxSequenceLength,
+        height: settings.height,
+        width: settings.width,
+      },
       // As in Diffusers, the negative prompt is read by all of CLIP's layers.
       encode: () =>
         guidanceBranches(conditions, numImages, (condition, isNegative) =>

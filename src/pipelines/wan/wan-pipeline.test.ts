@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import { DiffusionPipeline } from '../diffusion-pipeline.ts';
 import { assembleCheckpoint, itReproducesDiffusers, readRecording } from '../testing/recorded.ts';
 import { warningsOf } from '../testing/warnings.ts';
-import { cleanPrompt } from './clean-prompt.ts';
 
 const small = { prompt: 'a cat', height: 16, width: 32, numInferenceSteps: 1, seed: 1 };
 
@@ -57,15 +56,5 @@ describe('WanPipeline with two experts', () => {
     } finally {
       rmSync(root, { recursive: true });
     }
-  });
-});
-
-describe("Wan's prompts", () => {
-  it.each([
-    ['  two\n spaces\t', 'two spaces'],
-    ['a &amp;lt; b &#38; c &#x63;', 'a < b & c c'],
-    ['&unknown; &#0; &#xd800; &#x110000; & amp;', '&unknown; &#0; &#xd800; &#x110000; & amp;'],
-  ])('%j is read as %j', (prompt, cleaned) => {
-    expect(cleanPrompt(prompt)).toBe(cleaned);
   });
 });

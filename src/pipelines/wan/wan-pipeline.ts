@@ -60,6 +60,14 @@ export class WanPipeline extends ComponentPipeline<WanComponents> {
       });
     return {
       batch,
+      workload: {
+        transformer,
+        autoencoder,
+        tokens: (latentFrames * settings.height * settings.width) / settings.pixelsPerToken,
+        height: settings.height,
+        width: settings.width,
+        frames: 1 + (latentFrames - 1) * (autoencoder.traits.temporalScale ?? 1),
+      },
       encode: () =>
         guidanceBranches(conditions, numImages, (condition) =>
           this.embed(condition, { maxSequenceLength, signal, warnings }),
@@ -119,6 +127,7 @@ export class WanPipeline extends ComponentPipeline<WanComponents> {
     return {
       conditions: readConditions(request, { given, names: conditionNames, guidance }),
       guidanceScale,
+      pixelsPerToken: rows * columns * autoencoder.spatialScale ** 2,
       guidanceScale2: checkNumber('guidanceScale2', given.guidanceScale2 ?? guidanceScale, scale),
       maxSequenceLength: checkInteger('maxSequenceLength', maxLength, { min: 1, max: 512 }),
       latentFrames: this.latentFrames(

@@ -45,6 +45,13 @@ export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
     const [height, width] = [settings.height / autoencoder.spatialScale, settings.width / autoencoder.spatialScale];
     return {
       batch,
+      workload: {
+        transformer,
+        autoencoder,
+        tokens: (height / 2) * (width / 2) + maxSequenceLength,
+        height: settings.height,
+        width: settings.width,
+      },
       encode: () =>
         guidanceBranches(conditions, numImages, (condition) =>
           this.embed(condition, { maxSequenceLength, signal, warnings }),
@@ -96,7 +103,7 @@ export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
     return {
       conditions,
       guidanceScale,
-      maxNorm: checkNumber('cfgNormalization', Number(given.cfgNormalization ?? 0), { min: 0, max: 1000 }),
+      maxNorm: checkNumber('cfgNormalization', asNumber(given.cfgNormalization ?? 0), { min: 0, max: 1000 }),
       cfgTruncation: checkNumber('cfgTruncation', given.cfgTruncation ?? 1, { min: 0, max: 1 }),
       maxSequenceLength: checkInteger('maxSequenceLength', given.maxSequenceLength ?? 512, { min: 1, max: 8192 }),
       ...checkCounts(given, { steps: 50 }),
@@ -120,6 +127,10 @@ export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
     const options = { maxLength: maxSequenceLength, hiddenState: -2, signal, warnings };
     return { cap_feats: await textEncoder.encodeEach(await Promise.all(questions), options) };
   }
+}
+
+function asNumber(value: boolean | number): number {
+  return typeof value === 'boolean' ? Number(value) : value;
 }
 
 /** The model counts time from noise (0) to image (1). */

@@ -40,7 +40,7 @@ const byteUnits: Readonly<Record<string, number>> = {
 };
 
 /** Bytes of `4GiB`, `512MB`, `1.5 GiB` or a plain number; NaN for anything else. */
-function parseBytes(size: number | string): number {
+export function parseBytes(size: number | string): number {
   const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([kmg]?i?)b?$/i.exec(String(size).trim()) ?? [];
   return Math.floor(Number(number) * (byteUnits[unit?.toLowerCase() ?? ''] ?? Number.NaN));
 }
