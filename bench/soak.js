@@ -14,14 +14,20 @@ const maxBytes = 192 * 2 ** 20;
 
 const backend = await createBackend({ threads: 1 });
 const programs = new ProgramCache(backend, { maxBytes });
-const pipe = await DiffusionPipeline.fromPretrained(new URL('../models/emoji-flux', import.meta.url).pathname, { programs });
+const pipe = await DiffusionPipeline.fromPretrained(new URL('../models/emoji-flux', import.meta.url).pathname, {
+  programs,
+});
 const weights = { ...backend.live };
 
 /** After every request: resident memory and the programs' estimate in MB, and handles beside the weights'. */
 const points = [];
 function note() {
   const { tensors } = backend.live;
-  points.push({ rss: process.memoryUsage.rss() / 1e6, programs: programs.stats.bytes / 1e6, left: tensors - weights.tensors });
+  points.push({
+    rss: process.memoryUsage.rss() / 1e6,
+    programs: programs.stats.bytes / 1e6,
+    left: tensors - weights.tensors,
+  });
 }
 
 const caches = [
@@ -69,8 +75,12 @@ await backend.dispose();
 const rss = points.map((point) => point.rss);
 const spread = (values) => `${Math.min(...values).toFixed(0)} to ${Math.max(...values).toFixed(0)} MB`;
 const half = Math.floor(requests / 2);
-console.log(`requests: ${ends.finished} finished, ${ends.aborted} aborted; handles left: most after a request ${Math.max(...points.map((point) => point.left))}, at the end ${JSON.stringify(left)}`);
-console.log(`resident: requests 1 to ${half}: ${spread(rss.slice(0, half))}, to ${requests}: ${spread(rss.slice(half, requests))}, ${sizes} sizes: ${spread(rss.slice(requests))}`);
+console.log(
+  `requests: ${ends.finished} finished, ${ends.aborted} aborted; handles left: most after a request ${Math.max(...points.map((point) => point.left))}, at the end ${JSON.stringify(left)}`,
+);
+console.log(
+  `resident: requests 1 to ${half}: ${spread(rss.slice(0, half))}, to ${requests}: ${spread(rss.slice(half, requests))}, ${sizes} sizes: ${spread(rss.slice(requests))}`,
+);
 console.log(`programs: ${JSON.stringify(stats)}`);
 if (left.tensors + left.bytes + left.programs > 0) process.exitCode = 1;
 

@@ -193,9 +193,7 @@ describe('sessions of one transformer', () => {
         session.forward(model.prepare(inputsOf(request, { step, branch: 'cond' })), { branch: 'cond' }),
       ),
     );
-    const outputs = await Promise.all(
-      samples.map(valuesOf),
-    );
+    const outputs = await Promise.all(samples.map(valuesOf));
     expect(outputs).toEqual(expected);
     session.end();
   });
