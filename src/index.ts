@@ -64,9 +64,9 @@ export {
   summarizeReport,
 } from './quantize/report.ts';
 export { saveQuantized } from './quantize/save-checkpoint.ts';
-export type { Backend, DeviceTensor, Executable } from './runtime/backend.ts';
+export type { Backend, DeviceTensor, Executable, Live } from './runtime/backend.ts';
 export { type CreateBackendOptions, createBackend } from './runtime/create-backend.ts';
-export { ProgramCache, type ProgramCacheStats } from './runtime/program-cache.ts';
+export { ProgramCache, type ProgramCacheOptions, type ProgramCacheStats } from './runtime/program-cache.ts';
 export { createScheduler } from './schedulers/create-scheduler.ts';
 export type { Scheduler } from './schedulers/scheduler.ts';
 export type { DType, TypedArray } from './tensor/dtype.ts';

@@ -89,6 +89,7 @@ export class CacheHandle implements SessionFactory {
         blockCosts: this.blockCosts(i, session),
         peakBytes: session?.peakBytes ?? 0,
         programs: this.part.model.programs.stats,
+        spans: this.part.model.runner.stats,
       });
     });
   }

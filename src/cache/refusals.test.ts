@@ -102,7 +102,7 @@ describe('settings that do nothing', () => {
       const session = model.newSession({ numInferenceSteps: steps });
       for (let step = 0; step < steps; step++) {
         const timestep = scale(step);
-        await session.forward(model.prepare({ ...inputs, timestep }), {});
+        (await session.forward(model.prepare({ ...inputs, timestep }), {})).dispose();
       }
       session.end();
     };

@@ -10,8 +10,9 @@ import type { ForwardSession, TransformerModel } from '../models/transformer-mod
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
 import type { GenerateOptions } from '../pipelines/options.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
-import type { Executable } from '../runtime/backend.ts';
+import type { DeviceTensor, Executable } from '../runtime/backend.ts';
 import { createBackend } from '../runtime/create-backend.ts';
+import { takeDown } from '../runtime/host-tensors.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { WrappedBackend } from '../runtime/wrapped-backend.ts';
 import { Generator } from '../tensor/generator.ts';
@@ -102,10 +103,15 @@ describe('sessions of one transformer', () => {
     for (let step = 0; step < request.steps; step++) {
       for (const branch of request.branches) {
         const sample = await session.forward(model.prepare(inputsOf(request, { step, branch })), { branch });
-        yield Array.from((await backend.download(sample)).data as Float32Array);
+        yield await valuesOf(sample);
       }
     }
     session.end();
+  }
+
+  async function valuesOf(sample: DeviceTensor): Promise<number[]> {
+    const { values } = await takeDown(backend, { values: sample });
+    return Array.from(values!.data as Float32Array);
   }
 
   async function alone(request: Request): Promise<number[][]> {
@@ -187,9 +193,7 @@ describe('sessions of one transformer', () => {
         session.forward(model.prepare(inputsOf(request, { step, branch: 'cond' })), { branch: 'cond' }),
       ),
     );
-    const outputs = await Promise.all(
-      samples.map(async (sample) => Array.from((await backend.download(sample)).data as Float32Array)),
-    );
+    const outputs = await Promise.all(samples.map(valuesOf));
     expect(outputs).toEqual(expected);
     session.end();
   });

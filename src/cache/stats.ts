@@ -3,6 +3,7 @@
  * change; that is `advise.ts`.
  */
 
+import type { SpanStats } from '../models/span.ts';
 import type { ProgramCacheStats } from '../runtime/program-cache.ts';
 import type { CalibratorConfig } from './calibrator-config.ts';
 import { type CacheConfig, isPrune, parseCacheConfig } from './config.ts';
@@ -84,9 +85,12 @@ export interface CacheStats {
   peakBytes: number;
   /** Counters of the compiled programs, which all models with the same `ProgramCache` share. */
   programs: ProgramCacheStats | null;
+  /** Counters of this transformer's spans, each of which goes with its program. */
+  spans: SpanStats | null;
 }
 
-export interface StatsInput extends Partial<Pick<CacheStats, 'transformer' | 'blocks' | 'peakBytes' | 'programs'>> {
+export interface StatsInput
+  extends Partial<Pick<CacheStats, 'transformer' | 'blocks' | 'peakBytes' | 'programs' | 'spans'>> {
   state: CacheState;
   config: CacheConfig;
   calibratorConfig: CalibratorConfig | null;
@@ -97,7 +101,7 @@ export interface StatsInput extends Partial<Pick<CacheStats, 'transformer' | 'bl
 
 export function buildStats(input: StatsInput): CacheStats {
   const { state, config, calibratorConfig, calls, blockCosts } = input;
-  const { transformer = '', blocks = '', peakBytes = 0, programs = null } = input;
+  const { transformer = '', blocks = '', peakBytes = 0, programs = null, spans = null } = input;
   const [cond, uncond] = [branchOf(state, { branch: COND, config }), branchOf(state, { branch: UNCOND, config })];
   return {
     transformer,
@@ -125,6 +129,7 @@ export function buildStats(input: StatsInput): CacheStats {
     flopsShare: blockCosts ? flopsShare({ config, calls, blockCosts }) : null,
     peakBytes,
     programs,
+    spans,
   };
 }
 

@@ -113,7 +113,7 @@ describe('text', () => {
     expect(text).toContain('cond    ■■··■·  3 of 6 re-used');
     expect(text).toContain('decided by: warmup 4, diff 6, max_continuous 2');
     expect(text).toMatch(/computed in full: 50\.0 % of the calls/);
-    expect(text).toMatch(/programs: \d+ held, \d+ compiled, \d+ uses, 0 evicted/);
+    expect(text).toMatch(/programs: \d+ held \(about \d+ of at most 1074 MB\), \d+ compiled, \d+ uses, 0 evicted/);
     expect(stats[0]!.programs).toEqual(model.programs.stats);
     await model.dispose();
   });

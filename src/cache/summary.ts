@@ -76,7 +76,7 @@ function branchRow(branch: string, calls: readonly CallRecord[]): string[] {
   return [branch, String(calls.length), String(reused), ...cells];
 }
 
-function facts({ calls, computedShare, flopsShare, prunedRatio, peakBytes, programs }: CacheStats): string[] {
+function facts({ calls, computedShare, flopsShare, prunedRatio, peakBytes, programs, spans }: CacheStats): string[] {
   const gates = new Map<string, number>();
   for (const { gate } of calls.flatMap((call) => call.blocks ?? [call])) gates.set(gate, (gates.get(gate) ?? 0) + 1);
   const lines = [
@@ -87,8 +87,10 @@ function facts({ calls, computedShare, flopsShare, prunedRatio, peakBytes, progr
     `remembered: at most ${(peakBytes / 1e6).toFixed(2)} MB`,
   ];
   if (programs) {
-    const { size, compiled, hits, evicted } = programs;
-    lines.push(`programs: ${size} held, ${compiled} compiled, ${hits} uses, ${evicted} evicted`);
+    const { size, bytes, maxBytes, compiled, hits, evicted } = programs;
+    const memory = `about ${(bytes / 1e6).toFixed(0)} of at most ${(maxBytes / 1e6).toFixed(0)} MB`;
+    lines.push(`programs: ${size} held (${memory}), ${compiled} compiled, ${hits} uses, ${evicted} evicted`);
+    if (spans) lines.push(`spans: ${spans.size} held, ${spans.built} built, ${spans.evicted} evicted`);
   }
   return lines;
 }

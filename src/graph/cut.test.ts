@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Backend, DeviceTensor } from '../runtime/backend.ts';
 import { createBackend } from '../runtime/create-backend.ts';
+import { disposeTensors } from '../runtime/tensor-table.ts';
 import { floatTensor } from '../tensor/tensor.ts';
 import { GraphBuilder } from './builder.ts';
 import { cutGraph } from './cut.ts';
@@ -48,7 +49,11 @@ it('sections hand over what later ones need, and drop what nobody needs any more
     for (const { slot, name } of graph.weights) feeds[slot] = backend.upload(floatTensor([Number(name[7]) + 1, 0.5]));
     const results = await executable.run(feeds);
     for (const [name, value] of outputs) values.set(value, results[name]!);
-    for (const value of spent) expect(values.delete(value), value).toBe(true);
+    for (const { slot } of graph.weights) feeds[slot]!.dispose();
+    for (const value of spent) {
+      values.get(value)?.dispose();
+      expect(values.delete(value), value).toBe(true);
+    }
     await executable.dispose();
   }
   let y = [1, -2];
@@ -62,6 +67,7 @@ it('sections hand over what later ones need, and drop what nobody needs any more
   expect(await found('y')).toEqual(y);
   expect(await found('mean')).toEqual([mean]);
   expect([...values.keys()].sort()).toEqual(['x', ...[...outputs.values()].map(({ value }) => value)].sort());
+  disposeTensors(values.values());
 });
 
 it('equal blocks encode to the same bytes', () => {

@@ -1,6 +1,8 @@
 import { expect, it } from 'vitest';
 import { GraphBuilder } from '../graph/builder.ts';
 import { createBackend } from '../runtime/create-backend.ts';
+import { takeDown, uploadAll } from '../runtime/host-tensors.ts';
+import { disposeTensors } from '../runtime/tensor-table.ts';
 import { floatTensor } from '../tensor/tensor.ts';
 import { Module } from './module.ts';
 import { groupNorm } from './norms.ts';
@@ -18,10 +20,10 @@ it('groupNorm keeps its digits over the pixels of a large image', async () => {
   const backend = await createBackend();
   const executable = await backend.compile(graph.finish());
   const feeds = { x: floatTensor(x, shape), w0: weight, w1: bias };
-  const { y } = await executable.run(
-    Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, backend.upload(tensor)])),
-  );
-  const actual = (await backend.download(y!)).data as Float32Array;
+  const uploaded = uploadAll(backend, feeds);
+  const { y } = await takeDown(backend, { y: (await executable.run(uploaded)).y! });
+  const actual = y!.data as Float32Array;
+  disposeTensors(uploaded);
   await backend.dispose();
 
   // In double precision.

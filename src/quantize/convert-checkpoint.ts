@@ -183,6 +183,8 @@ function streamLayers(
         done.push(report);
         onProgress?.({ done: done.length, total: planned.size, layer: layer.name });
       });
+      // Of the default ones, which outlive this, nothing of it is needed any more.
+      if (!programs) await products.programs.trim();
     },
   };
 }

@@ -5,6 +5,7 @@ import { linear } from '../nn/linear.ts';
 import { Module } from '../nn/module.ts';
 import type { Backend } from '../runtime/backend.ts';
 import { createBackend } from '../runtime/create-backend.ts';
+import { takeDown } from '../runtime/host-tensors.ts';
 import { fromFloat32, toFloat32 } from '../tensor/convert.ts';
 import { Generator } from '../tensor/generator.ts';
 import { roundHalfEven } from '../tensor/rounding.ts';
@@ -108,7 +109,8 @@ describe.each(['cpu', 'wasm'] as const)('%s', (name) => {
     const feeds = Object.fromEntries(graph.weights.map((slot) => [slot.slot, store.get(slot.name)]));
     const input = backend.upload(floatTensor(activations, [1, rows, inner]));
     const { y } = await executable.run({ x: input, ...feeds });
-    const actual = await backend.download(y!);
+    const actual = (await takeDown(backend, { y: y! })).y!;
+    input.dispose();
     await executable.dispose();
 
     const decoded = await decode(parts, format, { columns: inner, products });
@@ -124,5 +126,7 @@ describe.each(['cpu', 'wasm'] as const)('%s', (name) => {
     expect(relativeError(actual.data as Float32Array, transposed)).toBeLessThan(
       round === dynamic || round === dynamicRows ? 1e-3 : 2e-6,
     );
+    // The parts were given up to it, so they are gone with it.
+    store.dispose();
   });
 });

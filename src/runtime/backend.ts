@@ -56,7 +56,7 @@ export interface Backend extends AsyncDisposable {
    */
   upload(tensor: Tensor, options?: { transfer?: boolean }): DeviceTensor;
   /**
-   * A tensor's values. A CPU backend hands out the memory they are in, and no longer frees it itself; with `copy` the values are
+   * A tensor's values. A CPU backend hands out the memory they are in, which is the caller's then; with `copy` the values are
    * copied, and the memory goes with its last handle.
    */
   download(tensor: DeviceTensor, options?: { copy?: boolean }): Promise<Tensor>;

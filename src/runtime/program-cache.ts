@@ -194,7 +194,7 @@ export function programBytes(graph: Graph, modelBytes: number): number {
   return sessionBytes + modelFactor * modelBytes + arenaFactor * peakBytes(graph);
 }
 
-const sessionBytes = 2 ** 20;
+const sessionBytes = 4 * 2 ** 20;
 const modelFactor = 10;
 const arenaFactor = 2;
 

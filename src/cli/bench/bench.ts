@@ -7,6 +7,7 @@ import { GraphBuilder } from '../../graph/builder.ts';
 import { gemm } from '../../graph/ops.ts';
 import { createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
+import { disposeTensors } from '../../runtime/tensor-table.ts';
 import { Generator } from '../../tensor/generator.ts';
 import { bytes, milliseconds, table } from '../format.ts';
 import { median } from '../median.ts';
@@ -140,9 +141,10 @@ async function timeGemm(backend: TimedBackend, tokens: number, width: number): P
   const rates: number[] = [];
   for (let i = 0; i < 20; i++) {
     backend.reset();
-    await executable.run(inputs);
+    disposeTensors(await executable.run(inputs));
     rates.push(backend.flops / backend.runTime / 1e6);
   }
+  disposeTensors(inputs);
   await executable.dispose();
   return median(rates);
 }

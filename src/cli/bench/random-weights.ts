@@ -1,5 +1,6 @@
 /** Weights made up on demand, so that a model of any size can be timed without a checkpoint. */
 import type { Backend, DeviceTensor } from '../../runtime/backend.ts';
+import { disposeTensors } from '../../runtime/tensor-table.ts';
 import type { DType } from '../../tensor/dtype.ts';
 import { floatTensor, type Shape, sizeOf } from '../../tensor/tensor.ts';
 import type { Weights } from '../../weights/weight-store.ts';
@@ -39,6 +40,7 @@ export class RandomWeights implements Weights {
   }
 
   dispose(): void {
+    disposeTensors(this.tensors.values());
     this.tensors.clear();
   }
 }
