@@ -91,8 +91,8 @@ export class Image implements Pixels {
   }
 
   /** The bytes of an image file. See `EncodeOptions` for quality and metadata. */
-  async encode(format: ImageFormat, options: EncodeOptions = {}): Promise<Uint8Array> {
-    return encodeImage(this, format, options);
+  async encode(format: ImageFormat, options: EncodeOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+    return new Uint8Array(await encodeImage(this, format, options));
   }
 
   /**

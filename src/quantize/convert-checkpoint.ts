@@ -4,7 +4,7 @@
  */
 import { cp, readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { DejaDitError, nearestName, throwIfAborted } from '../errors/errors.ts';
+import { DejaDitError, suggest, throwIfAborted } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import { defaultPrograms } from '../models/auto-model.ts';
 import { ConfigReader } from '../models/config-reader.ts';
@@ -90,9 +90,7 @@ async function componentJobs(
   return Object.entries(chosen).map(([component, own]) => {
     const at = `quantizeConfig.componentsToQuantize.${component}`;
     if (known.includes(component)) return { component, config: componentConfig(options, own, at) };
-    const hint = nearestName(component, known);
-    const message = `is no component; ${hint ? `did you mean ${hint}?` : `there are ${known.join(', ')}`}`;
-    throw new DejaDitError('INVALID_CONFIG', message, { path: at });
+    throw new DejaDitError('INVALID_CONFIG', `is no component; ${suggest(component, known)}`, { path: at });
   });
 }
 

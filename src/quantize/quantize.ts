@@ -3,7 +3,7 @@
  * beside the result only one layer is held twice. What a layer becomes is in `plan.ts`, how it is encoded in `encode.ts`.
  */
 import path from 'node:path';
-import { DejaDitError, nearestName, throwIfAborted } from '../errors/errors.ts';
+import { DejaDitError, suggest, throwIfAborted } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import { GraphBuilder } from '../graph/builder.ts';
 import { lockAll } from '../models/occupancy.ts';
@@ -135,8 +135,7 @@ function componentsOf(
     const path = `quantizeConfig.componentsToQuantize.${component}`;
     const model = models[component];
     if (!model) {
-      const nearest = nearestName(component, Object.keys(models));
-      const hint = nearest ? `did you mean ${nearest}?` : `there are ${Object.keys(models).join(', ')}`;
+      const hint = suggest(component, Object.keys(models));
       throw new DejaDitError('INVALID_CONFIG', `is no model of this pipeline; ${hint}`, { path });
     }
     return { component, model, config: componentConfig(options, overrides, path) };

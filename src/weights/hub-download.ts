@@ -11,7 +11,7 @@ import { writing } from './hub-cache.ts';
 import type { HubClient, RemoteFile } from './hub-client.ts';
 
 /** An answer other than success; `HubClient.retrying` knows what each status means. */
-class StatusError extends Error {
+export class StatusError extends Error {
   constructor(readonly statusCode: number) {
     super(`status ${statusCode}`);
   }

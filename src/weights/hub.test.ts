@@ -129,7 +129,7 @@ describe('a download', () => {
   });
 
   it('refuses a pipeline before its weights are fetched', async () => {
-    const checkClass = (className: string) => {
+    const checkClass = ({ className }: { className: string }) => {
       throw new Error(`no ${className} here`);
     };
     await expect(resolve({ checkClass })).rejects.toThrow('no FluxPipeline here');
