@@ -85,8 +85,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   const result = await pipe.generate({
     ...options,
     onStep: (event) => {
-      // performance.now() counts from the start of the process.
-      if (event.step === 1) firstStep = performance.now();
+      if (event.step === 1) firstStep = sinceStart();
       return show(event);
     },
   });
@@ -114,7 +113,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
           backend: pipe.programs.backend.name,
           warnings: result.warnings,
           timings: { load: loaded - begin, ...rest, total, steps },
-          process: { firstStep, total: performance.now(), peakMemory: process.resourceUsage().maxRSS * 1024 },
+          process: { firstStep, total: sinceStart(), peakMemory: process.resourceUsage().maxRSS * 1024 },
         },
         null,
         2,
@@ -133,6 +132,11 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   }
   await pipe.dispose();
   await pipe.programs.backend.dispose();
+}
+
+/** Milliseconds since the command was started: that of the supervisor, where there is one. */
+function sinceStart(): number {
+  return performance.timeOrigin + performance.now() - Number(process.env['DEJA_DIT_STARTED'] ?? performance.timeOrigin);
 }
 
 /** What the flags and the config file ask for. */

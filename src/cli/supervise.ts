@@ -6,7 +6,9 @@ import { constants } from 'node:os';
 const grace = 250;
 
 export function supervise(): void {
-  const child = fork(new URL('./program.js', import.meta.url), process.argv.slice(2));
+  const child = fork(new URL('./program.js', import.meta.url), process.argv.slice(2), {
+    env: { ...process.env, DEJA_DIT_STARTED: String(performance.timeOrigin) },
+  });
   let asked: NodeJS.Signals | undefined;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
