@@ -95,7 +95,8 @@ describe.skipIf(tarball === undefined)('the tarball', () => {
   });
 
   it('draws from a CommonJS module, with import() and where Node can with require()', async () => {
-    const main = (load: string) => `(async () => { const { bundledModel, DiffusionPipeline } = ${load}; ${javascript} })();`;
+    const main = (load: string) =>
+      `(async () => { const { bundledModel, DiffusionPipeline } = ${load}; ${javascript} })();`;
     const own = await project(
       'cjs',
       {},
@@ -126,9 +127,13 @@ describe.skipIf(tarball === undefined)('the tarball', () => {
 
   it('draws from the command line', async () => {
     const own = await project('cli', {}, {});
-    await exec(path.join(folder, 'node_modules/.bin/deja-dit'), ['generate', 'apple', '--steps', '1', '-q', '-o', 'a.png'], {
-      cwd: own,
-    });
+    await exec(
+      path.join(folder, 'node_modules/.bin/deja-dit'),
+      ['generate', 'apple', '--steps', '1', '-q', '-o', 'a.png'],
+      {
+        cwd: own,
+      },
+    );
     expect((await stat(path.join(own, 'a.png'))).size).toBeGreaterThan(2000);
   });
 
@@ -168,9 +173,9 @@ describe.skipIf(tarball === undefined)('the tarball', () => {
 
   // Node binaries of the oldest versions that work and of one that does not are packages themselves.
   it('draws on the oldest Node that package.json promises, and not on the one before', async () => {
-    const { engines } = JSON.parse(
-      await readFile(path.join(folder, 'node_modules/deja-dit/package.json'), 'utf8'),
-    ) as { engines: { node: string } };
+    const { engines } = JSON.parse(await readFile(path.join(folder, 'node_modules/deja-dit/package.json'), 'utf8')) as {
+      engines: { node: string };
+    };
     const [, major, minor] = /^>=(\d+)\.(\d+)$/.exec(engines.node)!.map(Number) as [number, number, number];
     const own = await project(
       'oldest',
@@ -186,6 +191,8 @@ describe.skipIf(tarball === undefined)('the tarball', () => {
     };
     await exec(await nodeOf(`${major}.${minor}.0`), ['--no-warnings', 'draw.js'], { cwd: own });
     expect((await stat(path.join(own, 'apple.png'))).size).toBeGreaterThan(2000);
-    await expect(exec(await nodeOf(`${major}.${minor - 1}.0`), ['draw.js'], { cwd: own })).rejects.toThrow('SyntaxError');
+    await expect(exec(await nodeOf(`${major}.${minor - 1}.0`), ['draw.js'], { cwd: own })).rejects.toThrow(
+      'SyntaxError',
+    );
   });
 });

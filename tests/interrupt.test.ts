@@ -17,7 +17,10 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 function start(args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
-  return spawn(process.execPath, [main, ...args], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  return spawn(process.execPath, [main, ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
 }
 
 /** Interrupts the command, and the processes it has started must be gone with it. */
@@ -48,7 +51,10 @@ async function computing(command: ChildProcess, seconds: number): Promise<void> 
   const used = async () => {
     try {
       const stat = await readFile(`/proc/${await childOf(command.pid!)}/stat`, 'utf8');
-      const [user, system] = stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(11, 13);
+      const [user, system] = stat
+        .slice(stat.lastIndexOf(')') + 2)
+        .split(' ')
+        .slice(11, 13);
       return (Number(user) + Number(system)) / 100;
     } catch {
       return 0;

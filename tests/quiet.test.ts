@@ -40,7 +40,9 @@ async function draw(name: string, { script, env = {} }: { script: string; env?: 
   await mkdir(home, { recursive: true });
   await mkdir(temporary);
   const command = [process.execPath, '--input-type=module', '-e', script];
-  const [program, ...args] = traced ? ['strace', '-f', '-e', 'trace=network,open,openat', '-o', trace, ...command] : command;
+  const [program, ...args] = traced
+    ? ['strace', '-f', '-e', 'trace=network,open,openat', '-o', trace, ...command]
+    : command;
   const quiet = { ORT_DISABLE_TELEMETRY: undefined, XDG_CACHE_HOME: undefined, HF_HOME: undefined };
   await run(program!, args, {
     cwd: root,
@@ -49,7 +51,12 @@ async function draw(name: string, { script, env = {} }: { script: string; env?: 
   });
   const calls = traced ? (await readFile(trace, 'utf8')).split('\n') : [];
   const logs = calls.filter((call) => call.includes('mat-debug'));
-  return { home: await readdir(home), temporary: await readdir(temporary), lookUps: calls.filter((call) => lookUp.test(call)), logs };
+  return {
+    home: await readdir(home),
+    temporary: await readdir(temporary),
+    lookUps: calls.filter((call) => lookUp.test(call)),
+    logs,
+  };
 }
 
 const script = (options: string) => `

@@ -91,9 +91,13 @@ export const DiffusionPipeline = {
 /** The given programs, those of a backend of its own, or the default ones. */
 async function programsFor(options: FromPretrainedOptions): Promise<{ programs: ProgramCache; own: boolean }> {
   const { programs, maxProgramBytes, backend, worker, threads, spinning } = options;
-  const asked = Object.entries({ maxProgramBytes, backend, worker, threads, spinning }).find(([, value]) => value !== undefined);
+  const asked = Object.entries({ maxProgramBytes, backend, worker, threads, spinning }).find(
+    ([, value]) => value !== undefined,
+  );
   if (programs && asked)
-    throw new DejaDitError('INVALID_ARGUMENT', `'programs' come with a backend; leave out one of the two`, { path: asked[0] });
+    throw new DejaDitError('INVALID_ARGUMENT', `'programs' come with a backend; leave out one of the two`, {
+      path: asked[0],
+    });
   if (programs) return { programs, own: false };
   if (!asked) return { programs: await defaultPrograms(), own: false };
   const made = await createBackend({ backend, worker, threads, spinning });

@@ -6,10 +6,7 @@ import type { ProgramCache } from './program-cache.ts';
 import { disposeTensors } from './tensor-table.ts';
 
 /** Uploads all; the caller owns what is returned. */
-export function uploadAll(
-  backend: Backend,
-  tensors: Readonly<Record<string, Tensor>>,
-): Record<string, DeviceTensor> {
+export function uploadAll(backend: Backend, tensors: Readonly<Record<string, Tensor>>): Record<string, DeviceTensor> {
   const uploaded: Record<string, DeviceTensor> = {};
   try {
     for (const [name, tensor] of Object.entries(tensors)) uploaded[name] = backend.upload(tensor);
@@ -39,7 +36,10 @@ export async function takeDown(
 export async function runOnce(
   programs: ProgramCache,
   graph: Graph,
-  { inputs, weights = {} }: { inputs: Readonly<Record<string, Tensor>>; weights?: Readonly<Record<string, DeviceTensor>> },
+  {
+    inputs,
+    weights = {},
+  }: { inputs: Readonly<Record<string, Tensor>>; weights?: Readonly<Record<string, DeviceTensor>> },
 ): Promise<Record<string, Tensor>> {
   const { backend } = programs;
   const program = await programs.program(graph);

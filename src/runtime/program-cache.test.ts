@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { setWarningHandler } from '../errors/warnings.ts';
-import { encodeOnnx } from '../graph/encode.ts';
 import { GraphBuilder } from '../graph/builder.ts';
+import { encodeOnnx } from '../graph/encode.ts';
 import type { Graph } from '../graph/graph.ts';
 import { peakBytes } from '../graph/memory.ts';
 import { floatTensor } from '../tensor/tensor.ts';
@@ -47,7 +47,8 @@ describe('ProgramCache', () => {
     const programs = new ProgramCache(backend, { maxBytes: sum(graphs.slice(0, 2)) });
     const evicted: number[] = [];
     const held = [];
-    for (const [i, graph] of graphs.entries()) held.push(await programs.program(graph, { onEvict: () => evicted.push(i) }));
+    for (const [i, graph] of graphs.entries())
+      held.push(await programs.program(graph, { onEvict: () => evicted.push(i) }));
     expect(evicted).toEqual([0]);
     expect(programs.stats).toMatchObject({ size: 2, bytes: sum(graphs.slice(1)), compiled: 3, evicted: 1 });
     // Who holds it can still use it, and it is freed when it is given back.

@@ -3,8 +3,8 @@
  * share one. The least recently used are given up when all together take more memory than they may.
  */
 
-import { warn } from '../errors/warnings.ts';
 import { DejaDitError } from '../errors/errors.ts';
+import { warn } from '../errors/warnings.ts';
 import { encodeOnnx } from '../graph/encode.ts';
 import type { Graph } from '../graph/graph.ts';
 import { peakBytes } from '../graph/memory.ts';

@@ -96,7 +96,7 @@ export function safetensorsHeaderBytes(
     throw invalid(
       file,
       describeContent(prefix) ??
-      `claims a header of ${headerBytes} bytes but is only ${fileBytes} bytes long: truncated, or not safetensors`,
+        `claims a header of ${headerBytes} bytes but is only ${fileBytes} bytes long: truncated, or not safetensors`,
     );
   }
   if (headerBytes > BigInt(maxHeaderBytes)) {
