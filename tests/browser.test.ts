@@ -17,7 +17,6 @@ const page = {
   TextEncoder,
   TransformStream,
   URL,
-  WebAssembly,
   clearTimeout,
   console,
   fetch,

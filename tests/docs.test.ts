@@ -1,6 +1,6 @@
 /** Every code sample and command line of the documentation, read out of the pages: TypeScript is type-checked, commands are parsed. */
 import { execFile } from 'node:child_process';
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -81,7 +81,7 @@ function exportsOf(file: string): string[] {
 }
 
 /** A sample as a module: with what it takes for granted before it. */
-function moduleOf({ text, at }: Sample, imports: boolean): string {
+function moduleOf({ text }: Sample, imports: boolean): string {
   const code = text.replace(/\/\/.*$/gm, '');
   const uses = (name: string) => new RegExp(`(?<![.\\w'/-])${name}\\b(?!\\s*:)`).test(code);
   const declares = (name: string) =>
@@ -92,10 +92,9 @@ function moduleOf({ text, at }: Sample, imports: boolean): string {
     .map(([name, type]) => `declare const ${name}: ${type};`);
   if (/\bSome(Config|State)\b/.test(code)) lines.push(givenTypes);
   if (imports) {
-    const face = at.startsWith('src/models') || at.startsWith('src/nn') ? ['src/models.ts', 'deja-dit/models'] : ['src/index.ts', 'deja-dit'];
     const names = exportsOf('src/index.ts').filter((name) => uses(name) && !declares(name));
     if (names.length > 0) lines.push(`import { ${names.join(', ')} } from 'deja-dit';`);
-    void face;
+    if (uses('linear')) lines.push("import { linear } from 'deja-dit/models';");
   }
   return `${lines.join('\n')}\n${text}\nexport {};\n`;
 }
@@ -107,7 +106,11 @@ function check(modules: ReadonlyMap<string, string>): Map<string, string[]> {
     ts.sys,
     root,
   );
-  const settings: ts.CompilerOptions = { ...options, lib: ['lib.es2023.d.ts', 'lib.dom.d.ts'], noUncheckedIndexedAccess: false };
+  const settings: ts.CompilerOptions = {
+    ...options,
+    lib: ['lib.es2023.d.ts', 'lib.dom.d.ts'],
+    noUncheckedIndexedAccess: false,
+  };
   const host = ts.createCompilerHost(settings);
   const { getSourceFile, fileExists, readFile } = host;
   host.fileExists = (file) => modules.has(file) || fileExists(file);
@@ -128,26 +131,72 @@ function check(modules: ReadonlyMap<string, string>): Map<string, string[]> {
 
 describe('TypeScript of the documentation', () => {
   const checked = [
-    ...samples.filter(({ language }) => language === 'ts').map((sample) => ({ ...sample, module: moduleOf(sample, false) })),
+    ...samples
+      .filter(({ language }) => language === 'ts')
+      .map((sample) => ({ ...sample, module: moduleOf(sample, false) })),
     ...examples.map((sample) => ({ ...sample, module: moduleOf(sample, true) })),
+    { at: 'examples/server.ts', text: '', module: read('examples/server.ts') },
   ];
   const fileOf = (i: number) =>
     // What is written inside the repository lies where it says.
     checked[i]!.text.includes("from '../../testing/")
       ? path.join(root, `src/models/transformers/sample/sample-${i}.ts`)
       : path.join(root, `sample-${i}.ts`);
+  const wrong = path.join(root, 'sample-wrong.ts');
   let results: Map<string, string[]>;
   it.each(checked.map((sample, i) => [sample.at, i] as const))('%s', (_, i) => {
-    results ??= check(new Map(checked.map(({ module }, n) => [fileOf(n), module])));
+    results ??= check(
+      new Map([
+        ...checked.map(({ module }, n) => [fileOf(n), module] as const),
+        [wrong, 'export const x: string = 1;'],
+      ]),
+    );
+    // Or else nothing is checked at all.
+    expect(results.get(wrong)).toHaveLength(1);
     expect(results.get(fileOf(i))).toEqual([]);
   });
 
   it('every main export has an example', () => {
     const named = examples.map(({ text }) => text).join('\n');
-    const main = ['DiffusionPipeline', 'AutoModel', 'enableCache', 'disableCache', 'quantize', 'loadLora', 'createBackend', 'ProgramCache']
-      .concat(['bundledModel', 'Image', 'imageGrid', 'readMetadata', 'summary', 'loadConfigs', 'BlockAdapter', 'stepsMask', 'resolveModel'])
-      .concat(['defineTransformer', 'registerTransformer', 'saveQuantized', 'convertCheckpoint', 'setWarningHandler', 'psnr', 'Tensor'])
-      .concat(['readSafetensors', 'writeSafetensors', 'Generator', 'DejaDitError', 'createScheduler', 'loadTokenizer', 'unloadLora']);
+    const main = [
+      'DiffusionPipeline',
+      'AutoModel',
+      'enableCache',
+      'disableCache',
+      'quantize',
+      'loadLora',
+      'createBackend',
+      'ProgramCache',
+    ]
+      .concat([
+        'bundledModel',
+        'Image',
+        'imageGrid',
+        'readMetadata',
+        'summary',
+        'loadConfigs',
+        'BlockAdapter',
+        'stepsMask',
+        'resolveModel',
+      ])
+      .concat([
+        'defineTransformer',
+        'registerTransformer',
+        'saveQuantized',
+        'convertCheckpoint',
+        'setWarningHandler',
+        'psnr',
+        'Tensor',
+      ])
+      .concat([
+        'readSafetensors',
+        'writeSafetensors',
+        'Generator',
+        'DejaDitError',
+        'createScheduler',
+        'loadTokenizer',
+        'unloadLora',
+      ]);
     expect(main.filter((name) => !new RegExp(`\\b${name}\\b`).test(named))).toEqual([]);
   });
 });
@@ -171,7 +220,9 @@ function wordsOf(line: string): string[] {
 }
 
 async function parse(words: readonly string[]): Promise<void> {
-  const { program } = (await import(path.join(root, 'dist/cli/commands.js'))) as typeof import('../src/cli/commands.ts');
+  const { program } = (await import(
+    path.join(root, 'dist/cli/commands.js')
+  )) as typeof import('../src/cli/commands.ts');
   const stub = (command: Command): void => {
     command.exitOverride().configureOutput({ writeErr: () => {} });
     if (command.commands.length === 0) command.action(() => {});
@@ -186,7 +237,8 @@ describe('command lines of the documentation', () => {
   it.each(commands.map(({ at, line }) => [at, line] as const))('%s: %s', async (_, line) => {
     const [first, second, ...rest] = wordsOf(line.replace(/^(?:[A-Z_]+=\S* )+/, '').replace(/^npx (-y )?/, ''));
     if (first === 'deja-dit') await expect(parse([second!, ...rest])).resolves.toBeUndefined();
-    else if (first === 'npm' && second === 'run') expect(Object.keys(scripts)).toContain(rest.find((word) => !word.startsWith('-')));
+    else if (first === 'npm' && second === 'run')
+      expect(Object.keys(scripts)).toContain(rest.find((word) => !word.startsWith('-')));
     else if (first === 'npm') expect(['ci', 'test', 'install', 'pack', 'config']).toContain(second);
     else if (first === 'node') expect(existsSync(path.join(root, second!))).toBe(true);
     else expect(['git', 'curl', '.ci/run', 'export', 'vitest', 'huggingface-cli', 'hf']).toContain(first);
@@ -206,13 +258,18 @@ describe('the README', () => {
       writeFileSync(script, ts.transpileModule(sample!.text, { compilerOptions: settings }).outputText);
       await exec(process.execPath, [script], { cwd: folder }).finally(() => rmSync(script));
       expect(existsSync(path.join(folder, 'apple.png'))).toBe(true);
-      const lines = commands.filter(({ at, line }) => at.startsWith('README.md') && /deja-dit (generate|doctor)/.test(line));
+      const lines = commands.filter(
+        ({ at, line }) => at.startsWith('README.md') && /deja-dit (generate|doctor)/.test(line),
+      );
       expect(lines.length).toBeGreaterThan(2);
       for (const { line } of lines.filter(({ line }) => !/path\/|org\//.test(line)))
-        await exec(process.execPath, [path.join(root, 'dist/cli/main.js'), ...wordsOf(line.replace(/^npx deja-dit /, ''))], { cwd: folder });
+        await exec(
+          process.execPath,
+          [path.join(root, 'dist/cli/main.js'), ...wordsOf(line.replace(/^npx deja-dit /, ''))],
+          { cwd: folder },
+        );
     } finally {
       rmSync(folder, { recursive: true });
     }
   });
 });
-void globSync;

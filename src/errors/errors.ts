@@ -23,7 +23,15 @@ export interface ErrorDetails {
   cause?: unknown;
 }
 
-/** Error with a stable `code` for programs and a one-line message for people. */
+/**
+ * Error with a stable `code` for programs and a one-line message for people.
+ * @example
+ * try {
+ *   await pipe.generate({ prompt, width: 7 });
+ * } catch (error) {
+ *   if (error instanceof DejaDitError && error.code === 'INVALID_ARGUMENT') console.error(error.message);
+ * }
+ */
 export class DejaDitError extends Error {
   /** `AbortError` for `ABORTED`, by which everything that knows DOM's errors recognises an abort; else `DejaDitError`. */
   override readonly name: 'DejaDitError' | 'AbortError';

@@ -62,7 +62,12 @@ export const elsewhere: Readonly<Record<string, string>> = {
 
 export type LoadedModel = TransformerModel | GraphModel;
 
-/** Loads any supported model from `config.json` and safetensors in a folder. */
+/**
+ * Loads any supported model from `config.json` and safetensors in a folder.
+ * @example
+ * const model = await AutoModel.fromPretrained(path);
+ * const { sample } = await model.forward({ hidden_states, encoder_hidden_states, timestep });
+ */
 export const AutoModel = {
   /**
    * A transformer, the kind of model that can be cached. For text encoders and autoencoders use `loadModel`.
@@ -78,7 +83,11 @@ export const AutoModel = {
   },
 };
 
-/** Loads a model of any supported class. */
+/**
+ * Loads a model of any supported class.
+ * @example
+ * const encoder = await loadModel(`${path}/text_encoder`);
+ */
 export async function loadModel(folder: string, options: LoadOptions = {}): Promise<LoadedModel> {
   checkArguments({ of: 'loadModel', shape: loadShape, elsewhere }, options);
   if (typeof folder !== 'string')

@@ -60,6 +60,9 @@ export const DiffusionPipeline = {
    * Loads a pipeline from a folder in Diffusers layout, from the Hugging Face cache, or from the hub.
    * @param source a folder, or a repository id such as `black-forest-labs/FLUX.1-schnell`
    * @throws DejaDitError naming the file, field or tensor that is wrong, or the class that is not supported
+   * @example
+   * const pipe = await DiffusionPipeline.fromPretrained(bundledModel());
+   * const { images } = await pipe.generate({ prompt: 'red apple', seed: 7 });
    */
   async fromPretrained(source: string, options: FromPretrainedOptions = {}): Promise<Pipeline> {
     checkArguments({ of: 'fromPretrained', shape: fromPretrainedShape, elsewhere }, options);

@@ -37,6 +37,8 @@ export interface ConvertOptions extends QuantizeCallOptions {
  * Quantises the model or pipeline in folder `from` into folder `to`. Of a pipeline, the transformers or `componentsToQuantize`;
  * everything else is copied.
  * @throws DejaDitError INVALID_CONFIG for a type that has to observe activations: that takes a loaded model, see `quantize`
+ * @example
+ * await convertCheckpoint({ from: path, to: 'small' }, { quantType: 'int8_per_row' });
  */
 export async function convertCheckpoint(
   { from, to }: { from: string; to: string },

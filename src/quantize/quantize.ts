@@ -53,6 +53,9 @@ interface Job {
  * @returns what became of every layer; `summarizeReport` makes it readable
  * @throws DejaDitError INVALID_CONFIG naming the field; UNSUPPORTED naming layers that the type cannot serve; BUSY
  *   while a request uses a model
+ * @example
+ * const report = await quantize(pipe, { quantType: 'int8_per_row' });
+ * console.log(summarizeReport(report).join('\n'));
  */
 export async function quantize(
   target: Quantizable,

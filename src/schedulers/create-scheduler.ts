@@ -41,6 +41,8 @@ export const schedulerClassNames = Object.keys(classes) as (keyof typeof classes
  * @param className its `_class_name`
  * @param config its fields, in snake case or camel case; absent or null ones take the defaults of Diffusers
  * @throws DejaDitError `UNSUPPORTED` for an unknown class, `INVALID_CONFIG` for a field's value, naming the field
+ * @example
+ * const scheduler = createScheduler('FlowMatchEulerDiscreteScheduler', { shift: 3 });
  */
 export function createScheduler(className: string, config: Readonly<Record<string, unknown>> = {}): Scheduler {
   if (!Object.hasOwn(classes, className)) {

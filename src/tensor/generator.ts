@@ -17,7 +17,11 @@ const twoPiSingle = Math.fround(twoPi);
 /** Normals are made in blocks: the first half of a block's uniforms give radii, the second half angles. */
 const block = 16;
 
-/** A stream of random numbers. It is stateful: two draws of 8 are not one draw of 16. */
+/**
+ * A stream of random numbers. It is stateful: two draws of 8 are not one draw of 16.
+ * @example
+ * const noise = new Generator(7).randn([1, 16, 16, 16]);
+ */
 export class Generator {
   readonly #engine: MersenneTwister;
   #spareNormal: number | undefined;

@@ -85,6 +85,8 @@ export interface ResolveOptions {
  * @param pathOrRepository a folder, or `organisation/name` on the hub; a folder that exists goes first
  * @throws DejaDitError `NOT_FOUND`, `NETWORK` (try again: what has arrived is kept), `ABORTED`, `INVALID_FILE` if the
  *   repository's listing is hostile, `RUNTIME` if the cache cannot be written
+ * @example
+ * const folder = await resolveModel('organisation/name', { variant: 'fp16' });
  */
 export async function resolveModel(pathOrRepository: string, options: ResolveOptions = {}): Promise<string> {
   checkArguments({ of: 'resolveModel', shape: resolveShape }, options);
