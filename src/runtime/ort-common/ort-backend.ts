@@ -6,7 +6,6 @@ import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from 'o
 import { DejaDitError } from '../../errors/errors.ts';
 import { encodeOnnx } from '../../graph/encode.ts';
 import type { Graph } from '../../graph/graph.ts';
-import type { DType } from '../../tensor/dtype.ts';
 import { type Shape, Tensor } from '../../tensor/tensor.ts';
 import type { Backend, DeviceTensor, Executable, Live } from '../backend.ts';
 import { TensorTable } from '../tensor-table.ts';
