@@ -23,7 +23,10 @@ const loaders: [string, Loader][] = [
 
 describe.each(loaders)('%s', (name, load) => {
   const refuses = async (options: unknown, message: RegExp) => {
-    const error = await load(options as never).catch((failure) => failure);
+    const error: DejaDitError = await load(options as never).then(
+      () => expect.fail('should have been refused'),
+      (failure) => failure,
+    );
     expect(error).toBeInstanceOf(DejaDitError);
     expect(error.code).toBe('INVALID_ARGUMENT');
     expect(error.message).toMatch(message);
