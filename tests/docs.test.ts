@@ -1,6 +1,6 @@
 /** Every code sample and command line of the documentation, read out of the pages: TypeScript is type-checked, commands are parsed. */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -253,8 +253,9 @@ describe('the README', () => {
     const exec = promisify(execFile);
     try {
       const [sample] = samples.filter(({ at, language }) => at.startsWith('README.md') && language === 'ts');
-      const script = path.join(root, `readme-${process.pid}.mjs`);
+      const script = path.join(root, 'out', `readme-${process.pid}.mjs`);
       const settings = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
+      mkdirSync(path.dirname(script), { recursive: true });
       writeFileSync(script, ts.transpileModule(sample!.text, { compilerOptions: settings }).outputText);
       await exec(process.execPath, [script], { cwd: folder }).finally(() => rmSync(script));
       expect(existsSync(path.join(folder, 'apple.png'))).toBe(true);

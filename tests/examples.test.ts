@@ -1,7 +1,7 @@
 /** What lies in `examples/`, run. That it is well-typed is checked in `docs.test.ts`. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -28,10 +28,11 @@ it('draw.mjs draws', async () => {
 
 it('server.ts answers with pictures, refuses in one line, and ends when asked to', async () => {
   // Not every Node runs TypeScript.
-  const script = path.join(root, `examples/server-${process.pid}.mjs`);
+  const script = path.join(root, 'out', `server-${process.pid}.mjs`);
   const { outputText } = ts.transpileModule(await readFile(path.join(root, 'examples/server.ts'), 'utf8'), {
     compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
   });
+  await mkdir(path.dirname(script), { recursive: true });
   await writeFile(script, outputText);
   const server = spawn(process.execPath, [script], {
     env: { ...process.env, PORT: '0' },
