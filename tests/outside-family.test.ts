@@ -7,7 +7,7 @@ import { expect, it } from 'vitest';
 const root = path.resolve(import.meta.dirname, '..');
 
 it('a block of one linear layer', async () => {
-  const { AutoModel, Generator, writeSafetensors } = (await import(
+  const { AutoModel, Generator, Tensor, writeSafetensors } = (await import(
     path.join(root, 'dist/index.js')
   )) as typeof import('../src/index.ts');
   const { defineTransformer, linear, registerTransformer } = (await import(
@@ -37,7 +37,8 @@ it('a block of one linear layer', async () => {
     const names = ['blocks.0.ff', 'blocks.1.ff', 'proj_out'];
     const weights = Object.fromEntries(names.map((name) => [`${name}.weight`, random.randn([8, 8])]));
     await writeFile(path.join(folder, 'config.json'), '{"_class_name": "OutsideTransformer2DModel", "width": 8}');
-    await writeSafetensors(path.join(folder, 'diffusion_pytorch_model.safetensors'), weights);
+    const biases = Object.fromEntries(names.map((name) => [`${name}.bias`, new Tensor('float32', new Float32Array(8), [8])]));
+    await writeSafetensors(path.join(folder, 'diffusion_pytorch_model.safetensors'), { ...weights, ...biases });
     const model = await AutoModel.fromPretrained(folder);
     const input = random.randn([1, 3, 8]);
     const { sample } = await model.forward({ hidden_states: input });
