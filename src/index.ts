@@ -73,6 +73,7 @@ export type { DType, TypedArray } from './tensor/dtype.ts';
 export { Generator } from './tensor/generator.ts';
 export { type Shape, Tensor } from './tensor/tensor.ts';
 export { loadTokenizer, Tokenizer } from './tokenizers/tokenizer.ts';
+export { bundledModel } from './weights/bundled-model.ts';
 export { type DownloadProgress, type ResolveOptions, resolveModel } from './weights/hub.ts';
 export type { OffloadOptions } from './weights/offload/options.ts';
 export type { OffloadSummary } from './weights/offload/weight-buckets.ts';

@@ -141,8 +141,8 @@ describe('deja-dit', () => {
 
   it.each([
     [['generate', 'x', '-o', 'x.tiff'], /--out must end in/],
-    [['generate', 'x', '--steps', 'many'], /'many' is not an integer/],
-    [['generate', 'x', '--size', 'big'], /--size 'big'/],
+    [['generate', 'x', '--steps', 'many'], /--steps.*'many' is invalid. It must be an integer from 1/],
+    [['generate', 'x', '--size', 'big'], /--size.*'big'.*512 or 768x512/],
     [['generate', 'x', '-m', '/no/such/model'], /no\/such\/model/],
     [['generate', 'x', '--size', '100'], /multiple of 16/],
   ])('fails with one line: %j', async (args, message) => {

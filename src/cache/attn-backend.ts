@@ -1,5 +1,5 @@
 /** The attention switch of cache-dit, for configs that name one. */
-import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { DejaDitError, suggest } from '../errors/errors.ts';
 import { type Cacheable, getAdapter } from './block-adapter.ts';
 
 /** Names of plain scaled-dot-product attention, which is what ONNX Runtime's one implementation computes. */
@@ -39,12 +39,6 @@ export function setAttnBackend(target: Cacheable, name: string | null | undefine
       },
     );
   }
-  const nearest = nearestName(name, [...SAME, ...Object.keys(OTHERS)]);
-  throw new DejaDitError(
-    'INVALID_ARGUMENT',
-    `unknown attention '${name}'; ${nearest ? `did you mean '${nearest}'?` : "use 'native'"}`,
-    {
-      path: 'attentionBackend',
-    },
-  );
+  const hint = suggest(name, [...SAME, ...Object.keys(OTHERS)]);
+  throw new DejaDitError('INVALID_ARGUMENT', `unknown attention '${name}'; ${hint}`, { path: 'attentionBackend' });
 }

@@ -189,7 +189,7 @@ describe('setAttnBackend', () => {
     const model = await toyModel(3);
     for (const name of ['native', 'sdpa', null]) expect(() => setAttnBackend(model, name)).not.toThrow();
     expect(() => setAttnBackend(model, 'sage')).toThrow("attentionBackend: 'sage' needs the SageAttention package");
-    expect(() => setAttnBackend(model, 'nativ')).toThrow("unknown attention 'nativ'; did you mean 'native'?");
+    expect(() => setAttnBackend(model, 'nativ')).toThrow("unknown attention 'nativ'; did you mean native?");
     await model.dispose();
   });
 });

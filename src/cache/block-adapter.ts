@@ -49,6 +49,8 @@ export interface AdapterPart {
  * Names the blocks to cache, where the family's own choice is not the right one.
  *
  *   enableCache(new BlockAdapter({ model, blockGroups: ['transformer_blocks'], forwardPattern: 1 }))
+ * @example
+ * enableCache(new BlockAdapter({ model, blockGroups: ['transformer_blocks'] }), { cacheConfig: {} });
  */
 export class BlockAdapter implements HasTransformers {
   readonly transformers: Readonly<Record<string, TransformerModel>>;

@@ -34,8 +34,8 @@ export function cacheType(name: string | null | undefined, path = 'cacheType'): 
   const known = SPELLINGS[name.toLowerCase()];
   if (known !== undefined) return known;
   const nearest = nearestName(name, Object.keys(SPELLINGS));
-  const hint =
-    nearest === undefined ? 'use DBCache, DBPrune, EasyCache or NONE' : `did you mean ${SPELLINGS[nearest]}?`;
+  const meant = nearest === undefined ? '' : `did you mean ${SPELLINGS[nearest]}? `;
+  const hint = `${meant}known: DBCache, DBPrune, EasyCache, NONE`;
   throw new DejaDitError('INVALID_CONFIG', `unknown cache type ${JSON.stringify(name)}; ${hint}`, { path });
 }
 

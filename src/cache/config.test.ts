@@ -179,7 +179,7 @@ describe('cacheType and blockRange', () => {
         cacheType(name),
       ),
     ).toEqual(['DBCache', 'DBCache', 'DBCache', 'DBPrune', 'DBPrune', 'NONE', 'NONE', 'NONE']);
-    expect(() => cacheType('turbo')).toThrow('unknown cache type "turbo"; use DBCache, DBPrune, EasyCache or NONE');
+    expect(() => cacheType('turbo')).toThrow('unknown cache type "turbo"; known: DBCache, DBPrune, EasyCache, NONE');
   });
 
   it('ranges hold the first and the last block', () => {

@@ -44,6 +44,9 @@ export interface EnableCacheOptions {
  * @param target a pipeline, a transformer, or a `BlockAdapter` for one of them
  * @returns its first argument; with `quantizeConfig` a promise of it, before which no request may begin
  * @throws DejaDitError INVALID_CONFIG naming the field; nothing is enabled then
+ * @example
+ * enableCache(pipe);
+ * enableCache(pipe, { cacheConfig: { errorBudget: 0.05 } });
  */
 export function enableCache<T extends Cacheable>(
   target: T,
@@ -159,7 +162,11 @@ function install(target: Cacheable, caches: readonly CacheHandle[] | undefined):
     model.setDefaultCache(caches.find(({ part }) => part.model === model));
 }
 
-/** Turns caching off; the next forward is computed in full. A request under way goes on as it began. */
+/**
+ * Turns caching off; the next forward is computed in full. A request under way goes on as it began.
+ * @example
+ * disableCache(enableCache(pipe));
+ */
 export function disableCache<T extends Cacheable>(target: T): T {
   install(target, []);
   return target;

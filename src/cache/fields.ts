@@ -2,7 +2,7 @@
  * Reading option objects field by field: one table per config says which fields exist, how each is spelled and what
  * it may hold. Knows nothing of caching: the tables and the meaning of the fields are in the config files beside it.
  */
-import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { DejaDitError, suggest } from '../errors/errors.ts';
 
 /** Reads one field; `fail(reason)` throws the error that names the field. */
 export interface Field<T> {
@@ -61,10 +61,9 @@ export const knownNames = <T>(fields: Fields<T>): string[] =>
 export const isOneOf = (key: string, names: readonly string[]): boolean =>
   names.some((name) => spellingKey(name) === spellingKey(key));
 
-/** The error for a key that no field answers to; it names the nearest known one, or lists them all. */
+/** The error for a key that no field answers to; it names the nearest known one, and lists them all. */
 export function unknownKey(args: { key: string; known: readonly string[]; path: string }): DejaDitError {
-  const nearest = nearestName(args.key, args.known);
-  const hint = nearest === undefined ? `known keys: ${args.known.join(', ')}` : `did you mean ${nearest}?`;
+  const hint = suggest(args.key, args.known);
   return new DejaDitError('INVALID_CONFIG', `unknown key ${JSON.stringify(args.key)}; ${hint}`, { path: args.path });
 }
 

@@ -79,6 +79,8 @@ const flatFields: Fields<Record<string, unknown>> = {
  * Cache options may hold cache-dit's calibrator keys (`enable_taylorseer`, `taylorseer_order`, `enable_dmd`, ...) and a
  * mask policy by name. `coefficients` of a learned calibrator may name a JSON file, relative to the config file.
  * Throws `NOT_FOUND`, `INVALID_FILE` or `INVALID_CONFIG` with file, field and reason; an unknown key is an error.
+ * @example
+ * enableCache(pipe, loadConfigs('cache.yaml'));
  */
 export function loadConfigs(pathOrObject: string | Readonly<Section>): LoadedConfigs {
   if (typeof pathOrObject !== 'string') return readConfigs(asObject(pathOrObject, 'configs'), '.');

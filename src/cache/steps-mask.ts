@@ -66,6 +66,8 @@ export interface StepsMaskOptions {
  * The mask for a run. With bins: alternating runs as given, cut to `totalSteps`. With a policy: cache-dit's presets for
  * 4, 6 and 8 to any number of steps, equal to its masks bit by bit; the counts it lacks (1, 2, 3, 5, 7) in closed form.
  * A policy's last step is always computed. Throws `INVALID_ARGUMENT` naming the option that cannot work.
+ * @example
+ * enableCache(pipe, { cacheConfig: { stepsComputationMask: stepsMask({ maskPolicy: 'fast', totalSteps: 28 }) } });
  */
 export function stepsMask(options: StepsMaskOptions): StepMask {
   const { computeBins, cacheBins, totalSteps, compat } = options;

@@ -23,6 +23,8 @@ export interface Summarized {
  * Statistics of a request. Without a cache, or before the first request, they are empty and the printed text says so.
  * @param of the result of `generate`; or a pipeline or transformer, whose latest request under the default cache is taken,
  *   finished or in progress
+ * @example
+ * summary(await pipe.generate({ prompt }));
  */
 export function summary(
   of: Cacheable | Summarized,

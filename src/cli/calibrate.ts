@@ -7,14 +7,13 @@ import { fitCoefficients } from '../cache/forecasters/fit.ts';
 import { TrajectoryRecorder } from '../cache/trajectory.ts';
 import { DejaDitError } from '../errors/errors.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
-import { abortOnInterrupt } from './interrupt.ts';
-import { modelPath } from './model-path.ts';
+import { interrupted } from './interrupt.ts';
+import { type ModelFlags, modelOf } from './model-flags.ts';
 import { ProgressBar } from './progress.ts';
 import { scheduleMask } from './sweep/methods.ts';
-import { calibrationPrompts } from './sweep/prompts.ts';
+import { calibrationPrompts, firstOf } from './sweep/prompts.ts';
 
-export interface CalibrateFlags {
-  model?: string;
+export interface CalibrateFlags extends ModelFlags {
   prompts: number;
   steps: number;
   size?: { width: number; height: number };
@@ -23,18 +22,11 @@ export interface CalibrateFlags {
   threads?: number;
 }
 
-export async function calibrate({
-  model,
-  steps,
-  size,
-  schedules,
-  out,
-  threads,
-  ...flags
-}: CalibrateFlags): Promise<void> {
+export async function calibrate({ steps, size, schedules, out, threads, ...flags }: CalibrateFlags): Promise<void> {
   const masks = schedules.map((name) => scheduleMask(name, steps));
-  const signal = abortOnInterrupt();
-  const pipe = await DiffusionPipeline.fromPretrained(modelPath(model), { threads, signal });
+  const signal = interrupted;
+  const { source, options: fromHub } = modelOf(flags);
+  const pipe = await DiffusionPipeline.fromPretrained(source, { ...fromHub, threads });
   const transformers = Object.values(pipe.transformers);
   if (transformers.length !== 1)
     throw new DejaDitError(
@@ -42,7 +34,7 @@ export async function calibrate({
       `${pipe.className} has ${transformers.length} transformers to calibrate; only one can be`,
     );
   const recorder = new TrajectoryRecorder(transformers[0]!);
-  const prompts = calibrationPrompts.slice(0, flags.prompts);
+  const prompts = firstOf(calibrationPrompts, flags.prompts);
   const bar = new ProgressBar('calibrating', prompts.length);
   for (const [i, prompt] of prompts.entries()) {
     // Seeds of their own: the sweep's begin at 0.

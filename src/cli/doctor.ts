@@ -37,7 +37,8 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
       ...(await probe(async () => void execFileSync('ffmpeg', ['-version'], { stdio: 'ignore' }))),
     },
   ];
-  if (json) return console.log(JSON.stringify({ machine, checks }, null, 2));
+  const backend = checks[0]!.works ? 'cpu' : 'wasm';
+  if (json) return console.log(JSON.stringify({ machine, checks, backend }, null, 2));
   console.log(
     `${machine.cpu}, ${machine.cores} cores, ${bytes(machine.memory)}  (${machine.instructions.join(', ') || 'instruction sets unknown'})`,
   );
@@ -47,7 +48,9 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
       checks.map(({ name, works, note, reason }) => [works ? '✓' : '✗', name, works ? note : `${note}: ${reason}`]),
     ),
   );
-  if (!machine.instructions.includes('avx512f'))
+  if (backend === 'wasm')
+    console.log('\nWithout native ONNX Runtime everything is computed in WebAssembly, several times slower.');
+  else if (!machine.instructions.includes('avx512f'))
     console.log('\nWithout AVX-512 expect a few times less speed than bench/README.md shows.');
 }
 

@@ -24,3 +24,11 @@ export function table(rows: readonly (readonly string[])[]): string {
     /^[\d−-]/.test(text) ? text.padStart(widths[column]!) : text.padEnd(widths[column]!);
   return rows.map((row) => row.map(cell).join('  ').trimEnd()).join('\n');
 }
+
+/** A time as minutes and seconds, with hours where there are any: 4:05, 2:00:10. */
+export function clock(seconds: number): string {
+  const whole = Math.round(seconds);
+  const two = (value: number) => String(value).padStart(2, '0');
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  return `${hours > 0 ? `${hours}:${two(minutes)}` : minutes}:${two(whole % 60)}`;
+}

@@ -14,14 +14,13 @@ import type { BackendName } from '../runtime/create-backend.ts';
 import type { CacheFlags } from './cache-flags.ts';
 import { cacheOptions } from './cache-options.ts';
 import { milliseconds } from './format.ts';
-import { abortOnInterrupt } from './interrupt.ts';
-import { modelPath } from './model-path.ts';
+import { interrupted } from './interrupt.ts';
+import { type ModelFlags, modelOf } from './model-flags.ts';
 import { type OffloadFlags, offloadOptions, summarizeOffload } from './offload-flags.ts';
-import { ProgressBar } from './progress.ts';
+import { ProgressBar, redraws } from './progress.ts';
 import { checkOut, type OutputFlags, outputFile, savePictures } from './save-pictures.ts';
 
-export interface GenerateFlags extends CacheFlags, OffloadFlags, OutputFlags {
-  model?: string;
+export interface GenerateFlags extends CacheFlags, ModelFlags, OffloadFlags, OutputFlags {
   seed?: number;
   steps?: number;
   size?: { width: number; height: number };
@@ -39,24 +38,25 @@ export interface GenerateFlags extends CacheFlags, OffloadFlags, OutputFlags {
   preview?: boolean;
   json?: boolean;
   quiet?: boolean;
-  backend: BackendName;
+  backend?: BackendName;
   threads?: number;
 }
 
 export async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
   const begin = performance.now();
   checkOut(flags);
-  const signal = abortOnInterrupt();
+  const signal = interrupted;
+  const { source, options: fromHub } = modelOf(flags);
   const { backend, threads } = flags;
   const { quantizeConfig, ...others } = settings(flags);
   const layerwiseOffload = offloadOptions(flags);
   const lora = loraFile(flags);
-  const pipe = await DiffusionPipeline.fromPretrained(modelPath(flags.model), {
+  const pipe = await DiffusionPipeline.fromPretrained(source, {
+    ...fromHub,
     backend,
     threads,
     layerwiseOffload,
     layerwiseTextOffload: flags.layerwiseTextOffload,
-    signal,
   });
   if (lora !== undefined) await loadLora(pipe, lora, { strength: flags.loraScale, signal });
   if (Object.values(others).some(Boolean)) enableCache(pipe, others);
@@ -85,8 +85,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   const result = await pipe.generate({
     ...options,
     onStep: (event) => {
-      // performance.now() counts from the start of the process.
-      if (event.step === 1) firstStep = performance.now();
+      if (event.step === 1) firstStep = sinceStart();
       return show(event);
     },
   });
@@ -114,7 +113,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
           backend: pipe.programs.backend.name,
           warnings: result.warnings,
           timings: { load: loaded - begin, ...rest, total, steps },
-          process: { firstStep, total: performance.now(), peakMemory: process.resourceUsage().maxRSS * 1024 },
+          process: { firstStep, total: sinceStart(), peakMemory: process.resourceUsage().maxRSS * 1024 },
         },
         null,
         2,
@@ -133,6 +132,11 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   }
   await pipe.dispose();
   await pipe.programs.backend.dispose();
+}
+
+/** Milliseconds since the command was started: that of the supervisor, where there is one. */
+function sinceStart(): number {
+  return performance.timeOrigin + performance.now() - Number(process.env['DEJA_DIT_STARTED'] ?? performance.timeOrigin);
 }
 
 /** What the flags and the config file ask for. */
@@ -173,8 +177,9 @@ function display({ quiet, preview }: GenerateFlags): (event: StepEvent) => Promi
   let bar: ProgressBar | undefined;
   return async (event) => {
     if (quiet) return;
-    bar ??= new ProgressBar('generating', event.steps);
-    if (preview && process.stderr.isTTY) {
+    // The clock starts where the first step begins, which is over by now.
+    bar ??= new ProgressBar('generating', event.steps, { start: performance.now() - event.time });
+    if (preview && redraws(process.stderr) && !process.env['NO_COLOR']) {
       const [image] = await event.preview();
       const picture = await renderToTerminal(image!, { columns: 32 });
       const lines = picture.split('\n').length;

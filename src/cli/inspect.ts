@@ -1,12 +1,16 @@
 /** `deja-dit inspect`: what a checkpoint is made of, from its headers alone. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { warn } from '../errors/warnings.ts';
 import { sizeOf } from '../tensor/tensor.ts';
-import { resolveModel } from '../weights/hub.ts';
+import { type ResolveOptions, resolveModel } from '../weights/hub.ts';
+import { isOn } from '../weights/hub-cache.ts';
+import { readRemoteModel } from '../weights/hub-headers.ts';
 import { modelIndexName, openModelFolder, readConfig } from '../weights/model-folder.ts';
 import { openWeights } from '../weights/open-weights.ts';
+import type { TensorInfo } from '../weights/safetensors-header.ts';
 import { bytes, parameters, table } from './format.ts';
-import { modelPath } from './model-path.ts';
+import { type ModelFlags, modelOf } from './model-flags.ts';
 
 interface ComponentReport {
   name: string;
@@ -18,10 +22,16 @@ interface ComponentReport {
   bytes: number;
 }
 
-export async function inspect(model: string | undefined, { json }: { json?: boolean }): Promise<void> {
-  const root = await resolveModel(modelPath(model));
-  const isPipeline = existsSync(path.join(root, modelIndexName));
-  const { className, components } = isPipeline ? await inspectPipeline(root) : await inspectModel(root);
+export async function inspect(model: string | undefined, flags: ModelFlags & { json?: boolean }): Promise<void> {
+  const { json, variant } = flags;
+  const { source, options } = modelOf({ ...flags, model });
+  const isRemote = !existsSync(source) && !(options.offline ?? isOn(process.env['HF_HUB_OFFLINE']));
+  const root = isRemote ? source : await resolveModel(source, options);
+  const { className, components } = isRemote
+    ? await inspectRepository(source, options)
+    : existsSync(path.join(root, modelIndexName))
+      ? await inspectPipeline(root, variant)
+      : await inspectModel(root, variant);
   if (json) return console.log(JSON.stringify({ path: root, className, components }, null, 2));
   const rows = components.map((c) => [
     c.name,
@@ -37,7 +47,20 @@ export async function inspect(model: string | undefined, { json }: { json?: bool
   console.log(table([['component', 'class', 'tensors', 'parameters', 'dtypes', 'bytes'], ...rows]));
 }
 
-async function inspectPipeline(root: string): Promise<{ className: string; components: ComponentReport[] }> {
+async function inspectRepository(repository: string, options: ResolveOptions) {
+  const { className = '(no class)', components } = await readRemoteModel(repository, options);
+  return {
+    className,
+    components: components.map((component) =>
+      report(component.name || 'model', component.className ?? className, [...component.tensors.values()]),
+    ),
+  };
+}
+
+async function inspectPipeline(
+  root: string,
+  variant: string | undefined,
+): Promise<{ className: string; components: ComponentReport[] }> {
   const folder = await openModelFolder(root);
   const components: ComponentReport[] = [];
   for (const component of folder.components.values()) {
@@ -46,29 +69,48 @@ async function inspectPipeline(root: string): Promise<{ className: string; compo
     const hasWeights = existsSync(path.join(component.folder, 'config.json'));
     components.push(
       hasWeights
-        ? await weightsOf(name, className, component.folder)
-        : { name, className, tensors: 0, parameters: 0, dtypes: [], bytes: 0 },
+        ? await weightsOf({ name, className, folder: component.folder, variant })
+        : report(name, className, []),
     );
   }
   return { className: folder.className, components };
 }
 
-async function inspectModel(root: string): Promise<{ className: string; components: ComponentReport[] }> {
+async function inspectModel(
+  root: string,
+  variant: string | undefined,
+): Promise<{ className: string; components: ComponentReport[] }> {
   const { className = '(no class)' } = await readConfig(root);
-  return { className, components: [await weightsOf('model', className, root)] };
+  return { className, components: [await weightsOf({ name: 'model', className, folder: root, variant })] };
 }
 
-async function weightsOf(name: string, className: string, folder: string): Promise<ComponentReport> {
-  const source = await openWeights(folder);
-  const perDtype = new Map<string, number>();
-  const report = { name, className, tensors: source.names.length, parameters: 0, dtypes: [] as string[], bytes: 0 };
-  for (const tensor of source.names) {
-    const info = source.info(tensor);
-    report.parameters += sizeOf(info.shape);
-    report.bytes += info.bytes;
-    perDtype.set(info.dtype, (perDtype.get(info.dtype) ?? 0) + info.bytes);
-  }
+interface LocalWeights {
+  name: string;
+  className: string;
+  folder: string;
+  variant: string | undefined;
+}
+
+async function weightsOf({ name, className, folder, variant }: LocalWeights): Promise<ComponentReport> {
+  const source = await openWeights(folder, { variant, onMissingVariant: warn });
+  const infos = source.names.map((tensor) => source.info(tensor));
   await source.close();
-  report.dtypes = [...perDtype].sort((a, b) => b[1] - a[1]).map(([dtype]) => dtype);
-  return report;
+  return report(name, className, infos);
+}
+
+function report(
+  name: string,
+  className: string,
+  infos: readonly Pick<TensorInfo, 'dtype' | 'shape' | 'bytes'>[],
+): ComponentReport {
+  const perDtype = new Map<string, number>();
+  for (const { dtype, bytes } of infos) perDtype.set(dtype, (perDtype.get(dtype) ?? 0) + bytes);
+  return {
+    name,
+    className,
+    tensors: infos.length,
+    parameters: infos.reduce((sum, { shape }) => sum + sizeOf(shape), 0),
+    dtypes: [...perDtype].sort((a, b) => b[1] - a[1]).map(([dtype]) => dtype),
+    bytes: infos.reduce((sum, { bytes }) => sum + bytes, 0),
+  };
 }

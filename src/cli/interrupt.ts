@@ -1,6 +1,17 @@
-/** Ctrl-C ends the work between two steps; a second one ends the process. */
-export function abortOnInterrupt(): AbortSignal {
-  const controller = new AbortController();
-  process.once('SIGINT', () => controller.abort());
-  return controller.signal;
+/** The command's side of `supervise.ts`: being asked to stop. */
+
+const controller = new AbortController();
+
+/** Fires when the supervisor asks to stop. */
+export const interrupted: AbortSignal = controller.signal;
+
+/** Hears the supervisor. Called once, where the process begins. */
+export function hearSupervisor(): void {
+  if (!process.channel) return;
+  // A terminal sends Ctrl-C to both processes; the supervisor's is the one that counts.
+  process.on('SIGINT', () => {});
+  process.on('message', (message) => message === 'stop' && controller.abort());
+  // Without a supervisor nobody waits for the result.
+  process.on('disconnect', () => process.exit(1));
+  process.channel.unref();
 }

@@ -1,9 +1,10 @@
 /** The flags of `layerwiseOffload`, under cache-dit's names. */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { DejaDitError } from '../errors/errors.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';
 import { bytes, milliseconds } from './format.ts';
+import { integer } from './numbers.ts';
 
 export interface OffloadFlags {
   layerwiseOffload?: boolean;
@@ -15,22 +16,25 @@ export interface OffloadFlags {
   layerwisePersistentBins?: number;
 }
 
-const integer = (text: string): number => {
-  if (/^\d+$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('not a whole number.');
-};
-
 /** Adds the flags to a command. */
 export function addOffloadFlags(command: Command): Command {
   return command
     .optionsGroup('Models larger than memory:')
     .option('--layerwise-offload', "read the transformer's blocks from the files while others are computed")
     .option('--layerwise-text-offload', 'the same for the text encoders')
-    .option('--layerwise-transfer-buckets <n>', 'blocks that are read together (default: 1)', integer)
-    .option('--layerwise-prefetch-limit <n>', 'of these buckets, how many are read ahead (default: 1)', integer)
+    .option('--layerwise-transfer-buckets <n>', 'blocks that are read together (default: 1)', integer({ min: 0 }))
+    .option(
+      '--layerwise-prefetch-limit <n>',
+      'of these buckets, how many are read ahead (default: 1)',
+      integer({ min: 0 }),
+    )
     .option('--layerwise-max-inflight-prefetch-bytes <size>', 'or as many as fit in this: 512MiB, 4GiB')
-    .option('--layerwise-persistent-buckets <n>', 'buckets that stay in memory (default: 0)', integer)
-    .option('--layerwise-persistent-bins <n>', 'parts of the model over which these are spread (default: 1)', integer)
+    .option('--layerwise-persistent-buckets <n>', 'buckets that stay in memory (default: 0)', integer({ min: 0 }))
+    .option(
+      '--layerwise-persistent-bins <n>',
+      'parts of the model over which these are spread (default: 1)',
+      integer({ min: 0 }),
+    )
     .optionsGroup('Options:');
 }
 

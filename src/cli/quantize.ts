@@ -13,9 +13,9 @@ import { saveQuantized } from '../quantize/save-checkpoint.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { resolveModel } from '../weights/hub.ts';
-import { abortOnInterrupt } from './interrupt.ts';
+import { interrupted } from './interrupt.ts';
 import { layerProgress } from './layer-progress.ts';
-import { modelPath } from './model-path.ts';
+import { type ModelFlags, modelOf } from './model-flags.ts';
 import {
   compare,
   type Drawing,
@@ -25,10 +25,9 @@ import {
   saveSheet,
   type TypeResult,
 } from './quantize-images.ts';
-import { calibrationPrompts, sweepPrompts } from './sweep/prompts.ts';
+import { calibrationPrompts, firstOf, sweepPrompts } from './sweep/prompts.ts';
 
-export interface QuantizeFlags {
-  model?: string;
+export interface QuantizeFlags extends ModelFlags {
   /** Several are compared. */
   type: string[];
   out?: string;
@@ -56,6 +55,7 @@ export async function quantize(flags: QuantizeFlags): Promise<void> {
     throw new DejaDitError('INVALID_ARGUMENT', 'nothing to do: give --out <folder>, --report, or both');
   if (flags.sheet !== undefined && !flags.report)
     throw new DejaDitError('INVALID_ARGUMENT', '--sheet shows the images of --report');
+  firstOf(sweepPrompts, flags.prompts);
   const types = names.map((name) => parseQuantType(name, '--type'));
   if (out !== undefined) {
     if (types.length > 1) throw new DejaDitError('INVALID_ARGUMENT', '--out takes one --type');
@@ -90,20 +90,22 @@ function quantizeOptions(flags: QuantizeFlags, quantType: string): QuantizeOptio
 
 async function onDisk(flags: QuantizeFlags, options: QuantizeOptions): Promise<QuantizeReport> {
   const progress = layerProgress();
-  const from = await resolveModel(modelPath(flags.model));
+  const { source, options: fromHub } = modelOf(flags);
+  const from = await resolveModel(source, fromHub);
   const place = { from, to: flags.out! };
   const onProgress = progress.update;
-  return convertCheckpoint(place, options, { onProgress, signal: abortOnInterrupt() }).finally(progress.clear);
+  return convertCheckpoint(place, options, { onProgress, signal: interrupted }).finally(progress.clear);
 }
 
 /** Type after type: loads the pipeline, observes it, quantises it, compares its images with float32's, and saves it. */
 async function inMemory(flags: QuantizeFlags, types: readonly QuantType[]): Promise<TypeResult[]> {
-  const signal = abortOnInterrupt();
+  const signal = interrupted;
+  const { source, options: fromHub } = modelOf(flags);
   const programs = new ProgramCache(await createBackend({ threads: flags.threads }));
-  const load = () => DiffusionPipeline.fromPretrained(modelPath(flags.model), { programs, signal });
+  const load = () => DiffusionPipeline.fromPretrained(source, { ...fromHub, programs });
   const draw = (pipe: Pipeline, { label, prompts }: { label: string; prompts: readonly string[] }) =>
     drawAll(pipe, { label, prompts, steps: flags.steps, signal });
-  const prompts = sweepPrompts.slice(0, flags.prompts);
+  const prompts = firstOf(sweepPrompts, flags.prompts);
   const calibration = { label: 'observing', prompts: calibrationPrompts.slice(0, 4) };
 
   let before: Drawing[] | undefined;

@@ -23,14 +23,24 @@ export interface ErrorDetails {
   cause?: unknown;
 }
 
-/** Error with a stable `code` for programs and a one-line message for people. */
+/**
+ * Error with a stable `code` for programs and a one-line message for people.
+ * @example
+ * try {
+ *   await pipe.generate({ prompt, width: 7 });
+ * } catch (error) {
+ *   if (error instanceof DejaDitError && error.code === 'INVALID_ARGUMENT') console.error(error.message);
+ * }
+ */
 export class DejaDitError extends Error {
-  override readonly name = 'DejaDitError';
+  /** `AbortError` for `ABORTED`, by which everything that knows DOM's errors recognises an abort; else `DejaDitError`. */
+  override readonly name: 'DejaDitError' | 'AbortError';
   readonly code: ErrorCode;
   readonly path: string | undefined;
 
   constructor(code: ErrorCode, message: string, { path, cause }: ErrorDetails = {}) {
     super(path === undefined ? message : `${path}: ${message}`, cause === undefined ? undefined : { cause });
+    this.name = code === 'ABORTED' ? 'AbortError' : 'DejaDitError';
     this.code = code;
     this.path = path;
   }
@@ -51,6 +61,13 @@ export function nearestName(name: string, known: Iterable<string>): string | und
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;
+}
+
+/** What to say of a name that is not known: which ones are, and first the one that is probably meant. */
+export function suggest(name: string, known: Iterable<string>): string {
+  const names = [...known];
+  const nearest = nearestName(name, names);
+  return `${nearest === undefined ? '' : `did you mean ${nearest}? `}known: ${names.join(', ')}`;
 }
 
 function editDistance(a: string, b: string): number {

@@ -1,6 +1,6 @@
 /** Reading option objects against a schema: camelCase or Python's spelling, null for the default, the nearest name for a wrong key. */
 import { z } from 'zod';
-import { DejaDitError, nearestName } from './errors.ts';
+import { DejaDitError, suggest } from './errors.ts';
 
 /**
  * The options that are given, under the schema's own names.
@@ -16,9 +16,7 @@ export function namedOptions(shape: z.ZodRawShape, options: unknown, path: strin
   for (const [key, value] of Object.entries(options)) {
     const field = fields.get(spelling(key));
     if (field === undefined) {
-      const nearest = nearestName(key, fields.values());
-      const hint = nearest ? `did you mean ${nearest}?` : `known: ${[...fields.values()].join(', ')}`;
-      throw fail(`unknown key '${key}'; ${hint}`);
+      throw fail(`unknown key '${key}'; ${suggest(key, fields.values())}`);
     }
     if (value === undefined || value === null) continue;
     if (field in given) throw fail('is given twice', `${path}.${field}`);

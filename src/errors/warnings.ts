@@ -7,7 +7,11 @@ export type WarningHandler = (message: string) => void;
 
 let handler: WarningHandler = (message) => console.warn(`deja-dit: ${message}`);
 
-/** Replaces what happens with warnings (default: `console.warn`) and returns the previous handler. */
+/**
+ * Replaces what happens with warnings (default: `console.warn`) and returns the previous handler.
+ * @example
+ * setWarningHandler((message) => console.error(`[warning] ${message}`));
+ */
 export function setWarningHandler(next: WarningHandler): WarningHandler {
   const previous = handler;
   handler = next;

@@ -7,6 +7,9 @@ import { Image } from './image.ts';
  *
  * @param columns default: the smallest number that makes the grid at least as wide as high, counted in cells
  * @throws DejaDitError `SHAPE_MISMATCH` if sizes differ, `INVALID_ARGUMENT` for no images or a bad column count
+ * @example
+ * const { images } = await pipe.generate({ prompt, numImages: 4 });
+ * await imageGrid(images, 2).save('grid.png');
  */
 export function imageGrid(images: readonly Image[], columns: number = Math.ceil(Math.sqrt(images.length))): Image {
   const first = images[0];

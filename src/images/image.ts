@@ -67,6 +67,9 @@ export class Image implements Pixels {
    *
    * @param source a path, a `file:` URL, or the bytes of a file
    * @throws DejaDitError `NOT_FOUND`, `UNSUPPORTED` for other formats, `INVALID_FILE` for damaged or oversized images
+   * @example
+   * const start = await Image.load('photo.jpg');
+   * const { images } = await pipe.generate({ prompt, image: start, strength: 0.6 });
    */
   static async load(source: string | URL | Uint8Array, options: LoadOptions = {}): Promise<Image> {
     return new Image(await decodeImage(source, options));
@@ -90,9 +93,13 @@ export class Image implements Pixels {
     return new Image(await resizePixels(this, { ...options, width, height }));
   }
 
-  /** The bytes of an image file. See `EncodeOptions` for quality and metadata. */
-  async encode(format: ImageFormat, options: EncodeOptions = {}): Promise<Uint8Array> {
-    return encodeImage(this, format, options);
+  /**
+   * The bytes of an image file. See `EncodeOptions` for quality and metadata.
+   * @example
+   * const answer = new Response(await image.encode('webp', { quality: 90 }));
+   */
+  async encode(format: ImageFormat, options: EncodeOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+    return new Uint8Array(await encodeImage(this, format, options));
   }
 
   /**

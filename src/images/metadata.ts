@@ -76,6 +76,9 @@ export function metadataJson(metadata: ImageMetadata): string {
  *
  * @param source a path, or the bytes of a PNG, JPEG, WebP or AVIF file
  * @returns undefined if the file says nothing about it
+ * @example
+ * const about = await readMetadata('apple.png');
+ * console.log(about?.prompt, about?.seed);
  */
 export async function readMetadata(source: string | Uint8Array): Promise<ImageMetadata | undefined> {
   const bytes = typeof source === 'string' ? await readImageFile(source) : source;

@@ -4,7 +4,7 @@
  */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
-import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { DejaDitError, suggest } from '../errors/errors.ts';
 import { Image } from '../images/image.ts';
 import type { Pixels } from '../images/pixels.ts';
 import { mae, mse, psnr, rmse, wrappedPsnr } from './pixel-errors.ts';
@@ -44,9 +44,10 @@ export function parseMetricNames(names: readonly string[]): MetricName[] {
       const message = `needs the weights of a network, which deja-dit does not ship; use ${metricNames.join(', ')}`;
       throw new DejaDitError('UNSUPPORTED', message, { path: name });
     }
-    const nearest = nearestName(name, metricNames);
-    const hint = nearest === undefined ? `use ${metricNames.join(', ')} or all` : `did you mean ${nearest}?`;
-    throw new DejaDitError('INVALID_ARGUMENT', `there is no metric '${name}', ${hint}`);
+    throw new DejaDitError(
+      'INVALID_ARGUMENT',
+      `there is no metric '${name}'; ${suggest(name, [...metricNames, 'all'])}`,
+    );
   });
   return [...new Set(found)];
 }

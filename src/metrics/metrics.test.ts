@@ -102,7 +102,7 @@ describe('comparePaths', () => {
 
 it('metric names: all, repeated, unknown and those of networks', () => {
   expect(parseMetricNames(['ssim', 'all', 'ssim'])).toEqual(['ssim', 'psnr', 'mse', 'rmse', 'mae']);
-  expect(() => parseMetricNames(['psrn'])).toThrow("no metric 'psrn', did you mean psnr?");
+  expect(() => parseMetricNames(['psrn'])).toThrow("no metric 'psrn'; did you mean psnr?");
   for (const name of ['lpips', 'fid', 'clip_score', 'image_reward']) {
     expect(() => parseMetricNames([name])).toThrow(`${name}: needs the weights of a network`);
   }

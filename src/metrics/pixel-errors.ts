@@ -20,7 +20,11 @@ export function mae(reference: Pixels, test: Pixels): number {
   return meanOf(reference, test, (a, b) => Math.abs(a - b));
 }
 
-/** Peak signal-to-noise ratio in dB, 10 log10(255^2 / mse); Infinity for equal images. */
+/**
+ * Peak signal-to-noise ratio in dB, 10 log10(255^2 / mse); Infinity for equal images.
+ * @example
+ * const decibels = psnr(await Image.load('true.png'), await Image.load('test.png'));
+ */
 export function psnr(reference: Pixels, test: Pixels): number {
   return decibels(mse(reference, test));
 }

@@ -1,8 +1,11 @@
 /** `AutoModel`: loads one component of a Diffusers checkpoint from its folder, whatever its class. */
+import { z } from 'zod';
+import { type ArgumentShape, abortSignal, anyObject, checkArguments } from '../errors/arguments.ts';
 import { DejaDitError } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
+import { quote } from '../weights/json.ts';
 import { readConfig } from '../weights/model-folder.ts';
 import { OffloadedWeights } from '../weights/offload/offloaded-weights.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';
@@ -32,9 +35,39 @@ export interface LoadOptions {
   signal?: AbortSignal | undefined;
 }
 
+export const loadShape: ArgumentShape<LoadOptions> = {
+  programs: anyObject,
+  variant: z.string(),
+  weightDtype: z.enum(['float32', 'stored']),
+  layerwiseOffload: z.union([z.boolean(), anyObject], 'expected true, false or an object of options'),
+  signal: abortSignal,
+};
+
+/** Diffusers' options that are set in another way here. */
+export const elsewhere: Readonly<Record<string, string>> = {
+  device: "what computes is backend: 'cpu' or 'wasm'",
+  device_map: "what computes is backend: 'cpu' or 'wasm'; larger than memory: layerwiseOffload",
+  torch_dtype:
+    "models compute in float32; weightDtype: 'stored' holds weights as they are in the file, quantize() in fewer bits",
+  torchDtype:
+    "models compute in float32; weightDtype: 'stored' holds weights as they are in the file, quantize() in fewer bits",
+  dtype:
+    "models compute in float32; weightDtype: 'stored' holds weights as they are in the file, quantize() in fewer bits",
+  quantType: 'load the model, then quantize(model, { quantType })',
+  quantizeConfig: 'load the model, then quantize(model, { quantType })',
+  quantization_config: 'load the model, then quantize(model, { quantType })',
+  cache_dir: 'use cacheFolder',
+  local_files_only: 'use offline',
+};
+
 export type LoadedModel = TransformerModel | GraphModel;
 
-/** Loads any supported model from `config.json` and safetensors in a folder. */
+/**
+ * Loads any supported model from `config.json` and safetensors in a folder.
+ * @example
+ * const model = await AutoModel.fromPretrained(path);
+ * const { sample } = await model.forward({ hidden_states, encoder_hidden_states, timestep });
+ */
 export const AutoModel = {
   /**
    * A transformer, the kind of model that can be cached. For text encoders and autoencoders use `loadModel`.
@@ -50,8 +83,17 @@ export const AutoModel = {
   },
 };
 
-/** Loads a model of any supported class. */
+/**
+ * Loads a model of any supported class.
+ * @example
+ * const encoder = await loadModel(`${path}/text_encoder`);
+ */
 export async function loadModel(folder: string, options: LoadOptions = {}): Promise<LoadedModel> {
+  checkArguments({ of: 'loadModel', shape: loadShape, elsewhere }, options);
+  if (typeof folder !== 'string')
+    throw new DejaDitError('INVALID_ARGUMENT', `expected the folder of a model, got ${quote(folder)}`, {
+      path: 'folder',
+    });
   const { variant, weightDtype, signal, layerwiseOffload = false } = options;
   const { className, config, path } = await readConfig(folder);
   if (className === undefined) {
@@ -101,12 +143,12 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
 let shared: Promise<ProgramCache> | undefined;
 
 /**
- * The programs of all models that were loaded without any: the native CPU backend in the calling thread. Who disposes that backend
+ * The programs of all models that were loaded without any: the default backend in the calling thread. Who disposes that backend
  * ends what is loaded; what is loaded afterwards gets another.
  */
 export async function defaultPrograms(): Promise<ProgramCache> {
   if ((await shared)?.backend.closed) shared = undefined;
-  shared ??= createBackend({ backend: 'cpu' }).then((backend) => new ProgramCache(backend));
+  shared ??= createBackend().then((backend) => new ProgramCache(backend));
   try {
     return await shared;
   } catch (error) {

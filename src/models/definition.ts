@@ -104,7 +104,20 @@ export interface TransformerFamily {
   configure(config: ConfigReader): Transformer;
 }
 
-/** Closes a typed definition over a config, so that nothing above needs to know its types. */
+/**
+ * Closes a typed definition over a config, so that nothing above needs to know its types.
+ * @example
+ * const family = defineTransformer<SomeConfig, SomeState>({
+ *   className: 'SomeTransformer2DModel',
+ *   separateCfg: false,
+ *   parseConfig: (config) => ({ width: config.integer('hidden_size', 1152), blocks: config.integer('num_layers', 28) }),
+ *   inputs: ({ width }) => [{ name: 'hidden_states', kind: 'float', shape: ['batch', 'tokens', width] }],
+ *   prologue: (m, inputs, { width }) => ({ hidden_states: linear(m.at('proj_in'), inputs.hidden_states!, width) }),
+ *   blockLists: () => [],
+ *   epilogue: (m, state, { width }) => linear(m.at('proj_out'), state.hidden_states, width),
+ * });
+ * registerTransformer(family);
+ */
 export function defineTransformer<Config, S extends State>(
   definition: TransformerDefinition<Config, S>,
 ): TransformerFamily {

@@ -1,7 +1,7 @@
 /**
  * The inputs of a model's forward: what users may pass, checked against what the model declares, before any graph is built.
  */
-import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { DejaDitError, suggest } from '../errors/errors.ts';
 import { fromFloat32 } from '../tensor/convert.ts';
 import { floatTensor, intTensor, Tensor } from '../tensor/tensor.ts';
 
@@ -47,9 +47,7 @@ export function checkInputs(specs: readonly InputSpec[], inputs: ForwardInputs):
     // Callers used to Diffusers pass None for what they do not use.
     const absent = inputs[name] === undefined || inputs[name] === null;
     if (!known.includes(name) && name !== 'return_dict' && !absent) {
-      const nearest = nearestName(name, known);
-      const hint = nearest ? `did you mean '${nearest}'?` : `known inputs: ${known.join(', ')}`;
-      throw new DejaDitError('INVALID_ARGUMENT', `unknown input; ${hint}`, { path: name });
+      throw new DejaDitError('INVALID_ARGUMENT', `unknown input; ${suggest(name, known)}`, { path: name });
     }
   }
   const sizes = new Map<string, number>();

@@ -1,5 +1,5 @@
 /** Every model class this engine can build, by the class name that Diffusers and Transformers write into configs. */
-import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { DejaDitError, suggest } from '../errors/errors.ts';
 import { autoencoderFamilies } from './autoencoders/families.ts';
 import type { TransformerFamily } from './definition.ts';
 import type { GraphModelFamily } from './graph-model.ts';
@@ -51,8 +51,7 @@ export function unsupportedModel(className: string, origin: string): DejaDitErro
       { path: origin },
     );
   }
-  const nearest = nearestName(className, supportedModels());
-  const hint = nearest ? `did you mean ${nearest}?` : `supported: ${supportedModels().join(', ')}`;
+  const hint = suggest(className, supportedModels());
   return new DejaDitError('UNSUPPORTED', `model class '${className}' is not supported; ${hint}`, { path: origin });
 }
 

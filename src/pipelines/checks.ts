@@ -1,6 +1,6 @@
 /** Checks of option values. Every refusal names the option; an option that cannot take effect is never dropped in silence. */
 import { inspect } from 'node:util';
-import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { DejaDitError, suggest } from '../errors/errors.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import type { GenerateOptions, OptionName } from './options.ts';
 import type { GenerationDefaults } from './pipeline.ts';
@@ -38,9 +38,9 @@ export function takeOptions(request: GenerateRequest, { known, defaults, pipelin
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   for (const [name] of given) {
     if ((names as string[]).includes(name)) continue;
-    const nearest = nearestName(name, names);
-    const hint = nearest ? `did you mean '${nearest}'?` : `known: ${names.join(', ')}`;
-    throw new DejaDitError('INVALID_ARGUMENT', `unknown option of ${pipeline}; ${hint}`, { path: name });
+    throw new DejaDitError('INVALID_ARGUMENT', `unknown option of ${pipeline}; ${suggest(name, names)}`, {
+      path: name,
+    });
   }
   const merged: GenerateOptions = { ...defaults, ...Object.fromEntries(given) };
   // Embeddings replace the checkpoint's texts; only texts of the same request contradict them.

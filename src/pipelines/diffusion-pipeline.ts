@@ -1,12 +1,15 @@
 /** `DiffusionPipeline.fromPretrained`: any supported pipeline from a folder or a repository id. */
 import path from 'node:path';
-import { DejaDitError, nearestName } from '../errors/errors.ts';
-import { defaultPrograms } from '../models/auto-model.ts';
-import { type CreateBackendOptions, createBackend } from '../runtime/create-backend.ts';
+import { z } from 'zod';
+import { type ArgumentShape, checkArguments } from '../errors/arguments.ts';
+import { DejaDitError, suggest } from '../errors/errors.ts';
+import { defaultPrograms, elsewhere, loadShape } from '../models/auto-model.ts';
+import { findTransformer } from '../models/registry.ts';
+import { backendShape, type CreateBackendOptions, createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
-import { type ResolveOptions, resolveModel } from '../weights/hub.ts';
+import { type ResolveOptions, resolveModel, resolveShape } from '../weights/hub.ts';
 import { readJsonFile } from '../weights/json.ts';
-import { openModelFolder } from '../weights/model-folder.ts';
+import { type ModelFolder, openModelFolder } from '../weights/model-folder.ts';
 import { ditPipelineClass } from './dit/dit-pipeline.ts';
 import { fluxPipelineClass } from './flux/flux-pipeline.ts';
 import type { GenerationDefaults, Pipeline, PipelineClass, PipelineLoadOptions } from './pipeline.ts';
@@ -44,23 +47,35 @@ export interface FromPretrainedOptions
   maxProgramBytes?: number | undefined;
 }
 
+const fromPretrainedShape: ArgumentShape<FromPretrainedOptions> = {
+  ...resolveShape,
+  ...backendShape,
+  ...loadShape,
+  layerwiseTextOffload: loadShape.layerwiseOffload,
+  maxProgramBytes: z.number(),
+};
+
 export const DiffusionPipeline = {
   /**
    * Loads a pipeline from a folder in Diffusers layout, from the Hugging Face cache, or from the hub.
    * @param source a folder, or a repository id such as `black-forest-labs/FLUX.1-schnell`
    * @throws DejaDitError naming the file, field or tensor that is wrong, or the class that is not supported
+   * @example
+   * const pipe = await DiffusionPipeline.fromPretrained(bundledModel());
+   * const { images } = await pipe.generate({ prompt: 'red apple', seed: 7 });
    */
   async fromPretrained(source: string, options: FromPretrainedOptions = {}): Promise<Pipeline> {
+    checkArguments({ of: 'fromPretrained', shape: fromPretrainedShape, elsewhere }, options);
     const root = await resolveModel(source, {
-      ...options,
+      ...pick(options, resolveShape),
       // Before gigabytes arrive.
-      checkClass: (className) => {
-        if (!findClass(className)) throw unsupportedPipeline(className, source);
+      checkClass: (index) => {
+        if (!findClass(index.className)) throw unsupportedPipeline(index, source);
       },
     });
     const folder = await openModelFolder(root);
     const found = findClass(folder.className);
-    if (!found) throw unsupportedPipeline(folder.className, root);
+    if (!found) throw unsupportedPipeline(folder, root);
     const { variant, weightDtype, signal, layerwiseOffload, layerwiseTextOffload } = options;
     const offload = { layerwiseOffload, layerwiseTextOffload };
     const defaults = await readDefaults(root);
@@ -108,19 +123,24 @@ async function readDefaults(root: string): Promise<GenerationDefaults> {
   return Object.fromEntries(Object.entries(json).map(([name, value]) => [camel(name), value]));
 }
 
-function unsupportedPipeline(className: string, origin: string): DejaDitError {
+function unsupportedPipeline(
+  { className, components }: Pick<ModelFolder, 'className' | 'components'>,
+  origin: string,
+): DejaDitError {
+  const refuse = (message: string) => new DejaDitError('UNSUPPORTED', message, { path: origin });
   const known = supportedPipelines();
-  if (/^StableDiffusion(XL)?(Img2Img|Inpaint)?Pipeline$/.test(className)) {
-    return new DejaDitError(
-      'UNSUPPORTED',
+  if (/^StableDiffusion(XL)?(Img2Img|Inpaint)?Pipeline$/.test(className))
+    return refuse(
       `'${className}' is built around a convolutional UNet, not a Diffusion Transformer; supported: ${known.join(', ')}`,
-      { path: origin },
     );
-  }
-  const nearest = nearestName(className, known);
-  return new DejaDitError(
-    'UNSUPPORTED',
-    `pipeline class '${className}' is not supported; ${nearest ? `did you mean ${nearest}?` : `supported: ${known.join(', ')}`}`,
-    { path: origin },
-  );
+  const runnable = [...components.values()].find((component) => component && findTransformer(component.className));
+  const alone = runnable
+    ? `its ${runnable.className} is supported and loads alone, with AutoModel.fromPretrained of the folder '${runnable.name}'; `
+    : '';
+  return refuse(`pipeline class '${className}' is not supported; ${alone}${suggest(className, known)}`);
+}
+
+/** The options of one of the functions called. */
+function pick<Options extends object>(options: Options, shape: object): Partial<Options> {
+  return Object.fromEntries(Object.entries(options).filter(([name]) => name in shape)) as Partial<Options>;
 }

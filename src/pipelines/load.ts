@@ -1,6 +1,6 @@
 /** Loading what pipelines are made of: one component by its name in `model_index.json`. */
 import { DejaDitError } from '../errors/errors.ts';
-import { AutoModel, loadModel } from '../models/auto-model.ts';
+import { AutoModel, type LoadOptions, loadModel } from '../models/auto-model.ts';
 import { Autoencoder } from '../models/autoencoders/autoencoder.ts';
 import { GraphModel } from '../models/graph-model.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
@@ -38,10 +38,16 @@ export class ComponentLoader {
   /** What has been loaded so far. */
   readonly loaded: unknown[] = [];
 
+  private readonly options: LoadOptions;
+  private readonly textOffload: PipelineLoadOptions['layerwiseTextOffload'];
+
   constructor(
     readonly folder: ModelFolder,
-    private readonly options: PipelineLoadOptions,
-  ) {}
+    { layerwiseTextOffload, ...options }: PipelineLoadOptions,
+  ) {
+    this.options = options;
+    this.textOffload = layerwiseTextOffload;
+  }
 
   /** Whether the checkpoint has this component. */
   has(name: string): boolean {
@@ -60,8 +66,7 @@ export class ComponentLoader {
   async textEncoder(suffix: '' | '_2' | '_3' = ''): Promise<TextEncoder> {
     const [name, folder] = [`text_encoder${suffix}`, this.folderOf(`text_encoder${suffix}`)];
     const tokenizer = await loadTokenizer(this.folderOf(`tokenizer${suffix}`));
-    const layerwiseOffload = this.options.layerwiseTextOffload;
-    const model = await this.keep(loadModel(folder, { ...this.options, layerwiseOffload }));
+    const model = await this.keep(loadModel(folder, { ...this.options, layerwiseOffload: this.textOffload }));
     if (model instanceof GraphModel) return new TextEncoder(name, model, tokenizer);
     throw new DejaDitError('INVALID_CONFIG', `component '${name}' is a ${model.className}, not a text encoder`, {
       path: folder,

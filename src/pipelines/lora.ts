@@ -24,6 +24,8 @@ export interface LoraOptions {
  * before any of it is used.
  * @param source a safetensors file or folder as Diffusers or PEFT save it, or its tensors
  * @throws DejaDitError naming the file, tensor or layer that does not fit; BUSY while a request uses the model
+ * @example
+ * await loadLora(pipe, 'style.safetensors', { strength: 0.8 });
  */
 export async function loadLora(
   target: LoraTarget,
@@ -58,6 +60,8 @@ export async function loadLora(
 /**
  * Takes a LoRA out, or all of them; the model then computes what it did before.
  * @throws DejaDitError NOT_FOUND if there is none of that name; BUSY while a request uses the model
+ * @example
+ * unloadLora(pipe, 'style');
  */
 export function unloadLora(target: LoraTarget, name?: string): void {
   const models = Object.values(modelsOf(target));

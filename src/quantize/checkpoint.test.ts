@@ -123,7 +123,7 @@ describe('saved and converted checkpoints', () => {
     await expect(convertCheckpoint(place, wrong)).rejects.toThrow(/small: is there already and not empty/);
     const elsewhere = { ...place, to: at('elsewhere') };
     await expect(convertCheckpoint(elsewhere, wrong)).rejects.toThrow(
-      /vae: is no component; there are transformer, scheduler/,
+      /vae: is no component; known: transformer, scheduler/,
     );
     await expect(convertCheckpoint(elsewhere, { quantType: 'svdq_int4_r16' })).rejects.toThrow(/takes a loaded model/);
     await expect(convertCheckpoint({ from: at('pipe'), to: at('pipe') }, {})).rejects.toThrow(

@@ -4,7 +4,7 @@
  */
 import { cp, readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { DejaDitError, nearestName, throwIfAborted } from '../errors/errors.ts';
+import { DejaDitError, suggest, throwIfAborted } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import { defaultPrograms } from '../models/auto-model.ts';
 import { ConfigReader } from '../models/config-reader.ts';
@@ -37,6 +37,8 @@ export interface ConvertOptions extends QuantizeCallOptions {
  * Quantises the model or pipeline in folder `from` into folder `to`. Of a pipeline, the transformers or `componentsToQuantize`;
  * everything else is copied.
  * @throws DejaDitError INVALID_CONFIG for a type that has to observe activations: that takes a loaded model, see `quantize`
+ * @example
+ * await convertCheckpoint({ from: path, to: 'small' }, { quantType: 'int8_per_row' });
  */
 export async function convertCheckpoint(
   { from, to }: { from: string; to: string },
@@ -90,9 +92,7 @@ async function componentJobs(
   return Object.entries(chosen).map(([component, own]) => {
     const at = `quantizeConfig.componentsToQuantize.${component}`;
     if (known.includes(component)) return { component, config: componentConfig(options, own, at) };
-    const hint = nearestName(component, known);
-    const message = `is no component; ${hint ? `did you mean ${hint}?` : `there are ${known.join(', ')}`}`;
-    throw new DejaDitError('INVALID_CONFIG', message, { path: at });
+    throw new DejaDitError('INVALID_CONFIG', `is no component; ${suggest(component, known)}`, { path: at });
   });
 }
 

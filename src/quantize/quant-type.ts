@@ -1,5 +1,5 @@
 /** The names of quantisation types, cache-dit's, and what each means here. */
-import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { DejaDitError, suggest } from '../errors/errors.ts';
 import type { FormatOf, WeightFormat } from '../weights/weight-format.ts';
 
 export const plainQuantTypes = [
@@ -54,9 +54,7 @@ export function parseQuantType(name: string, path: string): QuantType {
     throw new DejaDitError('INVALID_CONFIG', `'${name}' has no kernels here; use int4_weight_only`, { path });
   }
   const types = [...plainQuantTypes, ...examples];
-  const nearest = nearestName(key, types);
-  const hint = nearest ? `did you mean ${nearest}?` : `known types: ${types.join(', ')}`;
-  throw new DejaDitError('INVALID_CONFIG', `unknown type '${name}'; ${hint}`, { path });
+  throw new DejaDitError('INVALID_CONFIG', `unknown type '${name}'; ${suggest(key, types)}`, { path });
 }
 
 const svdPattern = /^svdq_(int4|nvfp4)_r(\d+)(_dq)?$/;

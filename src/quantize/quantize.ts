@@ -3,7 +3,7 @@
  * beside the result only one layer is held twice. What a layer becomes is in `plan.ts`, how it is encoded in `encode.ts`.
  */
 import path from 'node:path';
-import { DejaDitError, nearestName, throwIfAborted } from '../errors/errors.ts';
+import { DejaDitError, suggest, throwIfAborted } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import { GraphBuilder } from '../graph/builder.ts';
 import { lockAll } from '../models/occupancy.ts';
@@ -53,6 +53,9 @@ interface Job {
  * @returns what became of every layer; `summarizeReport` makes it readable
  * @throws DejaDitError INVALID_CONFIG naming the field; UNSUPPORTED naming layers that the type cannot serve; BUSY
  *   while a request uses a model
+ * @example
+ * const report = await quantize(pipe, { quantType: 'int8_per_row' });
+ * console.log(summarizeReport(report).join('\n'));
  */
 export async function quantize(
   target: Quantizable,
@@ -135,8 +138,7 @@ function componentsOf(
     const path = `quantizeConfig.componentsToQuantize.${component}`;
     const model = models[component];
     if (!model) {
-      const nearest = nearestName(component, Object.keys(models));
-      const hint = nearest ? `did you mean ${nearest}?` : `there are ${Object.keys(models).join(', ')}`;
+      const hint = suggest(component, Object.keys(models));
       throw new DejaDitError('INVALID_CONFIG', `is no model of this pipeline; ${hint}`, { path });
     }
     return { component, model, config: componentConfig(options, overrides, path) };

@@ -15,6 +15,9 @@ import { createFolder } from './create-folder.ts';
  * Writes `config.json`, `quant_config.json` and the weights of a model that was quantised in memory, tensor by tensor.
  * @param folder appears when it is complete; not there before, or empty
  * @throws DejaDitError INVALID_ARGUMENT for a model that is not quantised, or a folder with files in it
+ * @example
+ * await quantize(model, { quantType: 'int4_weight_only' });
+ * await saveQuantized(model, 'small/transformer', { quantType: 'int4_weight_only' });
  */
 export async function saveQuantized(
   model: QuantizableModel,

@@ -1,33 +1,61 @@
 /** Backends by name. Each is imported when asked for, so that nobody pays for loading what they do not use. */
-import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { z } from 'zod';
+import { type ArgumentShape, checkArguments } from '../errors/arguments.ts';
+import { DejaDitError, suggest } from '../errors/errors.ts';
+import { warn } from '../errors/warnings.ts';
 import type { Backend, BackendOptions } from './backend.ts';
 
 export const backendNames = ['cpu', 'wasm'] as const;
 export type BackendName = (typeof backendNames)[number];
 
 export interface CreateBackendOptions extends BackendOptions {
-  /** `cpu`: native ONNX Runtime. `wasm`: WebAssembly, runs anywhere, slower. Default `cpu`. */
+  /**
+   * `cpu`: native ONNX Runtime. `wasm`: WebAssembly, runs anywhere, slower. Default: `cpu`, and where onnxruntime-node is not
+   * installed or does not load, `wasm` with a warning.
+   */
   backend?: BackendName;
   /** Compute in a thread of its own, so that the calling thread stays responsive. Default false. */
   worker?: boolean;
 }
 
-/** @throws DejaDitError UNSUPPORTED where this machine cannot run it */
+export const backendShape: ArgumentShape<CreateBackendOptions> = {
+  backend: z.string(),
+  worker: z.boolean(),
+  threads: z.int().min(1).max(1024),
+  spinning: z.boolean(),
+};
+
+/**
+ * @throws DejaDitError UNSUPPORTED where this machine cannot run the backend that is asked for
+ * @example
+ * const backend = await createBackend({ worker: true });
+ * const pipe = await DiffusionPipeline.fromPretrained(bundledModel(), { programs: new ProgramCache(backend) });
+ */
 export async function createBackend(options: CreateBackendOptions = {}): Promise<Backend> {
+  checkArguments({ of: 'createBackend', shape: backendShape }, options);
+  const backend = options.backend ?? (await defaultBackend());
+  if (!backendNames.includes(backend))
+    throw new DejaDitError(
+      'INVALID_ARGUMENT',
+      `unknown backend ${JSON.stringify(backend)}; ${suggest(String(backend), backendNames)}`,
+      { path: 'backend' },
+    );
   if (options.worker)
-    return new (await import('./worker/worker-backend.ts')).WorkerBackend({ ...options, worker: false });
-  const { backend = 'cpu' } = options;
-  switch (backend) {
-    case 'cpu':
-      return (await import('./ort-node/ort-node.ts')).createCpuBackend(options);
-    case 'wasm':
-      return (await import('./ort-web/ort-web.ts')).createWasmBackend(options);
-    default: {
-      const unknown: string = backend satisfies never;
-      const nearest = nearestName(unknown, backendNames) ?? backendNames.join(', ');
-      throw new DejaDitError('INVALID_ARGUMENT', `unknown backend '${unknown}', did you mean ${nearest}?`, {
-        path: 'backend',
-      });
-    }
+    return new (await import('./worker/worker-backend.ts')).WorkerBackend({ ...options, backend, worker: false });
+  return backend === 'cpu'
+    ? (await import('./ort-node/ort-node.ts')).createCpuBackend(options)
+    : (await import('./ort-web/ort-web.ts')).createWasmBackend(options);
+}
+
+/** The native one where it loads. */
+export async function defaultBackend(): Promise<BackendName> {
+  // A browser has no native code, and nobody to blame for it.
+  if (typeof process === 'undefined' || !process.versions?.node) return 'wasm';
+  try {
+    await (await import('./ort-node/load.ts')).loadOrtNode();
+    return 'cpu';
+  } catch (error) {
+    warn(`backend: ${(error as Error).message}, several times slower, and is used now`);
+    return 'wasm';
   }
 }

@@ -53,6 +53,12 @@ const thrashing = 16;
 /** Keys of evicted programs that are remembered to tell. */
 const rememberedKeys = 1024;
 
+/**
+ * @example
+ * const programs = new ProgramCache(await createBackend());
+ * const first = await DiffusionPipeline.fromPretrained(bundledModel(), { programs });
+ * const second = await AutoModel.fromPretrained(path, { programs });
+ */
 export class ProgramCache {
   readonly maxBytes: number;
   private readonly entries = new Map<string, Entry>();

@@ -1,6 +1,6 @@
 /** Reading `scheduler_config.json`: names, defaults and what is allowed. The schemas stand with the schedulers. */
 import { z } from 'zod';
-import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { DejaDitError, nearestName, suggest } from '../errors/errors.ts';
 
 /** At most one of these replaces the spacing of the noise levels. */
 export const sigmaSpacingFields = {
@@ -39,7 +39,7 @@ export function parseConfig<Fields extends z.ZodRawShape>(
     const field = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
     const similar = field in fields || lookalikes.has(field) ? undefined : nearestName(field, Object.keys(fields));
     if (similar !== undefined) {
-      throw new DejaDitError('INVALID_CONFIG', `unknown field, did you mean ${similar}?`, {
+      throw new DejaDitError('INVALID_CONFIG', `unknown field; ${suggest(field, Object.keys(fields))}`, {
         path: `${className}.${name}`,
       });
     }

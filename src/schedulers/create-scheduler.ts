@@ -1,5 +1,5 @@
 /** Schedulers by the class name that a checkpoint's `scheduler_config.json` gives. */
-import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { DejaDitError, suggest } from '../errors/errors.ts';
 import { CogVideoXDDIMScheduler, CogVideoXDPMScheduler } from './cogvideox.ts';
 import { DDIMScheduler } from './ddim.ts';
 import { DDPMScheduler } from './ddpm.ts';
@@ -41,12 +41,12 @@ export const schedulerClassNames = Object.keys(classes) as (keyof typeof classes
  * @param className its `_class_name`
  * @param config its fields, in snake case or camel case; absent or null ones take the defaults of Diffusers
  * @throws DejaDitError `UNSUPPORTED` for an unknown class, `INVALID_CONFIG` for a field's value, naming the field
+ * @example
+ * const scheduler = createScheduler('FlowMatchEulerDiscreteScheduler', { shift: 3 });
  */
 export function createScheduler(className: string, config: Readonly<Record<string, unknown>> = {}): Scheduler {
   if (!Object.hasOwn(classes, className)) {
-    const similar = nearestName(className, schedulerClassNames);
-    const hint = similar ? `did you mean ${similar}?` : `known are ${schedulerClassNames.join(', ')}`;
-    throw new DejaDitError('UNSUPPORTED', `no scheduler '${className}', ${hint}`);
+    throw new DejaDitError('UNSUPPORTED', `no scheduler '${className}'; ${suggest(className, schedulerClassNames)}`);
   }
   return new classes[className as keyof typeof classes](config);
 }

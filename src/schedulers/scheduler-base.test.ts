@@ -200,7 +200,7 @@ describe('configuration', () => {
     [{ shift: 0 }, 'shift'],
     [{ time_shift_type: 'cubic' }, 'time_shift_type'],
     [{ num_train_timesteps: 0.5 }, 'num_train_timesteps'],
-    [{ use_karras_sigma: true }, 'use_karras_sigma: unknown field, did you mean use_karras_sigmas?'],
+    [{ use_karras_sigma: true }, 'use_karras_sigma: unknown field; did you mean use_karras_sigmas?'],
   ])('names the field at fault in %j', (config, field) => {
     expect(() => flow(config)).toThrow(`FlowMatchEulerDiscreteScheduler.${field}`);
   });
@@ -213,7 +213,7 @@ describe('configuration', () => {
 
   it('knows its classes', () => {
     expect(() => createScheduler('FlowMatchEulerScheduler')).toThrow(
-      "no scheduler 'FlowMatchEulerScheduler', known are CogVideoXDDIMScheduler, Cog",
+      "no scheduler 'FlowMatchEulerScheduler'; known: CogVideoXDDIMScheduler, Cog",
     );
     expect(() => createScheduler('flowmatcheulerdiscretescheduler')).toThrow('did you mean FlowMatchEulerDisc');
     expect(() => createScheduler('toString')).toThrow("no scheduler 'toString'");

@@ -23,7 +23,11 @@ export interface NoiseStream {
   randn(shape: Shape, dtype?: RandomDType): Tensor;
 }
 
-/** A stream of random numbers. It is stateful: two draws of 8 are not one draw of 16. */
+/**
+ * A stream of random numbers. It is stateful: two draws of 8 are not one draw of 16.
+ * @example
+ * const noise = new Generator(7).randn([1, 16, 16, 16]);
+ */
 export class Generator implements NoiseStream {
   readonly #engine: MersenneTwister;
   #spareNormal: number | undefined;

@@ -12,6 +12,10 @@ export function sizeOf(shape: Shape): number {
   return shape.reduce((product, dim) => product * dim, 1);
 }
 
+/**
+ * @example
+ * const latents = new Tensor('float32', new Float32Array(16 * 16 * 4), [1, 4, 16, 16]);
+ */
 export class Tensor {
   readonly dtype: DType;
   readonly data: TypedArray;

@@ -51,6 +51,8 @@ interface Engine extends Steps {
  *
  * @throws DejaDitError `NOT_FOUND` without such files, `INVALID_FILE` or `INVALID_CONFIG` for broken ones, `UNSUPPORTED`
  * for steps or formats this engine does not know. Each names the file.
+ * @example
+ * const tokenizer = await loadTokenizer(`${path}/tokenizer`);
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const [files, { Tokenizer: EngineClass }] = await Promise.all([

@@ -11,7 +11,7 @@ import { writing } from './hub-cache.ts';
 import type { HubClient, RemoteFile } from './hub-client.ts';
 
 /** An answer other than success; `HubClient.retrying` knows what each status means. */
-class StatusError extends Error {
+export class StatusError extends Error {
   constructor(readonly statusCode: number) {
     super(`status ${statusCode}`);
   }
@@ -143,7 +143,7 @@ function startHash({ algorithm, size }: RemoteFile): Hash {
  */
 async function claimPartial(blob: string): Promise<string> {
   const hash = basename(blob);
-  const own = `${blob}.${thisHost}-${process.pid}-${randomUUID().slice(0, 8)}.incomplete`;
+  const own = `${blob}.${thisHost()}-${process.pid}-${randomUUID().slice(0, 8)}.incomplete`;
   for (const name of await readdir(dirname(blob))) {
     const path = join(dirname(blob), name);
     if (!name.startsWith(`${hash}.`) || !(await isAbandoned(path, name.slice(hash.length)))) continue;
@@ -156,7 +156,7 @@ async function claimPartial(blob: string): Promise<string> {
   return own;
 }
 
-const thisHost = hostname().replace(/[^\w.-]/g, '_');
+const thisHost = () => hostname().replace(/[^\w.-]/g, '_');
 
 /** Longer than any download stays silent without being given up. */
 const abandonedAfter = 10 * 60_000;
@@ -165,7 +165,7 @@ async function isAbandoned(path: string, suffix: string): Promise<boolean> {
   if (suffix === '.incomplete') return true;
   const owner = /^\.(.+)-(\d+)-[0-9a-f]{8}\.incomplete$/.exec(suffix);
   if (!owner) return false;
-  if (owner[1] === thisHost && !isRunning(Number(owner[2]))) return true;
+  if (owner[1] === thisHost() && !isRunning(Number(owner[2]))) return true;
   const found = await stat(path).catch(() => undefined);
   return found !== undefined && Date.now() - found.mtimeMs > abandonedAfter;
 }

@@ -129,7 +129,7 @@ describe('a download', () => {
   });
 
   it('refuses a pipeline before its weights are fetched', async () => {
-    const checkClass = (className: string) => {
+    const checkClass = ({ className }: { className: string }) => {
       throw new Error(`no ${className} here`);
     };
     await expect(resolve({ checkClass })).rejects.toThrow('no FluxPipeline here');
@@ -386,7 +386,7 @@ describe('without a download', () => {
     expect(await resolve({}, cacheFolder)).toBe(cacheFolder);
     const file = join(cacheFolder, 'file');
     await writeFile(file, '');
-    await expect(resolve({}, file)).rejects.toThrow(`${file}: is a file; give the folder of the model`);
+    await expect(resolve({}, file)).rejects.toThrow(`${file}: is a file; deja-dit reads folders in Diffusers layout`);
     for (const path of ['./models/none', '/none', 'a/b/c', 'models\\none', '../none/x', 'a--b/c', '~/x']) {
       await expect(resolve({}, path)).rejects.toThrow(
         `${path}: no such folder, and not a name that a repository can have`,

@@ -4,16 +4,38 @@
  */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
+import { type ArgumentShape, abortSignal, anyFunction, anyObject, checkArguments } from '../errors/arguments.ts';
 import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
+import { describeFile, describeForeign } from './foreign-files.ts';
 import { type Environment, hubCacheFolder, isCommit, isOn, RepositoryCache } from './hub-cache.ts';
 import { HubClient, type RemoteFile } from './hub-client.ts';
 import { downloadBlob } from './hub-download.ts';
 import { isInsidePath, matchPatterns, selectRepositoryFiles } from './hub-files.ts';
 import { quote, readJsonFile } from './json.ts';
-import { modelIndexName, parseModelIndex } from './model-folder.ts';
+import { type ModelFolder, modelIndexName, parseModelIndex } from './model-folder.ts';
 
 /** Enough to hide the latency of many small files; more connections do not make a large one faster. */
 const parallelDownloads = 4;
+
+export const resolveShape: ArgumentShape<ResolveOptions> = {
+  revision: z.string(),
+  variant: z.string(),
+  components: z.array(z.string()),
+  allowPatterns: z.array(z.string()),
+  cacheFolder: z.string(),
+  hubUrl: z.string(),
+  checkClass: anyFunction,
+  token: z.string(),
+  offline: z.boolean(),
+  retries: z.int().min(0),
+  timeout: z.number().positive(),
+  fetch: anyFunction,
+  onProgress: anyFunction,
+  onWarning: anyFunction,
+  signal: abortSignal,
+  env: anyObject,
+};
 
 export interface DownloadProgress {
   /** Path in the repository. */
@@ -38,8 +60,8 @@ export interface ResolveOptions {
   cacheFolder?: string | undefined;
   /** Default: `HF_ENDPOINT`, or https://huggingface.co. */
   hubUrl?: string | undefined;
-  /** Called with a pipeline's class before its weights are fetched; throws to refuse it. */
-  checkClass?: ((className: string) => void) | undefined;
+  /** Called with what a pipeline's index says before its weights are fetched; throws to refuse it. */
+  checkClass?: ((index: Pick<ModelFolder, 'className' | 'components'>) => void) | undefined;
   /** Access token. Default: `HF_TOKEN`. */
   token?: string | undefined;
   /** Use what is in the cache and no network. Default: whether `HF_HUB_OFFLINE` is set. */
@@ -63,12 +85,19 @@ export interface ResolveOptions {
  * @param pathOrRepository a folder, or `organisation/name` on the hub; a folder that exists goes first
  * @throws DejaDitError `NOT_FOUND`, `NETWORK` (try again: what has arrived is kept), `ABORTED`, `INVALID_FILE` if the
  *   repository's listing is hostile, `RUNTIME` if the cache cannot be written
+ * @example
+ * const folder = await resolveModel('organisation/name', { variant: 'fp16' });
  */
 export async function resolveModel(pathOrRepository: string, options: ResolveOptions = {}): Promise<string> {
+  checkArguments({ of: 'resolveModel', shape: resolveShape }, options);
+  if (typeof pathOrRepository !== 'string')
+    throw new DejaDitError('INVALID_ARGUMENT', `expected a folder or a repository id, got ${quote(pathOrRepository)}`, {
+      path: 'model',
+    });
   const found = await stat(pathOrRepository).catch(() => undefined);
   if (found?.isDirectory()) return pathOrRepository;
   if (found) {
-    throw new DejaDitError('INVALID_ARGUMENT', 'is a file; give the folder of the model', { path: pathOrRepository });
+    throw new DejaDitError('INVALID_ARGUMENT', describeFile(pathOrRepository), { path: pathOrRepository });
   }
   requireRepositoryName(pathOrRepository);
 
@@ -84,14 +113,7 @@ export async function resolveModel(pathOrRepository: string, options: ResolveOpt
     const message = `no such folder, and '${revision}' is not in the cache ${cache.folder}; offline mode (HF_HUB_OFFLINE) keeps it from being downloaded`;
     throw new DejaDitError('NOT_FOUND', message, { path: pathOrRepository });
   }
-  const client = new HubClient(pathOrRepository, {
-    hubUrl: (options.hubUrl ?? (env['HF_ENDPOINT'] || 'https://huggingface.co')).replace(/\/+$/, ''),
-    token: (options.token ?? env['HF_TOKEN'])?.trim() || undefined,
-    fetch: options.fetch ?? fetch,
-    retries: options.retries ?? 5,
-    timeout: options.timeout ?? 30_000,
-    signal: options.signal,
-  });
+  const client = hubClient(pathOrRepository, options);
   const warn = options.onWarning ?? ((message) => process.emitWarning(message));
 
   let listing: { commit: string; files: RemoteFile[] };
@@ -109,6 +131,20 @@ export async function resolveModel(pathOrRepository: string, options: ResolveOpt
   return cache.snapshot(listing.commit);
 }
 
+/** The hub that the options and the environment name, asked about one repository. */
+export function hubClient(repository: string, options: ResolveOptions = {}): HubClient {
+  requireRepositoryName(repository);
+  const { env = process.env } = options;
+  return new HubClient(repository, {
+    hubUrl: (options.hubUrl ?? (env['HF_ENDPOINT'] || 'https://huggingface.co')).replace(/\/+$/, ''),
+    token: (options.token ?? env['HF_TOKEN'])?.trim() || undefined,
+    fetch: options.fetch ?? fetch,
+    retries: options.retries ?? 5,
+    timeout: options.timeout ?? 30_000,
+    signal: options.signal,
+  });
+}
+
 /** `organisation/name`, or the bare name that some of the oldest repositories have. */
 function requireRepositoryName(name: string): void {
   if (/^\w[\w.-]*(\/\w[\w.-]*)?$/.test(name) && !/--|\.\./.test(name)) return;
@@ -116,7 +152,11 @@ function requireRepositoryName(name: string): void {
   throw new DejaDitError('NOT_FOUND', message, { path: name });
 }
 
-async function listRevision(client: HubClient, revision: string): Promise<{ commit: string; files: RemoteFile[] }> {
+/** The files of a branch, a tag or a commit. */
+export async function listRevision(
+  client: HubClient,
+  revision: string,
+): Promise<{ commit: string; files: RemoteFile[] }> {
   const commit = isCommit(revision) ? revision : await client.commitOf(revision);
   return { commit, files: await client.list(commit) };
 }
@@ -147,6 +187,8 @@ class SnapshotDownload {
     const { allowPatterns, variant, onWarning } = this.#options;
     const { repository } = this.#client;
     const paths = files.map(({ path }) => path);
+    const foreign = allowPatterns ? undefined : describeForeign(paths);
+    if (foreign !== undefined) throw new DejaDitError('UNSUPPORTED', foreign, { path: repository });
     const wanted = new Set(
       allowPatterns
         ? matchPatterns(paths, allowPatterns)
@@ -173,7 +215,7 @@ class SnapshotDownload {
     const folder = this.#cache.snapshot(this.#commit);
     const file = join(folder, modelIndexName);
     const { className, components } = parseModelIndex(await readJsonFile(file), { file, folder });
-    this.#options.checkClass?.(className);
+    this.#options.checkClass?.({ className, components });
     const present = [...components].filter(([, component]) => component !== null).map(([name]) => name);
     const unknown = asked?.find((name) => !present.includes(name));
     if (unknown === undefined) return asked ?? present;

@@ -1,6 +1,7 @@
 /** JSON from files that may be hostile: reading with clear errors, duplicate keys, and quoting of what was found. */
 import { readFile, stat } from 'node:fs/promises';
 import { DejaDitError } from '../errors/errors.ts';
+import { describeContent } from './foreign-files.ts';
 
 /** Far above any config or tokenizer, far below what would hurt. */
 const maxJsonBytes = 200_000_000;
@@ -20,6 +21,8 @@ export async function readJsonFile(path: string, options: ReadJsonOptions = {}):
   try {
     value = JSON.parse(withoutInfinities(text));
   } catch (cause) {
+    const foreign = describeContent(Buffer.from(text.slice(0, 8), 'latin1'));
+    if (foreign !== undefined) throw new DejaDitError('INVALID_FILE', foreign, { path });
     throw new DejaDitError('INVALID_FILE', `is not valid JSON (${quote((cause as Error).message)})`, { path, cause });
   }
   if (!isPlainObject(value)) throw new DejaDitError('INVALID_FILE', 'must hold a JSON object', { path });

@@ -2,9 +2,10 @@
  * The folder of a Diffusers pipeline: `model_index.json` names the pipeline's class and its components, each of which
  * has a folder of its own. Which classes can be run is not known here.
  */
-import { stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { describeForeign } from './foreign-files.ts';
 import { quote, readJsonFile } from './json.ts';
 
 export const modelIndexName = 'model_index.json';
@@ -36,6 +37,8 @@ export async function openModelFolder(path: string): Promise<ModelFolder> {
   const index = await readJsonFile(file).catch(async (error: DejaDitError) => {
     if (error.code !== 'NOT_FOUND') throw error;
     if (!(await isFolder(path))) throw new DejaDitError('NOT_FOUND', 'no such folder', { path, cause: error });
+    const foreign = describeForeign(await readdir(path));
+    if (foreign !== undefined) throw new DejaDitError('UNSUPPORTED', foreign, { path });
     const isModel = await exists(join(path, 'config.json'));
     const hint = isModel ? 'it holds a single model, which AutoModel.fromPretrained loads' : 'not a Diffusers pipeline';
     throw new DejaDitError('NOT_FOUND', `has no ${modelIndexName}: ${hint}`, { path, cause: error });

@@ -7,6 +7,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { DejaDitError } from '../errors/errors.ts';
 import { bytesPerElement, type DType } from '../tensor/dtype.ts';
 import { type Shape, sizeOf } from '../tensor/tensor.ts';
+import { describeContent } from './foreign-files.ts';
 import { firstDuplicateKey, isPlainObject, quote } from './json.ts';
 
 /** What the header says about one tensor. */
@@ -79,18 +80,29 @@ async function readHeader(handle: FileHandle, file: string): Promise<Safetensors
   if (!stat.isFile()) throw invalid(file, 'is not a file');
   if (stat.size < lengthBytes) throw invalid(file, `is ${stat.size} bytes long, too short for safetensors`);
   const prefix = await readExactly(handle, file, { offset: 0, bytes: lengthBytes });
+  const bytes = safetensorsHeaderBytes(prefix, { file, fileBytes: stat.size });
+  const json = await readExactly(handle, file, { offset: lengthBytes, bytes });
+  return parseHeader(json, { file, fileBytes: stat.size });
+}
+
+/** How long a file's header is, from its first eight bytes. */
+export function safetensorsHeaderBytes(
+  prefix: Buffer,
+  { file, fileBytes }: { file: string; fileBytes: number },
+): number {
   const headerBytes = prefix.readBigUInt64LE();
-  if (headerBytes > BigInt(stat.size - lengthBytes)) {
+  if (headerBytes > BigInt(fileBytes - lengthBytes)) {
+    // Only now: a true length may begin as any of them.
     throw invalid(
       file,
-      `claims a header of ${headerBytes} bytes but is only ${stat.size} bytes long: truncated, or not safetensors`,
+      describeContent(prefix) ??
+        `claims a header of ${headerBytes} bytes but is only ${fileBytes} bytes long: truncated, or not safetensors`,
     );
   }
   if (headerBytes > BigInt(maxHeaderBytes)) {
     throw invalid(file, `claims a header of ${headerBytes} bytes, the format allows ${maxHeaderBytes}`);
   }
-  const json = await readExactly(handle, file, { offset: lengthBytes, bytes: Number(headerBytes) });
-  return parseHeader(json, { file, fileBytes: stat.size });
+  return Number(headerBytes);
 }
 
 async function readExactly(handle: FileHandle, file: string, range: { offset: number; bytes: number }) {

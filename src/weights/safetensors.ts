@@ -14,6 +14,9 @@ import { openWithHeader, type SafetensorsHeader, safetensorsDTypes } from './saf
 /**
  * All tensors of a safetensors file, in the dtypes they are stored in; each owns its memory.
  * @throws DejaDitError `NOT_FOUND` without such a file, `INVALID_FILE` with the tensor's name if the file is damaged
+ * @example
+ * const tensors = await readSafetensors('io.safetensors');
+ * console.log(Object.keys(tensors));
  */
 export async function readSafetensors(path: string, options: ReadOptions = {}): Promise<Record<string, Tensor>> {
   const { handle, header } = await openWithHeader(path);
@@ -39,6 +42,8 @@ export async function readSafetensorsHeader(path: string): Promise<SafetensorsHe
 /**
  * Writes tensors as one safetensors file. The file appears under its name only when it is complete; if writing fails
  * nothing is left behind and an older file of that name stays as it was.
+ * @example
+ * await writeSafetensors('one.safetensors', { weight: new Tensor('float32', Float32Array.of(1, 2), [2]) });
  */
 export async function writeSafetensors(
   path: string,

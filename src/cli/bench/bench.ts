@@ -9,9 +9,9 @@ import { createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import { disposeTensors } from '../../runtime/tensor-table.ts';
 import { Generator } from '../../tensor/generator.ts';
+import { bundledModel } from '../../weights/bundled-model.ts';
 import { bytes, milliseconds, table } from '../format.ts';
 import { median } from '../median.ts';
-import { modelPath } from '../model-path.ts';
 import { type BenchCase, benchCases, caseInputs, loadCase, turn } from './cases.ts';
 import { startPython } from './python.ts';
 import { TimedBackend } from './timed-backend.ts';
@@ -42,9 +42,9 @@ interface ColdStart {
 
 export async function bench({ model, against, json }: BenchFlags): Promise<void> {
   const threads = os.availableParallelism();
-  const cold = await coldStart(modelPath(model));
+  const cold = await coldStart(model ?? bundledModel());
   const results: CaseResult[] = [];
-  for (const item of benchCases(modelPath(model))) results.push(await runCase(item, { threads, against }));
+  for (const item of benchCases(model ?? bundledModel())) results.push(await runCase(item, { threads, against }));
   const machine = {
     cpu: os.cpus()[0]?.model.trim(),
     cores: threads,

@@ -7,11 +7,11 @@ import { layerBytes } from '../../quantize/report.ts';
 import { createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { bundledModel } from '../../weights/bundled-model.ts';
 import { memoryWeights } from '../../weights/weight-source.ts';
 import { WeightStore } from '../../weights/weight-store.ts';
 import { bytes, milliseconds, table } from '../format.ts';
 import { median } from '../median.ts';
-import { modelPath } from '../model-path.ts';
 import { type BenchCase, benchCases, caseInputs, loadCase, turn } from './cases.ts';
 import { startPython } from './python.ts';
 
@@ -34,7 +34,7 @@ interface Timed {
 export async function benchQuantized({ model, quantize: types, against, json }: QuantizedBenchFlags): Promise<void> {
   const threads = os.availableParallelism();
   const results: { name: string; rows: Timed[] }[] = [];
-  for (const item of benchCases(modelPath(model)))
+  for (const item of benchCases(model ?? bundledModel()))
     results.push({ name: item.name, rows: await runCase(item, { types, threads, against }) });
   if (json) return console.log(JSON.stringify(results, null, 2));
   for (const { name, rows } of results) {

@@ -5,7 +5,7 @@
 import type { CalibratorOptions } from '../../cache/calibrator-config.ts';
 import type { CacheOptions } from '../../cache/config.ts';
 import { MASK_POLICIES, type StepMask, stepsMask } from '../../cache/steps-mask.ts';
-import { DejaDitError, nearestName } from '../../errors/errors.ts';
+import { DejaDitError, suggest } from '../../errors/errors.ts';
 import type { Setting } from './run.ts';
 
 /** Curves by name; steps are those of the uncached run. */
@@ -126,7 +126,7 @@ export function settingsOf(names: readonly string[], steps: number): Setting[] {
 }
 
 export function unknown(name: string, known: readonly string[]): never {
-  const nearest = nearestName(name, known);
-  const hint = nearest === undefined ? `use ${known.join(', ')}` : `did you mean ${nearest}?`;
-  throw new DejaDitError('INVALID_ARGUMENT', `there is no method '${name}', ${hint}`, { path: '--methods' });
+  throw new DejaDitError('INVALID_ARGUMENT', `there is no method '${name}'; ${suggest(name, known)}`, {
+    path: '--methods',
+  });
 }

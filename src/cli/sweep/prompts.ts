@@ -2,6 +2,7 @@
  * What the bundled model is measured on. Two lists without a common subject: coefficients fitted on the one are judged on the
  * other. A prompt's seed is its place in the list.
  */
+import { DejaDitError } from '../../errors/errors.ts';
 
 /** For measuring: 24 prompts over the model's five styles. */
 export const sweepPrompts: readonly string[] = [
@@ -50,3 +51,9 @@ export const calibrationPrompts: readonly string[] = [
   'pink flamingo, blob style',
   '3d style baseball',
 ];
+
+/** @throws DejaDitError INVALID_ARGUMENT where there are not so many */
+export function firstOf(prompts: readonly string[], count: number): readonly string[] {
+  if (count >= 1 && count <= prompts.length) return prompts.slice(0, count);
+  throw new DejaDitError('INVALID_ARGUMENT', `--prompts must be from 1 to ${prompts.length}, got ${count}`);
+}

@@ -11,6 +11,7 @@ import type { Pipeline } from '../../pipelines/pipeline.ts';
 import { createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import { TimedBackend } from '../bench/timed-backend.ts';
+import type { modelOf } from '../model-flags.ts';
 
 /** A way to make images faster: fewer steps, or a cache. */
 export interface Setting {
@@ -35,7 +36,7 @@ export interface Point {
 }
 
 export interface SweepOptions {
-  model: string;
+  model: ReturnType<typeof modelOf>;
   prompts: readonly string[];
   /** Of the uncached run and of every cached one. */
   steps: number;
@@ -69,7 +70,11 @@ export class Sweep {
   static async start(options: SweepOptions): Promise<Sweep> {
     const { model, threads, signal } = options;
     const backend = new TimedBackend(await createBackend({ threads }));
-    const pipe = await DiffusionPipeline.fromPretrained(model, { programs: new ProgramCache(backend), signal });
+    const pipe = await DiffusionPipeline.fromPretrained(model.source, {
+      ...model.options,
+      programs: new ProgramCache(backend),
+      signal,
+    });
     const sweep = new Sweep(options, pipe, backend);
     sweep.references.push(...(await sweep.makeAll(options.steps, { method: 'uncached', label: '' })));
     return sweep;

@@ -7,16 +7,15 @@ import path from 'node:path';
 import { loadSharp } from '../../images/sharp.ts';
 import { markdownTable } from '../../metrics/markdown-table.ts';
 import { readJsonFile } from '../../weights/json.ts';
-import { abortOnInterrupt } from '../interrupt.ts';
-import { modelPath } from '../model-path.ts';
+import { interrupted } from '../interrupt.ts';
+import { type ModelFlags, modelOf } from '../model-flags.ts';
 import { ProgressBar } from '../progress.ts';
 import { forecasters, scheduled, settingsOf, unknown } from './methods.ts';
 import { plotSvg } from './plot.ts';
-import { sweepPrompts } from './prompts.ts';
+import { firstOf, sweepPrompts } from './prompts.ts';
 import { type Point, type Setting, Sweep } from './run.ts';
 
-export interface SweepFlags {
-  model?: string;
+export interface SweepFlags extends ModelFlags {
   prompts: number;
   methods?: string[];
   schedules?: string[];
@@ -30,12 +29,12 @@ export interface SweepFlags {
 
 export async function sweep(flags: SweepFlags): Promise<void> {
   const settings = await chooseSettings(flags);
-  const prompts = sweepPrompts.slice(0, flags.prompts);
-  const signal = abortOnInterrupt();
+  const prompts = firstOf(sweepPrompts, flags.prompts);
+  const signal = interrupted;
   const bar = new ProgressBar('sweeping', (settings.length + 1) * prompts.length);
   let done = 0;
   const run = await Sweep.start({
-    model: modelPath(flags.model),
+    model: modelOf(flags),
     prompts,
     steps: flags.steps,
     // Fixed schedules need no decision, so that prompts can share requests.

@@ -22,7 +22,7 @@ describe('DiTPipeline', () => {
   it.each([
     [{}, /classLabels: expected a number from 0 to 9/],
     [{ classLabels: 10 }, /classLabels: expected an integer from 0 to 9, got 10/],
-    [{ classLabels: 'goldfisch' }, /no class 'goldfisch', did you mean 'goldfish'/],
+    [{ classLabels: 'goldfisch' }, /no class 'goldfisch'; did you mean 'goldfish'/],
     [{ classLabels: 'a zeppelin' }, /no class 'a zeppelin'; use a number from 0 to 9/],
     [{ classLabels: 1, prompt: 'x' }, /prompt: unknown option of DiTPipeline/],
     [{ classLabels: 1, height: 64 }, /height: unknown option of DiTPipeline/],

@@ -82,8 +82,8 @@ export class DiTPipeline extends ComponentPipeline<DiTComponents> {
       const number = typeof label === 'string' ? labels.get(label.trim()) : label;
       if (number !== undefined) return checkInteger('classLabels', number, { min: 0, max: classes - 1 });
       const nearest = nearestName(String(label), labels.keys());
-      const hint = nearest ? `, did you mean '${nearest}'?` : `; use a number from 0 to ${classes - 1}`;
-      throw new DejaDitError('INVALID_ARGUMENT', `the checkpoint lists no class ${shown(label)}${hint}`, {
+      const hint = `${nearest ? `did you mean '${nearest}'? ` : ''}use a number from 0 to ${classes - 1}`;
+      throw new DejaDitError('INVALID_ARGUMENT', `the checkpoint lists no class ${shown(label)}; ${hint}`, {
         path: 'classLabels',
       });
     });

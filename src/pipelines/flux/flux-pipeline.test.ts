@@ -114,7 +114,7 @@ describe('FluxPipeline on the bundled model', () => {
   });
 
   it.each([
-    [{ promt: 'x' }, /promt.*did you mean 'prompt'/],
+    [{ promt: 'x' }, /promt.*did you mean prompt\? known: /],
     [{ prompt: 3 }, /prompt: expected a string/],
     [{ prompt: 'x', width: 100 }, /width: .*multiple of 16.*got 100/],
     [{ prompt: 'x', numInferenceSteps: 0 }, /numInferenceSteps: expected an integer from 1/],

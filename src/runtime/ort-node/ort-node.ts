@@ -1,30 +1,17 @@
 /** The native CPU backend: onnxruntime-node. */
 import os from 'node:os';
-import { DejaDitError } from '../../errors/errors.ts';
 import type { Backend, BackendOptions } from '../backend.ts';
-import { OrtBackend, type OrtModule } from '../ort-common/ort-backend.ts';
+import { OrtBackend } from '../ort-common/ort-backend.ts';
+import { loadOrtNode } from './load.ts';
 
-/**
- * @throws DejaDitError UNSUPPORTED where onnxruntime-node has no binary for this platform (use `createWasmBackend`)
- */
+/** @throws DejaDitError UNSUPPORTED where onnxruntime-node does not load (use `createWasmBackend`) */
 export async function createCpuBackend({
   threads = defaultThreads(),
   spinning = false,
 }: BackendOptions = {}): Promise<Backend> {
-  let ort: OrtModule;
-  try {
-    const module = await import('onnxruntime-node');
-    ort = module.default ?? module;
-  } catch (cause) {
-    throw new DejaDitError(
-      'UNSUPPORTED',
-      `onnxruntime-node does not load on ${process.platform}-${process.arch}; use the 'wasm' backend`,
-      { cause },
-    );
-  }
   return new OrtBackend({
     name: 'cpu',
-    ort,
+    ort: await loadOrtNode(),
     serialize: false,
     sessionOptions: {
       executionProviders: ['cpu'],

@@ -1,7 +1,7 @@
 /** Tries the execution providers of native ONNX Runtime with a one-operator graph. */
-
 import { GraphBuilder } from '../../graph/builder.ts';
 import { encodeOnnx } from '../../graph/encode.ts';
+import { loadOrtNode } from './load.ts';
 
 export interface ProbeResult {
   works: boolean;
@@ -12,7 +12,7 @@ export interface ProbeResult {
 /** Whether a provider (`cpu`, `webgpu`, `cuda`, …) can run anything here. */
 export async function probeProvider(provider: string): Promise<ProbeResult> {
   try {
-    const ort = await import('onnxruntime-node');
+    const ort = await loadOrtNode();
     const g = new GraphBuilder();
     g.output('y', g.input('x', 'float32', [2]).add(1));
     const session = await ort.InferenceSession.create(encodeOnnx(g.finish(), { nodeNames: false }), {

@@ -23,7 +23,8 @@ export class OrderlyWorker extends Worker {
   /** @param data what the thread finds as `workerData.data`, see `Workshop` */
   constructor(url: URL, data: unknown) {
     const flags = new Int32Array(new SharedArrayBuffer(8));
-    super(url, { workerData: { flags, data } });
+    // Node's flags for the main script, --input-type for one, are none for this.
+    super(url, { workerData: { flags, data }, execArgv: [] });
     this.flags = flags;
     if (living.size === 0) process.on('exit', freezeAll);
     living.add(this);

@@ -7,6 +7,7 @@ import type { Graph } from '../../graph/graph.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import type { Backend, DeviceTensor, Executable, Live } from '../backend.ts';
 import type { CreateBackendOptions } from '../create-backend.ts';
+import { disableTelemetry } from '../telemetry.ts';
 import { TensorTable } from '../tensor-table.ts';
 import type { CallName, Calls, Reply, Request } from './messages.ts';
 import { OrderlyWorker } from './orderly-worker.ts';
@@ -29,6 +30,7 @@ export class WorkerBackend implements Backend {
 
   constructor(options: CreateBackendOptions) {
     this.name = `${options.backend ?? 'cpu'} (worker thread)`;
+    disableTelemetry();
     // A thread cannot load TypeScript, so from the sources it is the built file that runs.
     const entry = import.meta.url.endsWith('.ts') ? '../../../dist/runtime/worker/worker-main.js' : './worker-main.js';
     this.worker = new OrderlyWorker(new URL(entry, import.meta.url), options);

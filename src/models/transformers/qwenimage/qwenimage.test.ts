@@ -28,7 +28,7 @@ describe('QwenImageTransformer2DModel', () => {
       ],
       [{ img_shapes: 24 }, 'img_shapes: expected a list of [frames, rows, columns] for each of the 1 sample(s)'],
       [{ img_shapes: [[[1, 6, 5]]] }, 'img_shapes: shapes [1,6,5] are 30 tokens, hidden_states has 24'],
-      [{ image_shapes: [[[1, 6, 4]]] }, "image_shapes: unknown input; did you mean 'img_shapes'?"],
+      [{ image_shapes: [[[1, 6, 4]]] }, 'image_shapes: unknown input; did you mean img_shapes?'],
     ],
     configs: [
       [{ guidance_embeds: true }, 'guidance_embeds = true (only false is)'],

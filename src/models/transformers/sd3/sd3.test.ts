@@ -13,7 +13,7 @@ describe('SD3Transformer2DModel', () => {
         { hidden_states: zeros([1, 4, 26, 8]) },
         "hidden_states: shape [1,4,26,8], this model's position table covers [24,24] latent pixels at most",
       ],
-      [{ pooled_projection: zeros([1, 20]) }, "pooled_projection: unknown input; did you mean 'pooled_projections'?"],
+      [{ pooled_projection: zeros([1, 20]) }, 'pooled_projection: unknown input; did you mean pooled_projections?'],
     ],
     configs: [
       [{ qk_norm: 'layer_norm' }, `'qk_norm' is "layer_norm", expected one of rms_norm`],

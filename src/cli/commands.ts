@@ -1,0 +1,183 @@
+/** The commands of `deja-dit` and their flags. They are imported when run, so that `--help` and short jobs start fast. */
+import { readFileSync } from 'node:fs';
+import { Command, Option } from 'commander';
+import { addCacheFlags } from './cache-flags.ts';
+import { addHubFlags, modelOption } from './model-flags.ts';
+import { integer, list, number, size } from './numbers.ts';
+import { addOffloadFlags } from './offload-flags.ts';
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+export const program = new Command('deja-dit')
+  .description('Runs Diffusion Transformers: images and video from text, fast by re-using what earlier steps computed.')
+  .version(version)
+  // One line, as all errors are.
+  .configureOutput({
+    outputError: (text, write) =>
+      write(
+        `deja-dit: ${text
+          .trim()
+          .replace(/^error: /, '')
+          .replace(/\s*\n\s*/g, ' ')}\n`,
+      ),
+  });
+
+const backendOption = () =>
+  new Option('--backend <name>', 'what computes (default: cpu, or wasm where that does not load)').choices([
+    'cpu',
+    'wasm',
+  ]);
+const generateCommand = addCacheFlags(
+  program
+    .command('generate')
+    .description('generate images or videos from a text')
+    .argument('<prompt...>', 'what to draw; several words need no quotes')
+    .addOption(modelOption())
+    .option(
+      '-o, --out <file>',
+      'PNG, JPEG or WebP by its ending, MP4 for videos (with ffmpeg); several are numbered (default: out.png, videos out.webp)',
+    )
+    .option('-s, --seed <n>', 'seed of the initial noise (default: random)', integer())
+    .option('--steps <n>', 'denoising steps', integer({ min: 1 }))
+    .option('--size <WxH>', 'image size, as 512 or 768x512', size)
+    .option(
+      '-g, --guidance <x>',
+      'guidance scale: the distilled one where the model has it, else classifier-free',
+      number(),
+    )
+    .option('--guidance-2 <x>', 'guidance scale of the second of two experts', number())
+    .option('--negative <text>', 'negative prompt, for classifier-free guidance')
+    .option('-n, --num-images <n>', 'images to draw', integer({ min: 1 }))
+    .option('--num-frames <n>', 'frames of a video', integer({ min: 1 }))
+    .option('--fps <n>', 'frames per second of a video file', number())
+    .option('--grid', 'one file with all images side by side')
+    .option('--image <file>', 'start from this image')
+    .option('--strength <x>', 'how far to move from the starting image, 0 to 1', number({ min: 0, max: 1 }))
+    .option('--lora-path <path>', 'a LoRA as Diffusers or PEFT save it: the file, or its folder')
+    .option('--lora-name <file>', 'which file of that folder')
+    .option('--lora-scale <x>', 'how strongly the LoRA acts (default: 1)', number())
+    .option('--quantize-type <type>', 'compute in fewer bits: int8_per_row, int4_weight_only, svdq_int4_r32_dq, ...')
+    .option('--preview', 'show the image in the terminal while it forms')
+    .option('--json', 'print settings and timings as JSON')
+    .option('-q, --quiet', 'print nothing but errors')
+    .addOption(backendOption())
+    .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
+);
+addHubFlags(addOffloadFlags(generateCommand)).action(async (prompt: string[], options) =>
+  (await import('./generate.ts')).generate(prompt.join(' '), options),
+);
+
+addHubFlags(
+  program
+    .command('inspect')
+    .description('components, parameters, dtypes and bytes of a model; of a repository only the headers are fetched')
+    .argument('[model]', 'folder in Diffusers layout, or a Hugging Face repository')
+    .option('--json', 'print as JSON'),
+).action(async (model: string | undefined, options) => (await import('./inspect.ts')).inspect(model, options));
+
+program
+  .command('doctor')
+  .description('which backends work on this machine, and why the others do not')
+  .option('--json', 'print as JSON')
+  .action(async (options) => (await import('./doctor.ts')).doctor(options));
+
+program
+  .command('bench')
+  .description('measure this machine: step time, overhead, GEMM efficiency, memory, cold start')
+  .addOption(modelOption())
+  .option('--against <python>', 'a Python with torch and diffusers: runs the same model there, side by side')
+  .option(
+    '--quantize <types>',
+    'time these types beside float32 instead, by commas; --against then runs compiled bfloat16',
+    list,
+  )
+  .option('--json', 'print as JSON')
+  .action(async (options) =>
+    options.quantize
+      ? (await import('./bench/quantized.ts')).benchQuantized(options)
+      : (await import('./bench/bench.ts')).bench(options),
+  );
+
+program
+  .command('metrics')
+  .description('how much images differ from true ones')
+  .argument('<metric...>', 'psnr, ssim, mse, rmse, mae, or all')
+  .requiredOption('--ref, --img-true <path>', 'the true image, or a folder of them')
+  .requiredOption('--test, --img-test <path>', 'the image to judge, or a folder with images of the same names')
+  .addOption(
+    new Option('--psnr-type <type>', "custom: cache-dit's 8-bit arithmetic")
+      .choices(['skimage', 'custom'])
+      .default('skimage'),
+  )
+  .option('-s, --summary', 'the mean only')
+  .option('--json', 'print as JSON')
+  .action(async (names: string[], options) => (await import('./metrics.ts')).metrics(names, options));
+
+addHubFlags(program.command('sweep'))
+  .description('what a speed-up costs in image quality: a table and a plot, beside plainly taking fewer steps')
+  .addOption(modelOption())
+  .option('--prompts <n>', 'how many of the built-in prompts', integer({ min: 1 }), 24)
+  .option('--methods <names>', 'curves, or with --schedules forecasters; separated by commas', list)
+  .option(
+    '--schedules <names>',
+    'fixed schedules instead of thresholds: every3, fast, ultra, 1100100..., by commas',
+    list,
+  )
+  .option('--coefficients <file>', 'what deja-dit calibrate wrote: the forecaster `learned`')
+  .option('--steps <n>', 'denoising steps of the uncached run', integer({ min: 1 }), 28)
+  .option('--size <WxH>', 'image size', size)
+  .option('-o, --out <folder>', 'write sweep.md, sweep.json, sweep.svg and sweep.png there')
+  .option('--threads <n>', 'threads within an operator', integer({ min: 1 }))
+  .option('--json', 'print as JSON')
+  .action(async (options) => (await import('./sweep/sweep.ts')).sweep(options));
+
+addHubFlags(program.command('calibrate'))
+  .description('fit forecast weights to a model: least squares over uncached runs of a few prompts')
+  .addOption(modelOption())
+  .option('--prompts <n>', 'how many of the built-in prompts', integer({ min: 1 }), 8)
+  .option('--steps <n>', 'denoising steps', integer({ min: 1 }), 28)
+  .option('--size <WxH>', 'image size', size)
+  .option('--schedules <names>', 'schedules to fit: every3, fast, ultra, 1100100..., by commas', list, [
+    'every3',
+    'every4',
+    'fast',
+    'ultra',
+  ])
+  .option('-o, --out <file>', 'JSON for the forecaster `learned`', 'coefficients.json')
+  .option('--threads <n>', 'threads within an operator', integer({ min: 1 }))
+  .action(async (options) => (await import('./calibrate.ts')).calibrate(options));
+
+addHubFlags(program.command('quantize'))
+  .alias('convert')
+  .description('a model in fewer bits, and what that costs: errors per layer and of whole images')
+  .addOption(modelOption())
+  .requiredOption(
+    '-t, --type <type>',
+    'int8_per_row, int8_weight_only, int4_weight_only, svdq_int4_r32_dq, ...; several by commas are compared',
+    list,
+  )
+  .option('-o, --out <folder>', 'write the quantised model there')
+  .option('--report', 'errors per layer, the ten worst, and the PSNR of images against float32')
+  .option('--prompts <n>', 'images of the report', integer({ min: 1 }), 8)
+  .option('--sheet <file>', 'picture of the first eight: a row in float32, and one for each type')
+  .option('--steps <n>', 'denoising steps of an image', integer({ min: 1 }))
+  .option('--components <names>', 'components to quantise, by commas (default: the transformers)', list)
+  .option('--exclude <parts>', 'leave layers whose path contains one of these, by commas', list)
+  .option('--block-size <n>', 'inputs that share a scale: 16, 32, 64 or 128', integer({ min: 1 }))
+  .option('--smooth <strategy>', 'SVDQuant: identity, activation, weight, weight_inv or few_shot')
+  .option('--precision <level>', 'SVDQuant: low (randomised), medium or high (exact)')
+  .option('--refine <n>', 'SVDQuant: how often the low-rank branch is fitted anew', integer({ min: 0 }))
+  .option('--no-regional', 'quantise layers outside the repeated blocks too')
+  .option('--no-fallback', 'fail where a layer cannot be held in the type')
+  .option('--no-disk-cache', 'do not keep layers that took long')
+  .option('--threads <n>', 'threads within an operator', integer({ min: 1 }))
+  .option('--json', 'print as JSON')
+  .action(async (options) => (await import('./quantize.ts')).quantize(options));
+
+program
+  .command('matrix')
+  .description('for contributors: which family can do what, from a test report')
+  .argument('<report>', 'JSON of vitest run --reporter=json')
+  .action(async (report: string) => (await import('./matrix.ts')).matrix(report));

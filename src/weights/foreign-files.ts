@@ -1,0 +1,39 @@
+/** What is not a model folder, recognised and named for what it is: single files, GGUF, modular repositories, pointers of Git LFS. */
+
+const saveAsFolder = 'deja-dit reads folders in Diffusers layout (model_index.json, or config.json beside safetensors)';
+
+/** What a path leads to that is a file, and what to do about it. */
+export function describeFile(path: string): string {
+  if (/\.gguf$/i.test(path))
+    return `is a GGUF file, which is not read; ${saveAsFolder}, and makes weights small itself`;
+  if (/\.safetensors$/i.test(path))
+    return `is a single file; ${saveAsFolder}: load it in Diffusers with from_single_file and save it with save_pretrained`;
+  if (/\.(bin|ckpt|pt|pth)$/i.test(path))
+    return `is a pickle, which can run code and is not read; ${saveAsFolder}: save it again with safe_serialization=True`;
+  return `is a file; ${saveAsFolder}`;
+}
+
+/** Why the files of a folder or repository are no model in Diffusers layout; undefined where they may be one. */
+export function describeForeign(paths: readonly string[]): string | undefined {
+  const names = new Set(paths);
+  if (names.has('model_index.json') || names.has('config.json')) return undefined;
+  if (names.has('modular_model_index.json'))
+    return 'is a modular pipeline (modular_model_index.json), which is not run; use the ordinary repository of the model';
+  if (names.has('adapter_config.json') || names.has('pytorch_lora_weights.safetensors'))
+    return 'is a LoRA, not a model: load the model it is for, then the LoRA with loadLora or --lora-path';
+  const atRoot = paths.filter((path) => !path.includes('/'));
+  const gguf = atRoot.find((name) => name.endsWith('.gguf'));
+  if (gguf !== undefined) return `holds GGUF files ('${gguf}'), which are not read; ${saveAsFolder}`;
+  const single = atRoot.find((name) => name.endsWith('.safetensors'));
+  if (single !== undefined) return `holds a single-file checkpoint ('${single}'); ${saveAsFolder}`;
+  return undefined;
+}
+
+/** What a file that cannot be read holds instead of what its name says, told by its first eight bytes. */
+export function describeContent(start: Uint8Array): string | undefined {
+  const text = Buffer.from(start.subarray(0, 8)).toString('latin1');
+  if (text === 'version ') return 'is a pointer of Git LFS, not the file itself: run `git lfs pull` in its repository';
+  if (text.startsWith('GGUF')) return 'is a GGUF file, whatever its name says';
+  if (text.startsWith('PK\x03\x04') || text.startsWith('\x80\x02')) return 'is a pickle, whatever its name says';
+  return undefined;
+}
