@@ -34,7 +34,9 @@ it('progress: the clock starts with the work, downloads count bytes, dumb termin
   const out = {
     isTTY: true,
     columns: 120,
-    write: (text: string) => void (written += text),
+    write: (text: string) => {
+      written += text;
+    },
   } as unknown as NodeJS.WriteStream;
   const term = process.env['TERM'];
   try {
