@@ -74,7 +74,7 @@ async function outcome(options: GenerateOptions) {
     latents: result.latents,
     images: result.images.map(({ data }) => data),
     reports,
-    summary: result.summary.map(({ programs: _, ...stats }) => stats),
+    summary: result.summary.map(({ programs: _, spans: __, ...stats }) => stats),
     warnings: result.warnings,
   };
 }
