@@ -5,6 +5,7 @@
 import { concat, dequantize, dynamicQuantizeMatMul, gemm } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import { floatTensor, type Shape, Tensor } from '../tensor/tensor.ts';
+import { unsignedZero } from '../weights/held-parts.ts';
 import {
   type FormatKind,
   type FormatOf,
@@ -30,7 +31,9 @@ type Multiply<Format extends WeightFormat> = (
 
 const multiply: { [Kind in FormatKind]: Multiply<FormatOf<Kind>> } = {
   int8(x, { format, part }, bias) {
-    const weight = { codes: part('codes'), scale: part('scale') };
+    const codes = part('codes');
+    const zeroPoint = codes.dtype === 'uint8' ? unsignedZero : undefined;
+    const weight = { codes, scale: part('scale'), zeroPoint };
     switch (format.activations) {
       case 'tensor':
         return dynamicQuantizeMatMul(x, { ...weight, bias });

@@ -87,16 +87,22 @@ const formats: [string, WeightFormat, Round][] = [
   ),
 ];
 
-describe.each(['cpu', 'wasm'] as const)('%s', (name) => {
+/** The product of int8 layers that a backend chooses is on trial in `int8-product.test.ts`; here it makes no difference. */
+describe.each([
+  ['cpu', {}],
+  ['cpu, unsigned products', { int8Product: 'u8u8' }],
+  ['wasm', { backend: 'wasm' }],
+] as const)('%s', (_name, options) => {
   let backend: Backend;
   beforeAll(async () => {
-    backend = await createBackend({ backend: name });
+    backend = await createBackend(options);
   });
   afterAll(() => backend.dispose());
 
   it.each(formats)('%s', async (_, format, round) => {
     const smooth = Float32Array.from({ length: inner }, (_unused, i) => 0.5 + (i % 7) / 4);
     const parts = await encode(weight, format, { method: 'exact', products, smooth });
+    const decoded = await decode(parts, format, { columns: inner, products });
     const source = memoryWeights({ 'ff.weight': floatTensor(weight.data, [out, inner]), 'ff.bias': bias });
     const store = await WeightStore.load(source, { backend, origin: 'test' });
     store.setQuantized('ff.weight', { format, shape: [out, inner], parts });
@@ -113,7 +119,6 @@ describe.each(['cpu', 'wasm'] as const)('%s', (name) => {
     input.dispose();
     await executable.dispose();
 
-    const decoded = await decode(parts, format, { columns: inner, products });
     const rounded = matrix(inner, rows);
     for (const [i, value] of round(activations).entries())
       rounded.data[(i % inner) * rows + Math.floor(i / inner)] = value;

@@ -10,6 +10,7 @@ import { OrtBackend, type OrtModule } from '../ort-common/ort-backend.ts';
 export async function createCpuBackend({
   threads = defaultThreads(),
   spinning = false,
+  int8Product,
 }: BackendOptions = {}): Promise<Backend> {
   let ort: OrtModule;
   try {
@@ -22,10 +23,11 @@ export async function createCpuBackend({
       { cause },
     );
   }
-  return new OrtBackend({
+  return OrtBackend.create({
     name: 'cpu',
     ort,
     serialize: false,
+    int8Product,
     sessionOptions: {
       executionProviders: ['cpu'],
       intraOpNumThreads: threads,

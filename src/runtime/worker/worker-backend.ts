@@ -5,7 +5,7 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { Tensor } from '../../tensor/tensor.ts';
-import type { Backend, DeviceTensor, Executable, Live } from '../backend.ts';
+import type { Backend, BackendCapabilities, DeviceTensor, Executable, Live } from '../backend.ts';
 import type { CreateBackendOptions } from '../create-backend.ts';
 import { TensorTable } from '../tensor-table.ts';
 import type { CallName, Calls, Reply, Request } from './messages.ts';
@@ -26,8 +26,9 @@ export class WorkerBackend implements Backend {
   private nextId = 1;
   /** Why nothing can be computed any more. */
   private failure: DejaDitError | undefined;
+  private found: BackendCapabilities | undefined;
 
-  constructor(options: CreateBackendOptions) {
+  private constructor(options: CreateBackendOptions) {
     this.name = `${options.backend ?? 'cpu'} (worker thread)`;
     // A thread cannot load TypeScript, so from the sources it is the built file that runs.
     const entry = import.meta.url.endsWith('.ts') ? '../../../dist/runtime/worker/worker-main.js' : './worker-main.js';
@@ -45,6 +46,22 @@ export class WorkerBackend implements Backend {
 
   get closed(): boolean {
     return this.failure !== undefined;
+  }
+
+  /** @throws DejaDitError what creating the backend throws in its thread */
+  static async create(options: CreateBackendOptions): Promise<WorkerBackend> {
+    const backend = new WorkerBackend(options);
+    try {
+      backend.found = await backend.call('capabilities', {});
+      return backend;
+    } catch (error) {
+      await backend.worker.terminate();
+      throw error;
+    }
+  }
+
+  get capabilities(): BackendCapabilities {
+    return this.found!;
   }
 
   async compile(graph: Graph): Promise<Executable> {
