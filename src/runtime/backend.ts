@@ -39,6 +39,11 @@ export interface Executable {
 export const int8Products = ['u8s8', 'u8u8'] as const;
 export type Int8Product = (typeof int8Products)[number];
 
+/** For people. */
+export function describeInt8Product(product: Int8Product): string {
+  return product === 'u8s8' ? 'u8·s8, signed weights' : 'u8·u8, unsigned weights';
+}
+
 /** What was found out about a backend when it was created. */
 export interface BackendCapabilities {
   /** Whether products of unsigned with signed 8-bit numbers are summed without loss. */

@@ -4,11 +4,12 @@
  *
  * There is one such case: int8 codes on a backend that multiplies unsigned numbers are held as uint8, each 128 larger.
  */
-import type { BackendCapabilities } from '../runtime/backend.ts';
+import type { BackendCapabilities, Int8Product } from '../runtime/backend.ts';
 import { viewOf } from '../tensor/dtype.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import type { WeightFormat } from './weight-format.ts';
 import type { WeightSource } from './weight-source.ts';
+import type { Weights } from './weight-store.ts';
 
 /** What stands for zero in codes that are held as uint8. */
 export const unsignedZero = 128;
@@ -54,8 +55,14 @@ export function storedTensor({ name, tensor, formats }: { name: string; tensor: 
   return dtype === 'uint8' && isInt8Operand(name, formats) ? flipped(new Tensor(dtype, data.slice(), shape)) : tensor;
 }
 
+/** The product that some layers of a model use on a backend; null if none multiplies 8-bit numbers. */
+export function int8ProductOf(weights: Weights, { int8Product }: BackendCapabilities): Int8Product | null {
+  const formats: Formats = { get: (weight) => weights.info(weight) };
+  return weights.names.some((name) => isInt8Operand(name, formats)) ? int8Product : null;
+}
+
 /** Whether a format's codes are multiplied as they are, without being widened. */
-export function isInt8Product(format: WeightFormat | undefined): boolean {
+function isInt8Product(format: WeightFormat | undefined): boolean {
   return format?.kind === 'int8' && format.activations !== 'float32';
 }
 
