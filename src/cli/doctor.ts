@@ -47,12 +47,10 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
   console.log(`Node ${machine.node}, ${machine.platform}\n`);
   console.log(
     table(
-      checks.map(({ name, works, note, reason, int8Product }) => [
-        works ? '✓' : '✗',
-        name,
-        works ? note : `${note}: ${reason}`,
-        int8Product ? `int8 products: ${describeInt8Product(int8Product)}` : '',
-      ]),
+      checks.map(({ name, works, note, reason, int8Product }) => {
+        const product = int8Product ? `; int8 products: ${describeInt8Product(int8Product)}` : '';
+        return [works ? '✓' : '✗', name, works ? `${note}${product}` : `${note}: ${reason}`];
+      }),
     ),
   );
   if (checks.some(({ int8Product }) => int8Product === 'u8u8'))
