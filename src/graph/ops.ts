@@ -112,6 +112,12 @@ export function dequantize(
   );
 }
 
+/** The nearest integers as int8; halves go to the even one, what is too large to the largest. */
+export function quantizeToInt8(x: SymbolicTensor): SymbolicTensor {
+  const zero = x.graph.constant(new Tensor('int8', Int8Array.of(0), []));
+  return x.graph.emit('QuantizeLinear', { dtype: 'int8', shape: x.shape }, { inputs: [x, x.graph.scalar(1), zero] });
+}
+
 export interface ConvOptions {
   weight: SymbolicTensor;
   bias?: SymbolicTensor | undefined;
