@@ -14,6 +14,7 @@ import { linear } from '../nn/linear.ts';
 import { Module } from '../nn/module.ts';
 import { type Backend, type Int8Product, int8Products } from '../runtime/backend.ts';
 import { createBackend } from '../runtime/create-backend.ts';
+import { takeDown } from '../runtime/host-tensors.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { Generator } from '../tensor/generator.ts';
 import { floatTensor, Tensor } from '../tensor/tensor.ts';
@@ -59,12 +60,13 @@ async function run(backend: Backend, { rows, inner, out, range, top }: Product) 
   };
   const store = await WeightStore.load(source, { backend, origin: 'test' });
   const g = new GraphBuilder();
-  g.output('y', linear(new Module(g, store, 'ff'), g.input('x', 'float32', [rows, inner]), out));
+  g.output('y', linear(new Module(g, store, 'ff'), g.input('x', 'float32', [rows, inner]), out, { bias: false }));
   const graph = g.finish();
   const executable = await backend.compile(graph);
   const feeds = Object.fromEntries(graph.weights.map(({ slot, name }) => [slot, store.get(name)]));
-  const { y } = await executable.run({ ...feeds, x: backend.upload(floatTensor(x, [rows, inner])) });
-  const actual = (await backend.download(y!)).data as Float32Array;
+  const input = backend.upload(floatTensor(x, [rows, inner]));
+  const actual = (await takeDown(backend, await executable.run({ ...feeds, x: input }))).y!.data as Float32Array;
+  input.dispose();
   await executable.dispose();
 
   const expected = new Float32Array(rows * out);
@@ -75,7 +77,9 @@ async function run(backend: Backend, { rows, inner, out, range, top }: Product) 
       expected[row * out + column] = sum;
     }
   }
-  const read = await store.read('ff.weight.codes');
+  const { dtype, data, shape } = await store.read('ff.weight.codes');
+  // What is read may be the store's own memory, which goes with it.
+  const read = new Tensor(dtype, data.slice(), shape);
   store.dispose();
   return { actual, expected, codes, read };
 }
