@@ -30,9 +30,7 @@ export function summary(
   { details = false, logging = true }: SummaryOptions = {},
 ): CacheStats[] {
   const groups =
-    'summary' in of
-      ? of.summary
-      : defaultCaches(of).flatMap(({ part, cache }) => cache?.stats() ?? [noStats(part)]);
+    'summary' in of ? of.summary : defaultCaches(of).flatMap(({ part, cache }) => cache?.stats() ?? [noStats(part)]);
   const isShown = ({ transformer }: CacheStats, i: number) => details || groups[i + 1]?.transformer !== transformer;
   const all = groups.filter(isShown);
   if (logging) console.log(all.map(summaryText).join('\n\n'));
