@@ -135,7 +135,11 @@ describe('deja-dit', () => {
   it('knows which backends work here', async () => {
     const { stdout } = await cli('doctor', '--json');
     const { checks } = JSON.parse(stdout) as { checks: { name: string; works: boolean; reason?: string }[] };
-    expect(checks.find(({ name }) => name === 'cpu')).toMatchObject({ works: true });
+    for (const backend of ['cpu', 'wasm'])
+      expect(checks.find(({ name }) => name === backend)).toMatchObject({
+        works: true,
+        int8Product: expect.stringMatching(/^u8[su]8$/),
+      });
     for (const { works, reason } of checks) expect(works || reason).toBeTruthy();
   });
 

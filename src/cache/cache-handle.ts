@@ -5,6 +5,7 @@
 import { DejaDitError } from '../errors/errors.ts';
 import { WarningLog } from '../errors/warnings.ts';
 import type { ForwardSession, SessionFactory, SessionOptions } from '../models/transformer-model.ts';
+import { int8ProductOf } from '../weights/held-parts.ts';
 import { advise } from './advise.ts';
 import { type AdapterPart, groupsOf } from './block-adapter.ts';
 import type { BlockGroup } from './block-group.ts';
@@ -77,6 +78,7 @@ export class CacheHandle implements SessionFactory {
   /** Statistics of a request, finished or in progress, per block group. Default: the latest. */
   stats(request: ForwardSession | undefined = this.latest): CacheStats[] {
     const session = request instanceof CacheSession ? request : undefined;
+    const { weights, programs } = this.part.model;
     return this.settings.map(({ cacheConfig, calibratorConfig }, i) => {
       const cache = session?.caches[i];
       return buildStats({
@@ -88,8 +90,9 @@ export class CacheHandle implements SessionFactory {
         calls: cache?.calls ?? [],
         blockCosts: this.blockCosts(i, session),
         peakBytes: session?.peakBytes ?? 0,
-        programs: this.part.model.programs.stats,
+        programs: programs.stats,
         spans: this.part.model.runner.stats,
+        int8Product: int8ProductOf(weights, programs.backend.capabilities),
       });
     });
   }

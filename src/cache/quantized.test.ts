@@ -9,7 +9,7 @@ import type { WeightStore } from '../weights/weight-store.ts';
 import { BlockAdapter } from './block-adapter.ts';
 import { type EnableCacheOptions, enableCache } from './enable-cache.ts';
 import { loadConfigs } from './load-configs.ts';
-import { summary } from './summary.ts';
+import { summary, summaryText } from './summary.ts';
 
 let model: TransformerModel;
 beforeEach(async () => {
@@ -25,7 +25,11 @@ it('quantises, then caches', async () => {
   expect(quantized()).toBe(52);
   const { inputs } = await readGolden('models/flux');
   for (let step = 0; step < 3; step++) await model.forward(inputs);
-  expect(summary(model, { logging: false })[0]!.cachedSteps).toHaveLength(2);
+  const [stats] = summary(model, { logging: false });
+  expect(stats!.cachedSteps).toHaveLength(2);
+  const { int8Product } = model.programs.backend.capabilities;
+  expect(stats!.int8Product).toBe(int8Product);
+  expect(summaryText(stats!)).toContain(`int8 products: ${int8Product === 'u8s8' ? 'u8·s8' : 'u8·u8'}`);
 });
 
 it('as in cache-dit caches nothing where only quantising is asked for', async () => {
@@ -34,6 +38,7 @@ it('as in cache-dit caches nothing where only quantising is asked for', async ()
   try {
     await enableCache(new BlockAdapter({ model }), { quantizeConfig: { quant_type: 'int4' } });
     expect(quantized()).toBe(52);
+    expect(summary(model, { logging: false })[0]!.int8Product).toBeNull();
     enableCache(model, { cacheConfig: null, attentionBackend: 'native' });
     expect(model.defaultCache).toBeUndefined();
     expect(warnings).toEqual([expect.stringMatching(/^cacheConfig: is left out, so nothing is cached/)]);

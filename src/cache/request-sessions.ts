@@ -43,7 +43,9 @@ export class RequestSessions {
   get summary(): CacheStats[] {
     const names = new Map(Object.entries(this.target.transformers).map(([name, model]) => [model, name]));
     return this.opened.flatMap(({ model, cache, session }) =>
-      cache instanceof CacheHandle ? cache.stats(session) : [noStats(names.get(model) ?? model.className)],
+      cache instanceof CacheHandle
+        ? cache.stats(session)
+        : [noStats({ name: names.get(model) ?? model.className, model })],
     );
   }
 

@@ -4,7 +4,10 @@
  */
 
 import type { SpanStats } from '../models/span.ts';
+import type { Int8Product } from '../runtime/backend.ts';
 import type { ProgramCacheStats } from '../runtime/program-cache.ts';
+import { int8ProductOf } from '../weights/held-parts.ts';
+import type { AdapterPart } from './block-adapter.ts';
 import type { CalibratorConfig } from './calibrator-config.ts';
 import { type CacheConfig, isPrune, parseCacheConfig } from './config.ts';
 import type { Action, Decision } from './decide.ts';
@@ -87,10 +90,12 @@ export interface CacheStats {
   programs: ProgramCacheStats | null;
   /** Counters of this transformer's spans, each of which goes with its program. */
   spans: SpanStats | null;
+  /** How layers with int8 weights and activations multiply here; null if the model has none. */
+  int8Product: Int8Product | null;
 }
 
 export interface StatsInput
-  extends Partial<Pick<CacheStats, 'transformer' | 'blocks' | 'peakBytes' | 'programs' | 'spans'>> {
+  extends Partial<Pick<CacheStats, 'transformer' | 'blocks' | 'peakBytes' | 'programs' | 'spans' | 'int8Product'>> {
   state: CacheState;
   config: CacheConfig;
   calibratorConfig: CalibratorConfig | null;
@@ -101,7 +106,7 @@ export interface StatsInput
 
 export function buildStats(input: StatsInput): CacheStats {
   const { state, config, calibratorConfig, calls, blockCosts } = input;
-  const { transformer = '', blocks = '', peakBytes = 0, programs = null, spans = null } = input;
+  const { transformer = '', blocks = '', peakBytes = 0, programs = null, spans = null, int8Product = null } = input;
   const [cond, uncond] = [branchOf(state, { branch: COND, config }), branchOf(state, { branch: UNCOND, config })];
   return {
     transformer,
@@ -130,13 +135,16 @@ export function buildStats(input: StatsInput): CacheStats {
     peakBytes,
     programs,
     spans,
+    int8Product,
   };
 }
 
 /** Of a transformer without a cache. */
-export function noStats(transformer: string): CacheStats {
+export function noStats({ name, model }: Pick<AdapterPart, 'name' | 'model'>): CacheStats {
   const config = parseCacheConfig({ cacheType: 'NONE' });
-  const stats = buildStats({ transformer, state: newCacheState(), config, calibratorConfig: null, calls: [] });
+  const int8Product = int8ProductOf(model.weights, model.programs.backend.capabilities);
+  const state = newCacheState();
+  const stats = buildStats({ transformer: name, state, config, calibratorConfig: null, calls: [], int8Product });
   return { ...stats, cacheOptions: null };
 }
 

@@ -1,5 +1,6 @@
 /** What caches did, as data and as text: `summary`, and the names of settings that files and tables are called by. */
 import { markdownTable } from '../metrics/markdown-table.ts';
+import { describeInt8Product } from '../runtime/backend.ts';
 import type { Cacheable } from './block-adapter.ts';
 import { defaultCaches } from './enable-cache.ts';
 import { type CacheStats, type CallRecord, diffStatistics, measuredDiffs, noStats } from './stats.ts';
@@ -31,9 +32,7 @@ export function summary(
   { details = false, logging = true }: SummaryOptions = {},
 ): CacheStats[] {
   const groups =
-    'summary' in of
-      ? of.summary
-      : defaultCaches(of).flatMap(({ part, cache }) => cache?.stats() ?? [noStats(part.name)]);
+    'summary' in of ? of.summary : defaultCaches(of).flatMap(({ part, cache }) => cache?.stats() ?? [noStats(part)]);
   const isShown = ({ transformer }: CacheStats, i: number) => details || groups[i + 1]?.transformer !== transformer;
   const all = groups.filter(isShown);
   if (logging) console.log(all.map(summaryText).join('\n\n'));
@@ -55,7 +54,10 @@ const tagOf = ({ cacheOptions, accumulatedCachedSteps, prunedRatio }: CacheStats
 /** A Markdown table with a row per guidance branch, the request in one strip, and whatever needs explaining. */
 export function summaryText(stats: CacheStats): string {
   const { transformer, blocks, calls, cacheOptions } = stats;
-  if (!cacheOptions) return `${transformer}: no cache is enabled, every call is computed in full`;
+  if (!cacheOptions) {
+    const lines = [`${transformer}: no cache is enabled, every call is computed in full`, ...products(stats)];
+    return lines.join('\n');
+  }
   const title = `${transformer}${blocks ? `, ${blocks}` : ''}: ${tagOf(stats)}`;
   if (calls.length === 0) return `${title}: no request yet`;
   const branches = [...new Set(calls.map(({ branch }) => branch))];
@@ -78,7 +80,12 @@ function branchRow(branch: string, calls: readonly CallRecord[]): string[] {
   return [branch, String(calls.length), String(reused), ...cells];
 }
 
-function facts({ calls, computedShare, flopsShare, prunedRatio, peakBytes, programs, spans }: CacheStats): string[] {
+function products({ int8Product }: CacheStats): string[] {
+  return int8Product ? [`int8 products: ${describeInt8Product(int8Product)}`] : [];
+}
+
+function facts(stats: CacheStats): string[] {
+  const { calls, computedShare, flopsShare, prunedRatio, peakBytes, programs, spans } = stats;
   const gates = new Map<string, number>();
   for (const { gate } of calls.flatMap((call) => call.blocks ?? [call])) gates.set(gate, (gates.get(gate) ?? 0) + 1);
   const lines = [
@@ -94,7 +101,7 @@ function facts({ calls, computedShare, flopsShare, prunedRatio, peakBytes, progr
     lines.push(`programs: ${size} held (${memory}), ${compiled} compiled, ${hits} uses, ${evicted} evicted`);
     if (spans) lines.push(`spans: ${spans.size} held, ${spans.built} built, ${spans.evicted} evicted`);
   }
-  return lines;
+  return [...lines, ...products(stats)];
 }
 
 /** Where a forecaster fell back, and how often. */

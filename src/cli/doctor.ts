@@ -2,7 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
-import { createBackend } from '../runtime/create-backend.ts';
+import { describeInt8Product, type Int8Product } from '../runtime/backend.ts';
+import { type BackendName, createBackend } from '../runtime/create-backend.ts';
 import { type ProbeResult, probeProvider } from '../runtime/ort-node/probe.ts';
 import { bytes, table } from './format.ts';
 
@@ -10,6 +11,8 @@ interface Check extends ProbeResult {
   name: string;
   /** What it is for, or what it means that it works. */
   note: string;
+  /** Of a backend: how it multiplies int8 weights. */
+  int8Product?: Int8Product;
 }
 
 export async function doctor({ json }: { json?: boolean }): Promise<void> {
@@ -22,8 +25,8 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
     memory: os.totalmem(),
   };
   const checks: Check[] = [
-    { name: 'cpu', note: 'native ONNX Runtime; --backend cpu', ...(await probeProvider('cpu')) },
-    { name: 'wasm', note: 'WebAssembly, in Node and browsers; --backend wasm', ...(await probeWasm()) },
+    { name: 'cpu', note: 'native ONNX Runtime; --backend cpu', ...(await probeBackend('cpu')) },
+    { name: 'wasm', note: 'WebAssembly, in Node and browsers; --backend wasm', ...(await probeBackend('wasm')) },
     { name: 'webgpu', note: 'seen by ONNX Runtime; not a deja-dit backend yet', ...(await probeProvider('webgpu')) },
     { name: 'cuda', note: 'seen by ONNX Runtime; not a deja-dit backend yet', ...(await probeProvider('cuda')) },
     {
@@ -45,17 +48,29 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
   console.log(`Node ${machine.node}, ${machine.platform}\n`);
   console.log(
     table(
-      checks.map(({ name, works, note, reason }) => [works ? '✓' : '✗', name, works ? note : `${note}: ${reason}`]),
+      checks.map(({ name, works, note, reason, int8Product }) => {
+        const product = int8Product ? `; int8 products: ${describeInt8Product(int8Product)}` : '';
+        return [works ? '✓' : '✗', name, works ? `${note}${product}` : `${note}: ${reason}`];
+      }),
     ),
   );
+  if (checks.some(({ int8Product }) => int8Product === 'u8u8'))
+    console.log('\nWhere int8 products are u8·u8, signed weights would overflow. Exact all the same, and less fast.');
   if (backend === 'wasm')
     console.log('\nWithout native ONNX Runtime everything is computed in WebAssembly, several times slower.');
   else if (!machine.instructions.includes('avx512f'))
     console.log('\nWithout AVX-512 expect a few times less speed than bench/README.md shows.');
 }
 
-async function probeWasm(): Promise<ProbeResult> {
-  return probe(async () => (await createBackend({ backend: 'wasm' })).dispose());
+/** Creating a backend runs products on it. */
+async function probeBackend(name: BackendName): Promise<Pick<Check, 'works' | 'reason' | 'int8Product'>> {
+  let int8Product: Int8Product | undefined;
+  const result = await probe(async () => {
+    const backend = await createBackend({ backend: name });
+    int8Product = backend.capabilities.int8Product;
+    await backend.dispose();
+  });
+  return { ...result, ...(int8Product ? { int8Product } : {}) };
 }
 
 async function probe(work: () => Promise<void>): Promise<ProbeResult> {

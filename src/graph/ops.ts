@@ -65,13 +65,23 @@ export function gemm(x: SymbolicTensor, weight: SymbolicTensor, bias?: SymbolicT
   return product.reshape([...x.shape.slice(0, -1), outFeatures]);
 }
 
+export interface Int8Operand {
+  /** [in, out]. */
+  codes: SymbolicTensor;
+  /** [out] or [1]. */
+  scale: SymbolicTensor;
+  /** Of uint8 codes. */
+  zeroPoint?: number | undefined;
+}
+
 /**
- * x [rows, in] rounded to 8 bits (one scale and zero point for all of it) times int8 codes [in, out], summed in integers,
- * times `scale` ([out] or [1]), plus bias [out]. CPU and WebAssembly only.
+ * x [rows, in] rounded to 8 bits (one scale and zero point for all of it) times codes [in, out], int8, or uint8 with a `zeroPoint` to
+ * be subtracted; summed in integers, times `scale` ([out] or [1]), plus bias [out]. CPU and WebAssembly only. Where a processor adds
+ * pairs of products in 16 bits, int8 codes overflow, see `Backend.capabilities`.
  */
 export function dynamicQuantizeMatMul(
   x: SymbolicTensor,
-  { codes, scale, bias }: { codes: SymbolicTensor; scale: SymbolicTensor; bias?: SymbolicTensor | undefined },
+  { codes, scale, zeroPoint, bias }: Int8Operand & { bias?: SymbolicTensor | undefined },
 ): SymbolicTensor {
   const [rows, inner] = x.shape as [number, number];
   const out = codes.dim(-1);
@@ -79,10 +89,12 @@ export function dynamicQuantizeMatMul(
     x.graph.fail(`int8 product of [${x.shape}] with codes [${codes.shape}] and scale [${scale.shape}]`);
   }
   x.graph.countFlops(2 * sizeOf(codes.shape) * rows);
+  const zero =
+    zeroPoint === undefined ? undefined : x.graph.constant(new Tensor('uint8', Uint8Array.of(zeroPoint), []));
   return x.graph.emit(
     'DynamicQuantizeMatMul',
     { dtype: 'float32', shape: [rows, out] },
-    { inputs: bias ? [x, codes, scale, undefined, bias] : [x, codes, scale], domain: 'com.microsoft' },
+    { inputs: [x, codes, scale, zero, bias], domain: 'com.microsoft' },
   );
 }
 
@@ -98,6 +110,12 @@ export function dequantize(
     { dtype: 'float32', shape: codes.shape },
     { inputs: [codes, scale, zero], attributes: { axis: 0 } },
   );
+}
+
+/** The nearest integers as int8; halves go to the even one, what is too large to the largest. */
+export function quantizeToInt8(x: SymbolicTensor): SymbolicTensor {
+  const zero = x.graph.constant(new Tensor('int8', Int8Array.of(0), []));
+  return x.graph.emit('QuantizeLinear', { dtype: 'int8', shape: x.shape }, { inputs: [x, x.graph.scalar(1), zero] });
 }
 
 export interface ConvOptions {

@@ -2,9 +2,10 @@
  * Products with quantised weights: one function per format, chosen by how a layer's weight is stored. A model does not know of
  * them: it calls `linear`. What the parts of a format hold is written in `weights/weight-format.ts`.
  */
-import { concat, dequantize, dynamicQuantizeMatMul, gemm } from '../graph/ops.ts';
+import { concat, dequantize, dynamicQuantizeMatMul, gemm, type Int8Operand, quantizeToInt8 } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import { floatTensor, type Shape, Tensor } from '../tensor/tensor.ts';
+import { unsignedZero } from '../weights/held-parts.ts';
 import {
   type FormatKind,
   type FormatOf,
@@ -30,34 +31,27 @@ type Multiply<Format extends WeightFormat> = (
 
 const multiply: { [Kind in FormatKind]: Multiply<FormatOf<Kind>> } = {
   int8(x, { format, part }, bias) {
-    const weight = { codes: part('codes'), scale: part('scale') };
+    const codes = part('codes');
+    const zeroPoint = codes.dtype === 'uint8' ? unsignedZero : undefined;
+    const weight = { codes, scale: part('scale'), zeroPoint };
     switch (format.activations) {
       case 'tensor':
         return dynamicQuantizeMatMul(x, { ...weight, bias });
-      case 'row': {
-        // With all rows brought to the range -1…1, the operator's one scale for all rows is a scale for each.
-        const span = magnitude(x);
-        return plus(dynamicQuantizeMatMul(x.div(span), weight).mul(span), bias);
-      }
+      case 'row':
+        return plus(rowwiseProduct(x, weight), bias);
       case 'float32':
         return plus(x.matmul(weight.codes.cast('float32')).mul(weight.scale), bias);
     }
   },
 
-  /**
-   * Codes are widened and multiplied in float32. (ONNX Runtime's MatMulNBits does the same with weights that it does not know when
-   * it compiles, four times slower.)
-   */
   block(x, { format: { bits, blockSize }, part }, bias) {
-    const [out, blocks, bytes] = part('codes').shape as [number, number, number];
-    const codes = part('codes').reshape([out * blocks, bytes]);
-    const scale = part('scale').reshape([out * blocks]);
-    const widen = (numbers: SymbolicTensor) =>
-      dequantize(numbers, { scale, zeroPoint: 2 ** (bits - 1) }).reshape([out, blocks * bytes]);
-    const columns = withZeros(x, blocks * blockSize);
-    if (bits === 8) return gemm(columns, widen(codes), bias);
-    const [even, odd] = alternate(columns);
-    return gemm(odd, widen(bitShift(codes, 'RIGHT')), gemm(even, widen(bitAnd(codes, 0x0f)), bias));
+    const [codes, scale] = [part('codes'), part('scale')];
+    const columns = withZeros(x, codes.dim(1) * blockSize);
+    if (bits === 4) return fourBitProduct(columns, { codes, scale, bias });
+    const [out, blocks, bytes] = codes.shape as [number, number, number];
+    const flat = { scale: scale.reshape([out * blocks]), zeroPoint: 128 };
+    const weight = dequantize(codes.reshape([out * blocks, bytes]), flat).reshape([out, blocks * bytes]);
+    return gemm(columns, weight, bias);
   },
 
   /** Arithmetic in float32 on values that float8 hardware would see. */
@@ -102,6 +96,40 @@ export function quantizedProduct(x: SymbolicTensor, weight: QuantizedWeight, bia
   return emit(x, weight, bias);
 }
 
+/** With all rows brought to the range -1…1, the operator's one scale for all rows is a scale for each. */
+function rowwiseProduct(x: SymbolicTensor, weight: Int8Operand): SymbolicTensor {
+  const span = magnitude(x);
+  return dynamicQuantizeMatMul(x.div(span), weight).mul(span);
+}
+
+/**
+ * x [rows, in] times 4-bit codes [out, blocks, bytes] of a scale each, through a product of integers: codes are widened to 8 bits of
+ * a scale for each output, and activations rounded to 8 bits for each row. Both roundings are small beside that to 4 bits.
+ *
+ * Of the 8 bits 7 are used, magnitudes up to 64: two products of 255 and 64 fit the 16 bits in which some processors add them, so
+ * signed codes are exact on all. (MatMulNBits multiplies no faster than float32 even with weights that it knows when it compiles, and
+ * takes twice as long without.)
+ */
+function fourBitProduct(
+  x: SymbolicTensor,
+  { codes, scale, bias }: { codes: SymbolicTensor; scale: SymbolicTensor; bias: SymbolicTensor | undefined },
+): SymbolicTensor {
+  const [out, blocks, bytes] = codes.shape as [number, number, number];
+  // The largest code is 8, so 8 of these are the largest number of a row, and become 64.
+  const unit = scale
+    .max(1)
+    .mul(1 / 8)
+    .clamp(1e-30, undefined);
+  const flat = { scale: scale.div(unit).reshape([out * blocks]), zeroPoint: 8 };
+  const widen = (halves: SymbolicTensor) =>
+    quantizeToInt8(dequantize(halves, flat))
+      .reshape([out, blocks * bytes])
+      .transpose([1, 0]);
+  const packed = codes.reshape([out * blocks, bytes]);
+  const wide = concat([widen(bitAnd(packed, 0x0f)), widen(bitShift(packed, 'RIGHT'))], 0);
+  return plus(rowwiseProduct(evenThenOdd(x), { codes: wide, scale: unit.reshape([out]) }), bias);
+}
+
 function plus(x: SymbolicTensor, bias: SymbolicTensor | undefined): SymbolicTensor {
   return bias ? x.add(bias) : x;
 }
@@ -127,15 +155,13 @@ function withZeros(x: SymbolicTensor, width: number): SymbolicTensor {
   return concat([x, zero], 1);
 }
 
-/** Columns 0, 2, 4, … and 1, 3, 5, …; each [rows, in / 2]. */
-function alternate(x: SymbolicTensor): [SymbolicTensor, SymbolicTensor] {
+/** Columns 0, 2, 4, … and then 1, 3, 5, …, as the low and high halves of bytes hold them. */
+function evenThenOdd(x: SymbolicTensor): SymbolicTensor {
   const [rows, columns] = x.shape as [number, number];
-  const half = [rows, columns / 2];
-  const [even, odd] = x
-    .reshape([...half, 2])
-    .transpose([2, 0, 1])
-    .split(0, 2);
-  return [even!.reshape(half), odd!.reshape(half)];
+  return x
+    .reshape([rows, columns / 2, 2])
+    .transpose([0, 2, 1])
+    .reshape([rows, columns]);
 }
 
 /** max |x| of each row [rows, 1]; rows of zeros get a value that can be divided by. */

@@ -93,8 +93,8 @@ export const DiffusionPipeline = {
 
 /** The given programs, those of a backend of its own, or the default ones. */
 async function programsFor(options: FromPretrainedOptions): Promise<{ programs: ProgramCache; own: boolean }> {
-  const { programs, maxProgramBytes, backend, worker, threads, spinning } = options;
-  const asked = Object.entries({ maxProgramBytes, backend, worker, threads, spinning }).find(
+  const { programs, maxProgramBytes, backend, worker, threads, spinning, int8Product } = options;
+  const asked = Object.entries({ maxProgramBytes, backend, worker, threads, spinning, int8Product }).find(
     ([, value]) => value !== undefined,
   );
   if (programs && asked)
@@ -103,7 +103,7 @@ async function programsFor(options: FromPretrainedOptions): Promise<{ programs: 
     });
   if (programs) return { programs, own: false };
   if (!asked) return { programs: await defaultPrograms(), own: false };
-  const made = await createBackend({ backend, worker, threads, spinning });
+  const made = await createBackend({ backend, worker, threads, spinning, int8Product });
   try {
     return { programs: new ProgramCache(made, { maxBytes: maxProgramBytes }), own: true };
   } catch (error) {

@@ -34,7 +34,7 @@ async function decoded(store: WeightStore, name: string): Promise<Tensor> {
   const { format, shape } = store.info(name)!;
   const names = store.names.filter((part) => part.startsWith(`${name}.`));
   const parts = await Promise.all(
-    names.map(async (part) => [part.slice(name.length + 1), await store.backend.download(store.get(part))] as const),
+    names.map(async (part) => [part.slice(name.length + 1), await store.read(part)] as const),
   );
   const { data } = await decode(Object.fromEntries(parts), format!, { columns: shape[1]!, products });
   return floatTensor(data, shape);
@@ -61,8 +61,10 @@ describe('quantize', () => {
       if (storeOf(model).info(name)!.format!.kind !== 'int8' || quantType === 'int8_weight_only')
         storeOf(plain).set(name, await decoded(storeOf(model), name));
     }
-    // Layers that fell back round their activations too; those stay out of the comparison.
-    if (!quantType.startsWith('svdq_int4')) expect(relativeError(actual, await forward(plain))).toBeLessThan(1e-5);
+    // Layers that fell back round their activations too; those stay out of the comparison. Beside 4-bit weights activations are
+    // rounded to 8 bits, which costs a tenth of what the weights' rounding does; how exactly is in `execution.test.ts`.
+    const rounding = quantType === 'int4_weight_only' ? tolerance / 10 : 1e-5;
+    if (!quantType.startsWith('svdq_int4')) expect(relativeError(actual, await forward(plain))).toBeLessThan(rounding);
     await plain.dispose();
   });
 

@@ -189,9 +189,9 @@ async function quantizeLayer(
   return { ...report, outputError: await outputError(w, { name, model, rows: observation.rows }) };
 }
 
-/** A weight's data on the host; not to be changed, since on a CPU it may be the store's own. */
+/** A weight's data on the host; not to be changed. */
 async function readMatrix(weights: WeightStore, name: string): Promise<Matrix> {
-  const tensor = (await weights.backend.download(weights.get(name))).float();
+  const tensor = (await weights.read(name)).float();
   return matrix(tensor.shape[0]!, tensor.shape[1]!, tensor.data as Float32Array);
 }
 

@@ -34,7 +34,7 @@ export async function saveQuantized(
     }),
   );
   const read = async (name: string) => {
-    const tensor = await weights.backend.download(weights.get(name));
+    const tensor = await weights.read(name);
     return isPartOf(layers, name) ? tensor : unwidened(tensor);
   };
   const specs: Record<string, PartSpec> = {};

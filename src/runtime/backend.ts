@@ -32,6 +32,26 @@ export interface Executable {
   dispose(): Promise<void>;
 }
 
+/**
+ * How 8-bit activations are multiplied with 8-bit weights: both unsigned, or weights signed. The second is up to twice as fast, where
+ * it is exact.
+ */
+export const int8Products = ['u8s8', 'u8u8'] as const;
+export type Int8Product = (typeof int8Products)[number];
+
+/** For people. */
+export function describeInt8Product(product: Int8Product): string {
+  return product === 'u8s8' ? 'u8·s8, signed weights' : 'u8·u8, unsigned weights';
+}
+
+/** What was found out about a backend when it was created. */
+export interface BackendCapabilities {
+  /** Whether products of unsigned with signed 8-bit numbers are summed without loss. */
+  readonly signedWeightsExact: boolean;
+  /** The product that layers with int8 weights and activations use. */
+  readonly int8Product: Int8Product;
+}
+
 /** What a backend holds for its users. All zero again once everybody has disposed what is theirs. */
 export interface Live {
   /** Handles. */
@@ -45,6 +65,7 @@ export interface Live {
 export interface Backend extends AsyncDisposable {
   /** For people: `cpu`, `wasm`, `cpu (worker thread)`. */
   readonly name: string;
+  readonly capabilities: BackendCapabilities;
   readonly live: Readonly<Live>;
   /** Disposed, or lost with the thread it ran in: nothing can be computed on it any more. */
   readonly closed: boolean;
@@ -72,4 +93,9 @@ export interface BackendOptions {
    * slower where anything else wants the cores. Default false.
    */
   spinning?: boolean;
+  /**
+   * How int8 layers multiply. Default: `u8s8` where a trial at creation finds it exact, else `u8u8`, which is exact everywhere. Forcing
+   * `u8s8` where it is not gives wrong results, and a warning.
+   */
+  int8Product?: Int8Product;
 }

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { type ArgumentShape, checkArguments } from '../errors/arguments.ts';
 import { DejaDitError, suggest } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
-import type { Backend, BackendOptions } from './backend.ts';
+import { type Backend, type BackendOptions, int8Products } from './backend.ts';
 
 export const backendNames = ['cpu', 'wasm'] as const;
 export type BackendName = (typeof backendNames)[number];
@@ -23,6 +23,7 @@ export const backendShape: ArgumentShape<CreateBackendOptions> = {
   worker: z.boolean(),
   threads: z.int().min(1).max(1024),
   spinning: z.boolean(),
+  int8Product: z.enum(int8Products),
 };
 
 /**
@@ -33,15 +34,28 @@ export const backendShape: ArgumentShape<CreateBackendOptions> = {
  */
 export async function createBackend(options: CreateBackendOptions = {}): Promise<Backend> {
   checkArguments({ of: 'createBackend', shape: backendShape }, options);
-  const backend = options.backend ?? (await defaultBackend());
+  const name = options.backend ?? (await defaultBackend());
+  const backend = await openBackend({ ...options, backend: name });
+  if (options.int8Product === 'u8s8' && !backend.capabilities.signedWeightsExact) {
+    const wrong = `u8s8 overflows on this processor (backend ${backend.name}), so int8 layers will be wrong`;
+    warn(`int8Product: ${wrong}; leave it out, or set u8u8`);
+  }
+  return backend;
+}
+
+/** With the backend decided. */
+export type OpenBackendOptions = CreateBackendOptions & { backend: BackendName };
+
+/** Options are checked and complete here, and what is allowed but unwise has been said: the worker's side begins here too. */
+export async function openBackend(options: OpenBackendOptions): Promise<Backend> {
+  const { backend, worker } = options;
   if (!backendNames.includes(backend))
     throw new DejaDitError(
       'INVALID_ARGUMENT',
       `unknown backend ${JSON.stringify(backend)}; ${suggest(String(backend), backendNames)}`,
       { path: 'backend' },
     );
-  if (options.worker)
-    return new (await import('./worker/worker-backend.ts')).WorkerBackend({ ...options, backend, worker: false });
+  if (worker) return (await import('./worker/worker-backend.ts')).WorkerBackend.create({ ...options, worker: false });
   return backend === 'cpu'
     ? (await import('./ort-node/ort-node.ts')).createCpuBackend(options)
     : (await import('./ort-web/ort-web.ts')).createWasmBackend(options);

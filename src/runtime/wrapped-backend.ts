@@ -1,13 +1,17 @@
 /** A backend that is another one, for whoever changes or watches a part of it. */
 import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import type { Backend, DeviceTensor, Executable, Live } from './backend.ts';
+import type { Backend, BackendCapabilities, DeviceTensor, Executable, Live } from './backend.ts';
 
 export class WrappedBackend implements Backend {
   constructor(protected readonly inner: Backend) {}
 
   get name(): string {
     return this.inner.name;
+  }
+
+  get capabilities(): BackendCapabilities {
+    return this.inner.capabilities;
   }
 
   get live(): Readonly<Live> {

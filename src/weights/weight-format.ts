@@ -17,7 +17,10 @@ const int8 = z.strictObject({
   activations: z.enum(['row', 'tensor', 'float32']),
 });
 
-/** Symmetric 4- or 8-bit codes with a scale for every block of inputs, in the layout of ONNX Runtime's MatMulNBits. */
+/**
+ * Symmetric 4- or 8-bit codes with a scale for every block of inputs, in the layout of ONNX Runtime's MatMulNBits. Beside 4-bit codes
+ * activations are rounded to 8 bits for each token at run time.
+ */
 const block = z.strictObject({
   kind: z.literal('block'),
   bits: z.literal([4, 8]),
@@ -146,7 +149,7 @@ export function describeFormat(format: WeightFormat): string {
       return `${kind} per ${scales}, activations ${rounded === 'float32' ? rounded : `${kind} per ${rounded}`}`;
     }
     case 'block':
-      return `int${format.bits} in blocks of ${format.blockSize}, activations float32`;
+      return `int${format.bits} in blocks of ${format.blockSize}, activations ${format.bits === 4 ? 'int8 per token' : 'float32'}`;
     case 'nvfp4':
       return `nvfp4 in blocks of ${nvfp4BlockSize}, activations float32`;
     case 'low-rank':

@@ -7,6 +7,7 @@ import type { Backend, DeviceTensor } from '../runtime/backend.ts';
 import type { DType } from '../tensor/dtype.ts';
 import { bytesPerElement } from '../tensor/dtype.ts';
 import { type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
+import { heldSource, heldTensor, storedTensor } from './held-parts.ts';
 import { LoraWeights } from './lora/lora-weights.ts';
 import type { WeightBuckets } from './offload/weight-buckets.ts';
 import { partName, partsOf, type WeightFormat } from './weight-format.ts';
@@ -82,8 +83,9 @@ export class WeightStore implements Weights {
   }
 
   /** Reads all tensors of a source, in file order, and uploads each as it arrives. */
-  static async load(source: WeightSource, options: WeightStoreOptions): Promise<WeightStore> {
+  static async load(files: WeightSource, options: WeightStoreOptions): Promise<WeightStore> {
     const { backend, origin, weightDtype = 'float32', reads = () => true, signal } = options;
+    const source = heldSource(files, backend.capabilities);
     const store = new WeightStore(backend, origin);
     const widen = weightDtype === 'float32' ? 'float32' : undefined;
     // Parts stay as they are: the bits of a float8 code are what its format reads.
@@ -135,17 +137,26 @@ export class WeightStore implements Weights {
     return tensor;
   }
 
+  /** A tensor on the host, as files have it. Not to be changed: on a CPU it may be the store's own memory. */
+  async read(name: string): Promise<Tensor> {
+    const tensor = await this.backend.download(this.get(name));
+    return storedTensor({ name, tensor, formats: this.quantized });
+  }
+
   /** Adds or replaces a weight; the store owns the tensor's memory from here on. */
   set(name: string, tensor: Tensor): void {
     this.tensors.get(name)?.dispose();
     this.tensors.set(name, this.backend.upload(tensor, { transfer: true }));
   }
 
-  /** Replaces a weight by its parts. Graphs that were built before must be built anew. */
+  /** Replaces a weight by its parts, whose memory the store owns from here on. Graphs that were built before must be built anew. */
   setQuantized(name: string, { format, shape, parts }: QuantizedTensor): void {
     this.delete(name);
     this.quantized.set(name, { dtype: 'float32', shape, format });
-    for (const [part, tensor] of Object.entries(parts)) this.set(partName(name, part), tensor);
+    for (const [part, tensor] of Object.entries(parts)) {
+      const stored = { name: partName(name, part), tensor, formats: this.quantized };
+      this.set(stored.name, heldTensor(stored, this.backend.capabilities));
+    }
   }
 
   delete(name: string): void {

@@ -7,7 +7,8 @@ import { DejaDitError } from '../../errors/errors.ts';
 import { encodeOnnx } from '../../graph/encode.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { type Shape, Tensor } from '../../tensor/tensor.ts';
-import type { Backend, DeviceTensor, Executable, Live } from '../backend.ts';
+import type { Backend, BackendCapabilities, BackendOptions, DeviceTensor, Executable, Live } from '../backend.ts';
+import { findCapabilities } from '../capabilities.ts';
 import { TensorTable } from '../tensor-table.ts';
 import { freeMemory } from './free-memory.ts';
 
@@ -25,6 +26,7 @@ export interface OrtBackendOptions {
   sessionOptions: InferenceSession.SessionOptions;
   /** WebAssembly sessions share one heap: neither creations nor runs may overlap. */
   serialize: boolean;
+  int8Product: BackendOptions['int8Product'];
 }
 
 interface HostMemory {
@@ -41,13 +43,24 @@ export class OrtBackend implements Backend {
   });
   private readonly options: OrtBackendOptions;
   private readonly executables = new Set<OrtExecutable>();
+  private found: BackendCapabilities | undefined;
   /** Calls of ONNX Runtime that have not returned. */
   private readonly underway = new Set<Promise<unknown>>();
   private queue: Promise<unknown> = Promise.resolve();
 
-  constructor(options: OrtBackendOptions) {
+  private constructor(options: OrtBackendOptions) {
     this.name = options.name;
     this.options = options;
+  }
+
+  static async create(options: OrtBackendOptions): Promise<OrtBackend> {
+    const backend = new OrtBackend(options);
+    backend.found = await findCapabilities(backend, options.int8Product);
+    return backend;
+  }
+
+  get capabilities(): BackendCapabilities {
+    return this.found!;
   }
 
   get live(): Live {

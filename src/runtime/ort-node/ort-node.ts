@@ -8,11 +8,13 @@ import { loadOrtNode } from './load.ts';
 export async function createCpuBackend({
   threads = defaultThreads(),
   spinning = false,
+  int8Product,
 }: BackendOptions = {}): Promise<Backend> {
-  return new OrtBackend({
+  return OrtBackend.create({
     name: 'cpu',
     ort: await loadOrtNode(),
     serialize: false,
+    int8Product,
     sessionOptions: {
       executionProviders: ['cpu'],
       intraOpNumThreads: threads,

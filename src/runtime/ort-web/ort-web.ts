@@ -3,13 +3,14 @@ import type { Backend, BackendOptions } from '../backend.ts';
 import { OrtBackend } from '../ort-common/ort-backend.ts';
 
 /** @param options `threads` above 1 need SharedArrayBuffer (in a browser: COOP and COEP headers) */
-export async function createWasmBackend({ threads = 1 }: BackendOptions = {}): Promise<Backend> {
+export async function createWasmBackend({ threads = 1, int8Product }: BackendOptions = {}): Promise<Backend> {
   const ort = await import('onnxruntime-web/wasm');
   ort.env.wasm.numThreads = threads;
-  return new OrtBackend({
+  return OrtBackend.create({
     name: 'wasm',
     ort,
     serialize: true,
+    int8Product,
     sessionOptions: { executionProviders: ['wasm'], graphOptimizationLevel: 'all', logSeverityLevel: 3 },
   });
 }

@@ -3,6 +3,7 @@ import type { ErrorCode } from '../../errors/errors.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { DType, TypedArray } from '../../tensor/dtype.ts';
 import type { Shape } from '../../tensor/tensor.ts';
+import type { BackendCapabilities } from '../backend.ts';
 
 export interface RemoteTensor {
   handle: number;
@@ -11,6 +12,7 @@ export interface RemoteTensor {
 }
 
 export interface Calls {
+  capabilities: { arguments: Record<string, never>; result: BackendCapabilities };
   compile: { arguments: { graph: Graph }; result: { executable: number } };
   run: { arguments: { executable: number; inputs: Record<string, number> }; result: Record<string, RemoteTensor> };
   release: { arguments: { executable: number }; result: undefined };

@@ -5,7 +5,7 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { Tensor } from '../../tensor/tensor.ts';
-import type { Backend, DeviceTensor, Executable, Live } from '../backend.ts';
+import type { Backend, BackendCapabilities, DeviceTensor, Executable, Live } from '../backend.ts';
 import type { CreateBackendOptions } from '../create-backend.ts';
 import { disableTelemetry } from '../telemetry.ts';
 import { TensorTable } from '../tensor-table.ts';
@@ -27,8 +27,9 @@ export class WorkerBackend implements Backend {
   private nextId = 1;
   /** Why nothing can be computed any more. */
   private failure: DejaDitError | undefined;
+  private found: BackendCapabilities | undefined;
 
-  constructor(options: CreateBackendOptions) {
+  private constructor(options: CreateBackendOptions) {
     this.name = `${options.backend ?? 'cpu'} (worker thread)`;
     disableTelemetry();
     // A thread cannot load TypeScript, so from the sources it is the built file that runs.
@@ -47,6 +48,22 @@ export class WorkerBackend implements Backend {
 
   get closed(): boolean {
     return this.failure !== undefined;
+  }
+
+  /** @throws DejaDitError what creating the backend throws in its thread */
+  static async create(options: CreateBackendOptions): Promise<WorkerBackend> {
+    const backend = new WorkerBackend(options);
+    try {
+      backend.found = await backend.call('capabilities', {});
+      return backend;
+    } catch (error) {
+      await backend.worker.terminate();
+      throw error;
+    }
+  }
+
+  get capabilities(): BackendCapabilities {
+    return this.found!;
   }
 
   async compile(graph: Graph): Promise<Executable> {

@@ -3,11 +3,11 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { DejaDitError } from '../../errors/errors.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import type { Backend, DeviceTensor, Executable } from '../backend.ts';
-import { type CreateBackendOptions, createBackend } from '../create-backend.ts';
+import { type OpenBackendOptions, openBackend } from '../create-backend.ts';
 import type { CallName, Calls, RemoteTensor, Reply, Request } from './messages.ts';
 import { Workshop } from './orderly-worker.ts';
 
-const { flags, data: options } = workerData as { flags: Int32Array; data: CreateBackendOptions };
+const { flags, data: options } = workerData as { flags: Int32Array; data: OpenBackendOptions };
 const port = parentPort!;
 const tensors = new Map<number, DeviceTensor>();
 const executables = new Map<number, Executable>();
@@ -18,13 +18,16 @@ let nextExecutable = 1;
 /** Created by the first call that needs it, which reports what goes wrong. */
 let created: Promise<Backend> | undefined;
 function backend(): Promise<Backend> {
-  created ??= createBackend(options);
+  created ??= openBackend(options);
   return created;
 }
 
 type Handlers = { [Name in CallName]: (parameters: Calls[Name]['arguments']) => Promise<Calls[Name]['result']> };
 
 const handlers: Handlers = {
+  async capabilities() {
+    return (await backend()).capabilities;
+  },
   async compile({ graph }) {
     const executable = nextExecutable++;
     executables.set(executable, await (await backend()).compile(graph));

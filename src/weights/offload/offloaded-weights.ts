@@ -4,6 +4,7 @@
  */
 import { DejaDitError } from '../../errors/errors.ts';
 import type { DeviceTensor } from '../../runtime/backend.ts';
+import { heldSource } from '../held-parts.ts';
 import type { LoraWeights } from '../lora/lora-weights.ts';
 import type { WeightSource } from '../weight-source.ts';
 import { type WeightInfo, WeightStore, type WeightStoreOptions, type Weights } from '../weight-store.ts';
@@ -36,8 +37,9 @@ export class OffloadedWeights implements Weights, WeightBuckets {
    * Reads what stays in memory. The source remains open, and belongs to the result.
    * @throws DejaDitError INVALID_CONFIG naming the option that is wrong or cannot take effect
    */
-  static async load(source: WeightSource, options: OffloadedWeightsOptions): Promise<OffloadedWeights> {
+  static async load(files: WeightSource, options: OffloadedWeightsOptions): Promise<OffloadedWeights> {
     const { lists, offload, backend, weightDtype = 'stored', reads = () => true } = options;
+    const source = heldSource(files, backend.capabilities);
     const plan = planOffload(source, { lists, config: parseOffloadOptions(offload) });
     const isOffloaded = (name: string) => {
       const bucket = plan.bucketOf(name);
@@ -49,7 +51,7 @@ export class OffloadedWeights implements Weights, WeightBuckets {
     for (const [name, { format, shape }] of source.quantized ?? [])
       if (isOffloaded(name)) infos.set(name, { dtype: 'float32', shape, format });
     const stays = (name: string) => reads(name) && !isOffloaded(name);
-    const resident = await WeightStore.load(source, { ...options, weightDtype, reads: stays });
+    const resident = await WeightStore.load(files, { ...options, weightDtype, reads: stays });
     return new OffloadedWeights(source, resident, infos, plan, new BucketPool(source, backend, plan));
   }
 
