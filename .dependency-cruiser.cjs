@@ -16,6 +16,7 @@ const layers = [
   'metrics',
   'images',
   'tensor',
+  'files',
   'errors',
 ];
 

@@ -1,5 +1,6 @@
 /** Which cache an option means, and lists of block indices. */
 import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
 
 /**
  * DBCache skips the middle blocks of a step together, DBPrune decides block by block, EasyCache skips whole steps and needs to
@@ -36,7 +37,7 @@ export function cacheType(name: string | null | undefined, path = 'cacheType'): 
   const nearest = nearestName(name, Object.keys(SPELLINGS));
   const meant = nearest === undefined ? '' : `did you mean ${SPELLINGS[nearest]}? `;
   const hint = `${meant}known: DBCache, DBPrune, EasyCache, NONE`;
-  throw new DejaDitError('INVALID_CONFIG', `unknown cache type ${JSON.stringify(name)}; ${hint}`, { path });
+  throw new DejaDitError('INVALID_CONFIG', `unknown cache type ${quote(name)}; ${hint}`, { path });
 }
 
 /**

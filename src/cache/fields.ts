@@ -3,6 +3,7 @@
  * it may hold. Knows nothing of caching: the tables and the meaning of the fields are in the config files beside it.
  */
 import { DejaDitError, suggest } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
 
 /** Reads one field; `fail(reason)` throws the error that names the field. */
 export interface Field<T> {
@@ -59,18 +60,18 @@ export const knownNames = <T>(fields: Fields<T>): string[] =>
 
 /** Whether `key` is a spelling of one of the names. */
 export const isOneOf = (key: string, names: readonly string[]): boolean =>
-  names.some((name) => spellingKey(name) === spellingKey(key));
+  // A key from a file may have megabytes.
+  key.length < 100 && names.some((name) => spellingKey(name) === spellingKey(key));
 
 /** The error for a key that no field answers to; it names the nearest known one, and lists them all. */
 export function unknownKey(args: { key: string; known: readonly string[]; path: string }): DejaDitError {
   const hint = suggest(args.key, args.known);
-  return new DejaDitError('INVALID_CONFIG', `unknown key ${JSON.stringify(args.key)}; ${hint}`, { path: args.path });
+  return new DejaDitError('INVALID_CONFIG', `unknown key ${quote(args.key)}; ${hint}`, { path: args.path });
 }
 
 /** A value as an error message shows it. */
 export function show(value: unknown): string {
-  const text =
-    typeof value === 'number' || value === undefined ? String(value) : (JSON.stringify(value) ?? typeof value);
+  const text = quote(value);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 

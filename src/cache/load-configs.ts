@@ -2,10 +2,9 @@
  * Settings from a YAML or JSON file, or from an object of the same form: the sections of cache-dit's config files and
  * its older flat form. The cache's own sections are checked here, the others by `enableCache`, which takes the result.
  */
-import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { parse as parseYaml } from 'yaml';
 import { DejaDitError } from '../errors/errors.ts';
+import { readYamlFileSync } from '../files/yaml.ts';
 import { type CalibratorConfig, type CalibratorOptions, parseCalibratorConfig } from './calibrator-config.ts';
 import { type CacheOptions, cacheFieldNames, parseCacheConfig, readCache } from './config.ts';
 import { asObject, type Field, type Fields, flag, isOneOf, knownNames, readFields, unknownKey } from './fields.ts';
@@ -84,28 +83,12 @@ const flatFields: Fields<Record<string, unknown>> = {
  */
 export function loadConfigs(pathOrObject: string | Readonly<Section>): LoadedConfigs {
   if (typeof pathOrObject !== 'string') return readConfigs(asObject(pathOrObject, 'configs'), '.');
-  const content = readYaml(pathOrObject);
+  const content = readYamlFileSync(pathOrObject);
   try {
     return readConfigs(asObject(content, 'configs'), dirname(pathOrObject));
   } catch (error) {
     if (!(error instanceof DejaDitError)) throw error;
     throw new DejaDitError(error.code, error.message, { path: pathOrObject, cause: error });
-  }
-}
-
-/** The content of a YAML file; JSON is YAML too. */
-function readYaml(path: string): unknown {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new DejaDitError('NOT_FOUND', 'no such file, or it cannot be read', { path, cause });
-  }
-  try {
-    return parseYaml(text);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
-    throw new DejaDitError('INVALID_FILE', `is no YAML or JSON: ${reason}`, { path, cause });
   }
 }
 
@@ -179,6 +162,6 @@ function flatCalibrator(flat: Record<string, unknown>): CalibratorOptions | null
 function withCoefficients(options: Section, folder: string): Section {
   const { coefficients } = options;
   return typeof coefficients === 'string'
-    ? { ...options, coefficients: readYaml(resolve(folder, coefficients)) }
+    ? { ...options, coefficients: readYamlFileSync(resolve(folder, coefficients)) }
     : options;
 }

@@ -2,10 +2,10 @@
  * `deja-dit calibrate`: forecast weights for one model, step count and some schedules, fitted to uncached runs of a few prompts and
  * written as the JSON that the forecaster `learned` takes.
  */
-import { writeFile } from 'node:fs/promises';
 import { fitCoefficients } from '../cache/forecasters/fit.ts';
 import { TrajectoryRecorder } from '../cache/trajectory.ts';
 import { DejaDitError } from '../errors/errors.ts';
+import { checkWritable, writeFileAtomically } from '../files/replace-file.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
 import { interrupted } from './interrupt.ts';
 import { type ModelFlags, modelOf } from './model-flags.ts';
@@ -24,6 +24,7 @@ export interface CalibrateFlags extends ModelFlags {
 
 export async function calibrate({ steps, size, schedules, out, threads, ...flags }: CalibrateFlags): Promise<void> {
   const masks = schedules.map((name) => scheduleMask(name, steps));
+  await checkWritable(out);
   const signal = interrupted;
   const { source, options: fromHub } = modelOf(flags);
   const pipe = await DiffusionPipeline.fromPretrained(source, { ...fromHub, threads });
@@ -45,7 +46,7 @@ export async function calibrate({ steps, size, schedules, out, threads, ...flags
   }
   bar.clear();
   const coefficients = fitCoefficients({ gram: recorder.gram, masks });
-  await writeFile(out, `${JSON.stringify(coefficients)}\n`);
+  await writeFileAtomically(out, `${JSON.stringify(coefficients)}\n`);
   console.log(
     `${out}: ${coefficients.entries.length} steps of ${schedules.join(', ')}, fitted to ${recorder.count} trajectories`,
   );

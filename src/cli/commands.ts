@@ -74,6 +74,7 @@ addHubFlags(
     .command('inspect')
     .description('components, parameters, dtypes and bytes of a model; of a repository only the headers are fetched')
     .argument('[model]', 'folder in Diffusers layout, or a Hugging Face repository')
+    .option('--verify', 'hash all files from the hub, and download damaged ones anew')
     .option('--json', 'print as JSON'),
 ).action(async (model: string | undefined, options) => (await import('./inspect.ts')).inspect(model, options));
 

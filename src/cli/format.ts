@@ -1,4 +1,5 @@
-/** Figures and tables as people read them. */
+/** Figures and tables as people read them. Names in them may be strangers': they are printed, not obeyed. */
+import { printable } from '../errors/printable.ts';
 
 export function bytes(count: number): string {
   const units = ['B', 'KB', 'MB', 'GB', 'TB'];
@@ -17,8 +18,18 @@ export function milliseconds(ms: number): string {
   return ms >= 1000 ? `${(ms / 1000).toFixed(2)} s` : `${ms.toFixed(ms < 10 ? 2 : 0)} ms`;
 }
 
+/** JSON for other programs, in which no character moves a terminal's cursor. */
+export function jsonText(value: unknown, replacer?: (key: string, value: unknown) => unknown): string {
+  const text = JSON.stringify(value, replacer, 2);
+  return text
+    .split('\n')
+    .map((line) => printable(line, Number.POSITIVE_INFINITY))
+    .join('\n');
+}
+
 /** Rows in aligned columns; numbers (cells that start with a digit) to the right. */
-export function table(rows: readonly (readonly string[])[]): string {
+export function table(cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map((text) => printable(text, 100)));
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   const cell = (text: string, column: number) =>
     /^[\d−-]/.test(text) ? text.padStart(widths[column]!) : text.padEnd(widths[column]!);

@@ -44,7 +44,7 @@ export interface GenerateFlags extends CacheFlags, ModelFlags, OffloadFlags, Out
 
 export async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
   const begin = performance.now();
-  checkOut(flags);
+  await checkOut(flags);
   const signal = interrupted;
   const { source, options: fromHub } = modelOf(flags);
   const { backend, threads } = flags;

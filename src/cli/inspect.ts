@@ -1,6 +1,7 @@
 /** `deja-dit inspect`: what a checkpoint is made of, from its headers alone. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { printable } from '../errors/printable.ts';
 import { warn } from '../errors/warnings.ts';
 import { sizeOf } from '../tensor/tensor.ts';
 import { type ResolveOptions, resolveModel } from '../weights/hub.ts';
@@ -9,7 +10,7 @@ import { readRemoteModel } from '../weights/hub-headers.ts';
 import { modelIndexName, openModelFolder, readConfig } from '../weights/model-folder.ts';
 import { openWeights } from '../weights/open-weights.ts';
 import type { TensorInfo } from '../weights/safetensors-header.ts';
-import { bytes, parameters, table } from './format.ts';
+import { bytes, jsonText, parameters, table } from './format.ts';
 import { type ModelFlags, modelOf } from './model-flags.ts';
 
 interface ComponentReport {
@@ -22,17 +23,20 @@ interface ComponentReport {
   bytes: number;
 }
 
-export async function inspect(model: string | undefined, flags: ModelFlags & { json?: boolean }): Promise<void> {
-  const { json, variant } = flags;
+export async function inspect(
+  model: string | undefined,
+  flags: ModelFlags & { json?: boolean; verify?: boolean },
+): Promise<void> {
+  const { json, variant, verify } = flags;
   const { source, options } = modelOf({ ...flags, model });
-  const isRemote = !existsSync(source) && !(options.offline ?? isOn(process.env['HF_HUB_OFFLINE']));
-  const root = isRemote ? source : await resolveModel(source, options);
+  const isRemote = !verify && !existsSync(source) && !(options.offline ?? isOn(process.env['HF_HUB_OFFLINE']));
+  const root = isRemote ? source : await resolveModel(source, { ...options, verify });
   const { className, components } = isRemote
     ? await inspectRepository(source, options)
     : existsSync(path.join(root, modelIndexName))
       ? await inspectPipeline(root, variant)
       : await inspectModel(root, variant);
-  if (json) return console.log(JSON.stringify({ path: root, className, components }, null, 2));
+  if (json) return console.log(jsonText({ path: root, className, components }));
   const rows = components.map((c) => [
     c.name,
     c.className,
@@ -43,7 +47,7 @@ export async function inspect(model: string | undefined, flags: ModelFlags & { j
   ]);
   const total = (key: 'tensors' | 'parameters' | 'bytes') => components.reduce((sum, c) => sum + c[key], 0);
   rows.push(['total', '', String(total('tensors')), parameters(total('parameters')), '', bytes(total('bytes'))]);
-  console.log(`${className}  ${root}\n`);
+  console.log(`${printable(className, 100)}  ${printable(root)}\n`);
   console.log(table([['component', 'class', 'tensors', 'parameters', 'dtypes', 'bytes'], ...rows]));
 }
 

@@ -3,9 +3,9 @@
  * test report, not from what the code says of itself.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
+import { readJsonFile } from '../files/json.ts';
 import { markdownTable } from '../metrics/markdown-table.ts';
 
 interface Report {
@@ -65,7 +65,7 @@ export async function matrix(report: string): Promise<void> {
 async function readReport(file: string): Promise<Test[]> {
   let report: Report;
   try {
-    report = JSON.parse(await readFile(file, 'utf8')) as Report;
+    report = (await readJsonFile(file)) as unknown as Report;
   } catch (cause) {
     throw new DejaDitError('INVALID_FILE', 'is no JSON report of vitest', { path: file, cause });
   }

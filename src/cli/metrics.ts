@@ -1,6 +1,7 @@
 /** `deja-dit metrics`: how much images differ from true ones, file by file or folder by folder. */
 import { type Comparison, comparePaths, type MetricName, parseMetricNames } from '../metrics/compare.ts';
 import { markdownTable } from '../metrics/markdown-table.ts';
+import { jsonText } from './format.ts';
 
 export interface MetricsFlags {
   imgTrue: string;
@@ -21,7 +22,7 @@ export async function metrics(names: readonly string[], flags: MetricsFlags): Pr
   if (flags.json) {
     // JSON has no Infinity, which is the PSNR of equal images.
     const finite = (_key: string, value: unknown) => (value === Number.POSITIVE_INFINITY ? 'Infinity' : value);
-    console.log(JSON.stringify(comparison, finite, 2));
+    console.log(jsonText(comparison, finite));
   } else console.log(comparisonTable(comparison, wanted, flags.summary));
 }
 

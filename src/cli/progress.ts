@@ -1,4 +1,5 @@
 /** Progress on a terminal's last line; silent where there is no terminal that redraws. */
+import { printable } from '../errors/printable.ts';
 import { clock } from './format.ts';
 
 const blocks = ' ▏▎▍▌▋▊▉█';
@@ -45,7 +46,7 @@ export class ProgressBar {
       done <= this.from || !Number.isFinite(rate)
         ? ''
         : ` ${this.show ? `${show(rate)}/s` : `${rate.toFixed(rate < 10 ? 2 : 1)} it/s`}, ETA ${clock((this.total - done) / rate)}`;
-    const line = `${this.label} ${bar(done / this.total, 24)} ${show(done)}/${show(this.total)}${figures} ${note}`;
+    const line = `${this.label} ${bar(done / this.total, 24)} ${show(done)}/${show(this.total)}${figures} ${printable(note, 100)}`;
     this.out.write(`\r\x1b[K${line.trimEnd().slice(0, (this.out.columns || 80) - 1)}`);
     this.drawn = true;
   }

@@ -1,11 +1,13 @@
 /** `deja-dit quantize`: checkpoints in fewer bits, and what that costs. */
 import path from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
+import { copyFiles } from '../files/copy-folder.ts';
+import { createFolder } from '../files/create-folder.ts';
+import { checkWritable } from '../files/replace-file.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import type { QuantizeOptions } from '../quantize/config.ts';
-import { convertCheckpoint, copyOthers } from '../quantize/convert-checkpoint.ts';
-import { checkVacant, createFolder } from '../quantize/create-folder.ts';
+import { type ConversionPlan, convertCheckpoint, planConversion } from '../quantize/convert-checkpoint.ts';
 import { parseQuantType, type QuantType, svdVariant } from '../quantize/quant-type.ts';
 import { quantize as quantizeModels } from '../quantize/quantize.ts';
 import { type QuantizeReport, summarizeReport } from '../quantize/report.ts';
@@ -13,6 +15,7 @@ import { saveQuantized } from '../quantize/save-checkpoint.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { resolveModel } from '../weights/hub.ts';
+import { jsonText } from './format.ts';
 import { interrupted } from './interrupt.ts';
 import { layerProgress } from './layer-progress.ts';
 import { type ModelFlags, modelOf } from './model-flags.ts';
@@ -57,17 +60,19 @@ export async function quantize(flags: QuantizeFlags): Promise<void> {
     throw new DejaDitError('INVALID_ARGUMENT', '--sheet shows the images of --report');
   firstOf(sweepPrompts, flags.prompts);
   const types = names.map((name) => parseQuantType(name, '--type'));
-  if (out !== undefined) {
-    if (types.length > 1) throw new DejaDitError('INVALID_ARGUMENT', '--out takes one --type');
-    await checkVacant(out);
-  }
+  if (out !== undefined && types.length > 1) throw new DejaDitError('INVALID_ARGUMENT', '--out takes one --type');
+  if (flags.sheet !== undefined) await checkWritable(flags.sheet);
+  const { source, options: fromHub } = modelOf(flags);
+  const from = await resolveModel(source, fromHub);
   const observes = (type: QuantType) =>
     flags.smooth === undefined ? svdVariant(type)?.calibrated : /^(activation|few_shot)$/.test(flags.smooth);
   if (!flags.report && !types.some(observes)) {
-    const report = await onDisk(flags, quantizeOptions(flags, types[0]!));
+    const report = await onDisk(from, flags, quantizeOptions(flags, types[0]!));
     return print(flags, [{ type: types[0]!, report }]);
   }
-  const results = await inMemory(flags, types);
+  const plan =
+    out === undefined ? undefined : await planConversion({ from, to: out }, quantizeOptions(flags, types[0]!));
+  const results = await inMemory({ load: { from, fromHub }, plan }, flags, types);
   print(flags, results);
 }
 
@@ -88,21 +93,25 @@ function quantizeOptions(flags: QuantizeFlags, quantType: string): QuantizeOptio
   };
 }
 
-async function onDisk(flags: QuantizeFlags, options: QuantizeOptions): Promise<QuantizeReport> {
+async function onDisk(from: string, flags: QuantizeFlags, options: QuantizeOptions): Promise<QuantizeReport> {
   const progress = layerProgress();
-  const { source, options: fromHub } = modelOf(flags);
-  const from = await resolveModel(source, fromHub);
   const place = { from, to: flags.out! };
   const onProgress = progress.update;
   return convertCheckpoint(place, options, { onProgress, signal: interrupted }).finally(progress.clear);
 }
 
 /** Type after type: loads the pipeline, observes it, quantises it, compares its images with float32's, and saves it. */
-async function inMemory(flags: QuantizeFlags, types: readonly QuantType[]): Promise<TypeResult[]> {
+async function inMemory(
+  {
+    load: { from, fromHub },
+    plan,
+  }: { load: { from: string; fromHub: ReturnType<typeof modelOf>['options'] }; plan: ConversionPlan | undefined },
+  flags: QuantizeFlags,
+  types: readonly QuantType[],
+): Promise<TypeResult[]> {
   const signal = interrupted;
-  const { source, options: fromHub } = modelOf(flags);
   const programs = new ProgramCache(await createBackend({ threads: flags.threads }));
-  const load = () => DiffusionPipeline.fromPretrained(source, { ...fromHub, programs });
+  const load = () => DiffusionPipeline.fromPretrained(from, { ...fromHub, programs });
   const draw = (pipe: Pipeline, { label, prompts }: { label: string; prompts: readonly string[] }) =>
     drawAll(pipe, { label, prompts, steps: flags.steps, signal });
   const prompts = firstOf(sweepPrompts, flags.prompts);
@@ -124,7 +133,7 @@ async function inMemory(flags: QuantizeFlags, types: readonly QuantType[]): Prom
     const after = before && (await draw(pipe, { label: type, prompts }));
     if (after) rows.push(after);
     results.push({ type, report, images: after && compare(before!, after) });
-    if (flags.out !== undefined) await savePipeline(pipe, { report, out: flags.out, quantType: type });
+    if (flags.out !== undefined) await savePipeline(pipe, { report, plan, out: flags.out, quantType: type });
     await pipe.dispose();
   }
   if (flags.sheet !== undefined) await saveSheet([before!, ...rows], flags.sheet);
@@ -134,7 +143,7 @@ async function inMemory(flags: QuantizeFlags, types: readonly QuantType[]): Prom
 
 function print({ json, out, sheet }: QuantizeFlags, results: readonly TypeResult[]): void {
   if (json) {
-    console.log(JSON.stringify({ out, results }, null, 2));
+    console.log(jsonText({ out, results }));
     return;
   }
   if (results.length > 1) console.log(resultTable(results));
@@ -146,7 +155,12 @@ function print({ json, out, sheet }: QuantizeFlags, results: readonly TypeResult
 /** A pipeline's folder: what was quantised anew, the rest as it was. */
 async function savePipeline(
   pipe: Pipeline,
-  { report, out, quantType }: { report: QuantizeReport; out: string; quantType: string },
+  {
+    report,
+    plan,
+    out,
+    quantType,
+  }: { report: QuantizeReport; plan: ConversionPlan | undefined; out: string; quantType: string },
 ): Promise<void> {
   const components = report.components.map(({ component }) => component);
   await createFolder(out, async (inside) => {
@@ -154,6 +168,6 @@ async function savePipeline(
       const model = pipe.transformers[component] ?? pipe.models[component]!;
       await saveQuantized(model, path.join(inside, component), { quantType });
     }
-    await copyOthers({ from: pipe.path, to: inside, except: components });
+    await copyFiles(plan?.others ?? [], inside);
   });
 }

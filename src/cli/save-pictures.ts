@@ -1,6 +1,7 @@
 /** What a request made, as files: images on their own or as a grid, videos. */
 import path from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
+import { checkWritable } from '../files/replace-file.ts';
 import { imageGrid } from '../images/grid.ts';
 import type { ImageMetadata } from '../images/metadata.ts';
 import type { GenerateResult } from '../pipelines/options.ts';
@@ -14,10 +15,13 @@ export interface OutputFlags {
 
 const imageEndings = ['.png', '.jpg', '.jpeg', '.webp'];
 
-/** Refuses a file name that nothing can be written under, before anything is loaded. */
-export function checkOut({ out }: OutputFlags): void {
+/**
+ * Refuses a file name that nothing can be written under, before anything is loaded.
+ * @throws DejaDitError INVALID_ARGUMENT, RUNTIME
+ */
+export async function checkOut({ out }: OutputFlags): Promise<void> {
   const ending = out === undefined ? '.png' : path.extname(out).toLowerCase();
-  if (ending === '.mp4' || imageEndings.includes(ending)) return;
+  if (ending === '.mp4' || imageEndings.includes(ending)) return checkWritable(out ?? 'out.png');
   throw new DejaDitError('INVALID_ARGUMENT', `--out must end in .png, .jpg, .webp, or for videos .mp4, got '${out}'`);
 }
 

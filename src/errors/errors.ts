@@ -2,6 +2,7 @@
  * The one error class of the engine. Every error a user can meet says in one line what is wrong, where
  * (`path`: a module path, a file, a tensor or a field) and, where there is one, what to do about it.
  */
+import { printable } from './printable.ts';
 
 export type ErrorCode =
   | 'INVALID_ARGUMENT' // a caller passed something that cannot work
@@ -23,8 +24,13 @@ export interface ErrorDetails {
   cause?: unknown;
 }
 
+/** Far beyond names that people give, short of what fills a screen. */
+const longestPath = 600;
+const longestMessage = 1000;
+
 /**
- * Error with a stable `code` for programs and a one-line message for people.
+ * Error with a stable `code` for programs and a one-line message for people. Whatever text went into the message, it is printable and
+ * short; `path` keeps the name as it is.
  * @example
  * try {
  *   await pipe.generate({ prompt, width: 7 });
@@ -39,7 +45,11 @@ export class DejaDitError extends Error {
   readonly path: string | undefined;
 
   constructor(code: ErrorCode, message: string, { path, cause }: ErrorDetails = {}) {
-    super(path === undefined ? message : `${path}: ${message}`, cause === undefined ? undefined : { cause });
+    const text = printable(message, longestMessage);
+    super(
+      path === undefined ? text : `${printable(path, longestPath)}: ${text}`,
+      cause === undefined ? undefined : { cause },
+    );
     this.name = code === 'ABORTED' ? 'AbortError' : 'DejaDitError';
     this.code = code;
     this.path = path;
@@ -51,12 +61,17 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new DejaDitError('ABORTED', 'the request was aborted', { cause: signal.reason });
 }
 
+/** Separators do not count, and three letters may be missing. */
+const longestExtra = 16;
+
 /** The known name closest to `name` (edit distance at most 3), for "did you mean" hints. */
 export function nearestName(name: string, known: Iterable<string>): string | undefined {
   const normal = (text: string) => text.toLowerCase().replace(/[_-]/g, '');
   let best: string | undefined;
   let bestDistance = 4;
   for (const candidate of known) {
+    // A name from a file may have megabytes, and the distance costs length times length.
+    if (Math.abs(name.length - candidate.length) > longestExtra) continue;
     const distance = editDistance(normal(name), normal(candidate));
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }

@@ -1,6 +1,7 @@
 /** Reading option objects against a schema: camelCase or Python's spelling, null for the default, the nearest name for a wrong key. */
 import { z } from 'zod';
 import { DejaDitError, suggest } from './errors.ts';
+import { quote } from './printable.ts';
 
 /**
  * The options that are given, under the schema's own names.
@@ -9,7 +10,7 @@ import { DejaDitError, suggest } from './errors.ts';
 export function namedOptions(shape: z.ZodRawShape, options: unknown, path: string): Record<string, unknown> {
   const fail = (message: string, at = path) => new DejaDitError('INVALID_CONFIG', message, { path: at });
   if (typeof options !== 'object' || options === null || Array.isArray(options))
-    throw fail(`must be an object of options, got ${JSON.stringify(options)}`);
+    throw fail(`must be an object of options, got ${quote(options)}`);
   const spelling = (name: string) => name.toLowerCase().replace(/[_-]/g, '');
   const fields = new Map(Object.keys(shape).map((name) => [spelling(name), name]));
   const given: Record<string, unknown> = {};

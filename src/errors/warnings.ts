@@ -3,6 +3,8 @@
  * its own, for its result.
  */
 
+import { printable } from './printable.ts';
+
 export type WarningHandler = (message: string) => void;
 
 let handler: WarningHandler = (message) => console.warn(`deja-dit: ${message}`);
@@ -18,9 +20,9 @@ export function setWarningHandler(next: WarningHandler): WarningHandler {
   return previous;
 }
 
-/** Says something that did not go as the caller may expect: names the option, the reason and what to do. */
+/** Says something that did not go as the caller may expect: names the option, the reason and what to do. Handlers get one printable line. */
 export function warn(message: string): void {
-  handler(message);
+  handler(printable(message));
 }
 
 /** The warnings of one request, each once. They are shown as all others are. */

@@ -1,14 +1,14 @@
 /**
- * Pixels to file bytes and back, and resampling. Files come from strangers, so the format is told from the first bytes
- * and sizes are limited before decoding. Reading and writing files as such is in `files.ts`.
+ * Pixels to file bytes and back, and resampling. Files come from strangers, so only known formats
+ * reach a decoder, and sizes are limited before decoding. Reading and writing files as such is in `files.ts`.
  */
 import type { Sharp } from 'sharp';
 import { DejaDitError } from '../errors/errors.ts';
 import { exifBlock } from './exif.ts';
-import { type ImageFormat, oneLine, readImageFile } from './files.ts';
+import { type ImageFormat, isReadable, oneLine, readImageFile } from './files.ts';
 import { type ImageMetadata, metadataJson, parametersText } from './metadata.ts';
 import type { Pixels } from './pixels.ts';
-import { insertPngChunks, pngChunk, pngText } from './png-chunks.ts';
+import { insertPngChunks, isPng, pictureChunks, pngChunk, pngText } from './png-chunks.ts';
 import { type ResampleKernel, resample } from './resample.ts';
 import { loadSharp } from './sharp.ts';
 
@@ -42,12 +42,15 @@ export async function decodeImage(source: string | URL | Uint8Array, options: Lo
   const isFile = !(source instanceof Uint8Array);
   const path = isFile ? String(source) : 'image';
   const bytes = isFile ? await readImageFile(source) : source;
-  if (sniff(bytes) === undefined) {
+  if (!isReadable(bytes)) {
     throw new DejaDitError('UNSUPPORTED', 'is not a PNG, JPEG, WebP, AVIF or GIF image', { path });
   }
   const sharp = await loadSharp();
   try {
-    const input = sharp(bytes, { limitInputPixels: options.maxPixels ?? defaultMaxPixels, failOn: 'error' });
+    const input = sharp(isPng(bytes) ? pictureChunks(bytes) : bytes, {
+      limitInputPixels: options.maxPixels ?? defaultMaxPixels,
+      failOn: 'error',
+    });
     const { space, hasProfile } = await input.metadata();
     const upright = input.rotate();
     if (space === 'cmyk' && !hasProfile) return fromInks(await rawPixels(upright.pipelineColourspace('cmyk'), 'cmyk'));
@@ -168,15 +171,4 @@ function qualityFor(format: ImageFormat, quality: number | undefined): number {
   }
   if (Number.isInteger(quality) && quality >= 1 && quality <= 100) return quality;
   throw new DejaDitError('INVALID_ARGUMENT', `quality must be an integer from 1 to 100, got ${quality}`);
-}
-
-/** Tells the formats we read from their first bytes; everything else (SVG, PDF, ...) never reaches a decoder. */
-function sniff(bytes: Uint8Array): string | undefined {
-  const head = Buffer.from(bytes.subarray(0, 16)).toString('latin1');
-  if (head.startsWith('\x89PNG\r\n\x1a\n')) return 'png';
-  if (head.startsWith('\xff\xd8\xff')) return 'jpeg';
-  if (head.startsWith('RIFF') && head.slice(8, 12) === 'WEBP') return 'webp';
-  if (/^ftyp(avif|avis|mif1|msf1)/.test(head.slice(4))) return 'avif';
-  if (/^GIF8[79]a/.test(head)) return 'gif';
-  return undefined;
 }

@@ -10,6 +10,7 @@ const longType = 4;
 const undefinedType = 7;
 const makerNoteMark = 'deja-dit\0';
 const unicodeMark = 'UNICODE\0';
+const largestText = 2 ** 24;
 
 export interface ExifTexts {
   userComment?: string;
@@ -61,15 +62,19 @@ export function readExif(block: Uint8Array): ExifTexts {
   const entriesAt = (at: number) => Array.from({ length: number(at, 2) }, (_, i) => at + 2 + 12 * i);
   const texts: ExifTexts = {};
   const main = entriesAt(number(4, 4)).find((at) => number(at, 2) === exifDirectoryTag);
-  for (const at of main === undefined ? [] : entriesAt(number(main + 8, 4))) {
+  const entries = main === undefined ? [] : entriesAt(number(main + 8, 4));
+  // The first of a kind only: thousands that all name the same megabytes would take minutes to decode.
+  const firstOf = (tag: number): Buffer => {
+    const at = entries.find((entry) => number(entry, 2) === tag);
+    if (at === undefined) return Buffer.of();
     const start = number(at + 8, 4);
-    const value = bytes.subarray(start, start + number(at + 4, 4));
-    const tag = number(at, 2);
-    if (tag === userCommentTag) texts.userComment = userComment(value, littleEndian);
-    if (tag === makerNoteTag && value.toString('latin1').startsWith(makerNoteMark)) {
-      texts.makerNote = value.toString('utf8', makerNoteMark.length);
-    }
-  }
+    return bytes.subarray(start, start + Math.min(number(at + 4, 4), largestText));
+  };
+  const comment = firstOf(userCommentTag);
+  if (comment.length > 0) texts.userComment = userComment(comment, littleEndian);
+  const note = firstOf(makerNoteTag);
+  if (note.toString('latin1', 0, makerNoteMark.length) === makerNoteMark)
+    texts.makerNote = note.toString('utf8', makerNoteMark.length);
   return texts;
 }
 

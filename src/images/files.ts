@@ -1,9 +1,8 @@
-/** Image files on disk, whatever is in them: which format a name stands for, reading with a limit, writing at once. */
-import { randomUUID } from 'node:crypto';
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, extname, join } from 'node:path';
+/** Image files on disk, whatever is in them: which format a name stands for, reading with a limit. */
+import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { DejaDitError } from '../errors/errors.ts';
+import { readFileBytes } from '../files/open-file.ts';
 
 export type ImageFormat = 'png' | 'jpeg' | 'webp' | 'avif';
 
@@ -26,19 +25,7 @@ export function formatOf(path: string): ImageFormat {
 
 /** The bytes of an image file, unless it is larger than any image this engine takes. */
 export async function readImageFile(source: string | URL): Promise<Uint8Array> {
-  const path = source instanceof URL ? pathOf(source) : source;
-  try {
-    const { size } = await stat(path);
-    if (size > largestFile) {
-      throw new DejaDitError('INVALID_FILE', `is ${size} bytes, images may have up to ${largestFile}`, { path });
-    }
-    return await readFile(path);
-  } catch (cause) {
-    if (cause instanceof DejaDitError) throw cause;
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') throw new DejaDitError('NOT_FOUND', 'no such image file', { path });
-    throw new DejaDitError('INVALID_FILE', `cannot be read: ${message}`, { path, cause });
-  }
+  return readFileBytes(source instanceof URL ? pathOf(source) : source, { maxBytes: largestFile });
 }
 
 function pathOf(url: URL): string {
@@ -48,18 +35,14 @@ function pathOf(url: URL): string {
   });
 }
 
-/** Writes the file under a passing name first, so that it appears complete or not at all. Folders are created. */
-export async function writeImageFile(path: string, bytes: Uint8Array): Promise<void> {
-  const folder = dirname(path);
-  const unfinished = join(folder, `.${randomUUID()}.tmp`);
-  try {
-    await mkdir(folder, { recursive: true });
-    await writeFile(unfinished, bytes);
-    await rename(unfinished, path);
-  } catch (cause) {
-    await rm(unfinished, { force: true }).catch(() => {});
-    throw new DejaDitError('INVALID_ARGUMENT', `cannot be written: ${oneLine(cause)}`, { path, cause });
-  }
+/** Whether these are the first bytes of a format we read; everything else (SVG, PDF, ...) never reaches a decoder. */
+export function isReadable(bytes: Uint8Array): boolean {
+  const head = Buffer.from(bytes.subarray(0, 16)).toString('latin1');
+  const isWebp = head.startsWith('RIFF') && head.slice(8, 12) === 'WEBP';
+  const isAvif = /^ftyp(avif|avis|mif1|msf1)/.test(head.slice(4));
+  return (
+    isWebp || isAvif || ['\x89PNG\r\n\x1a\n', '\xff\xd8\xff', 'GIF87a', 'GIF89a'].some((mark) => head.startsWith(mark))
+  );
 }
 
 /** An error's message without line breaks and control characters. */

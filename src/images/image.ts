@@ -3,6 +3,7 @@
  * File formats are in `codec.ts`, the text inside files in `metadata.ts`, grids and terminals in files of their own.
  */
 import { DejaDitError } from '../errors/errors.ts';
+import { writeFileAtomically } from '../files/replace-file.ts';
 import { roundHalfEven } from '../tensor/rounding.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import {
@@ -13,7 +14,7 @@ import {
   type ResizeOptions,
   resizePixels,
 } from './codec.ts';
-import { formatOf, type ImageFormat, writeImageFile } from './files.ts';
+import { formatOf, type ImageFormat } from './files.ts';
 import type { Pixels } from './pixels.ts';
 
 export interface TensorRange {
@@ -107,7 +108,7 @@ export class Image implements Pixels {
    * not at all.
    */
   async save(path: string, options: EncodeOptions = {}): Promise<void> {
-    await writeImageFile(path, await this.encode(formatOf(path), options));
+    await writeFileAtomically(path, await this.encode(formatOf(path), options));
   }
 }
 

@@ -2,9 +2,10 @@
  * What made an image, written into its file twice: as the text that Automatic1111 introduced and most tools read
  * (`parameters`), and as JSON that loses nothing. Where in a file they go is in `codec.ts`.
  */
+import { parseJson } from '../files/json.ts';
 import { readExif } from './exif.ts';
-import { readImageFile } from './files.ts';
-import { readPngTexts } from './png-chunks.ts';
+import { isReadable, readImageFile } from './files.ts';
+import { isPng, pictureChunks, readPngTexts } from './png-chunks.ts';
 import { loadSharp } from './sharp.ts';
 
 /** Settings of a generation under the names of `generate()`; anything else may be added. */
@@ -82,28 +83,27 @@ export function metadataJson(metadata: ImageMetadata): string {
  */
 export async function readMetadata(source: string | Uint8Array): Promise<ImageMetadata | undefined> {
   const bytes = typeof source === 'string' ? await readImageFile(source) : source;
-  const isPng = bytes[0] === 0x89;
-  const texts = isPng ? readPngTexts(bytes) : undefined;
+  const texts = isPng(bytes) ? readPngTexts(bytes, ['deja-dit', 'parameters']) : undefined;
   const exif = readExif((await exifOf(bytes)) ?? new Uint8Array());
   const json = texts?.get('deja-dit') ?? exif.makerNote;
   const parameters = texts?.get('parameters') ?? exif.userComment;
-  return parseJson(json) ?? (parameters === undefined ? undefined : parseParameters(parameters));
+  return metadataOf(json) ?? (parameters === undefined ? undefined : parseParameters(parameters));
 }
 
 async function exifOf(bytes: Uint8Array): Promise<Uint8Array | undefined> {
+  if (!isReadable(bytes)) return undefined;
   const sharp = await loadSharp();
   try {
-    return (await sharp(bytes).metadata()).exif;
+    return (await sharp(isPng(bytes) ? pictureChunks(bytes) : bytes).metadata()).exif;
   } catch {
     return undefined;
   }
 }
 
-function parseJson(text: string | undefined): ImageMetadata | undefined {
+function metadataOf(text: string | undefined): ImageMetadata | undefined {
   if (text === undefined) return undefined;
   try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as ImageMetadata) : undefined;
+    return parseJson(text, { path: 'image' });
   } catch {
     return undefined;
   }

@@ -1,12 +1,11 @@
 /** `Video`: frames in memory, and the files they can become. */
-import { mkdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
+import { replaceFile, writeFileAtomically } from '../files/replace-file.ts';
 import { floatTensor, type Tensor } from '../tensor/tensor.ts';
 import { encodeAnimatedWebp } from './animated-webp.ts';
 import { exifBlock } from './exif.ts';
 import { encodeMp4 } from './ffmpeg.ts';
-import { writeImageFile } from './files.ts';
 import { type Image, imagesFromTensor } from './image.ts';
 import { type ImageMetadata, metadataJson, parametersText } from './metadata.ts';
 
@@ -53,14 +52,9 @@ export class Video {
     const about = metadata && { ...metadata, width: this.width, height: this.height };
     switch (ext.toLowerCase()) {
       case '.mp4': {
-        const unfinished = path.join(dir, `.${name}.${process.pid}.tmp`);
-        await mkdir(dir || '.', { recursive: true });
-        try {
-          await encodeMp4(unfinished, this.frames, { fps, comment: about && parametersText(about) });
-          await rename(unfinished, file);
-        } finally {
-          await rm(unfinished, { force: true });
-        }
+        await replaceFile(file, (unfinished) =>
+          encodeMp4(unfinished, this.frames, { fps, comment: about && parametersText(about) }),
+        );
         return [file];
       }
       case '.webp': {
@@ -70,7 +64,7 @@ export class Video {
           return [file];
         }
         const exif = about && exifBlock({ userComment: parametersText(about), makerNote: metadataJson(about) });
-        await writeImageFile(file, await encodeAnimatedWebp(this.frames, { fps, exif }));
+        await writeFileAtomically(file, await encodeAnimatedWebp(this.frames, { fps, exif }));
         return [file];
       }
       default: {

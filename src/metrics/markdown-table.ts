@@ -1,8 +1,11 @@
 /** Tables for terminals, logs and documents alike. */
+import { printable } from '../errors/printable.ts';
 
 /** A Markdown table with padded columns: the first to the left, the others (numbers) to the right. */
 export function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const lines = [header, ...rows].map((row) => row.map((cell) => cell.replaceAll('|', '\\|').replace(/\s+/g, ' ')));
+  const lines = [header, ...rows].map((row) =>
+    row.map((cell) => printable(cell.replaceAll('|', '\\|').replace(/\s+/g, ' '), 200)),
+  );
   const widths = header.map((_, column) => Math.max(3, ...lines.map((line) => line[column]?.length ?? 0)));
   const join = (cells: string[]) => `| ${cells.join(' | ')} |`;
   const text = lines.map((line) =>

@@ -2,10 +2,10 @@
 import { z } from 'zod';
 import { type ArgumentShape, abortSignal, anyObject, checkArguments } from '../errors/arguments.ts';
 import { DejaDitError } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
 import { warn } from '../errors/warnings.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
-import { quote } from '../weights/json.ts';
 import { readConfig } from '../weights/model-folder.ts';
 import { OffloadedWeights } from '../weights/offload/offloaded-weights.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';

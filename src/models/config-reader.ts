@@ -3,7 +3,7 @@
  * the architecture in a way we have not built refused by name instead of ignored.
  */
 import { DejaDitError } from '../errors/errors.ts';
-import { quote } from '../weights/json.ts';
+import { quote } from '../errors/printable.ts';
 
 /** Bounds of an integer, both included. */
 export interface Range {

@@ -74,9 +74,8 @@ export class ComponentLoader {
   }
 
   async scheduler(name = 'scheduler'): Promise<Scheduler> {
-    const { className } = requireComponent(this.folder, name);
-    const { config } = await readConfig(this.folderOf(name), 'scheduler_config.json');
-    return createScheduler(className, config);
+    const { className, folder } = requireComponent(this.folder, name);
+    return loadScheduler(folder, className);
   }
 
   private folderOf(name: string): string {
@@ -87,5 +86,18 @@ export class ComponentLoader {
     const component = await loading;
     this.loaded.push(component);
     return component;
+  }
+}
+
+/**
+ * The scheduler whose `scheduler_config.json` is in a folder.
+ * @throws DejaDitError naming that file, and the class or field that is wrong
+ */
+export async function loadScheduler(folder: string, className: string): Promise<Scheduler> {
+  const { config, path } = await readConfig(folder, 'scheduler_config.json');
+  try {
+    return createScheduler(className, config);
+  } catch (cause) {
+    throw cause instanceof DejaDitError ? new DejaDitError(cause.code, cause.message, { path, cause }) : cause;
   }
 }

@@ -2,23 +2,25 @@
  * Quantises checkpoints into other checkpoints without loading them: tensors pass one by one, so that memory holds no more than
  * the largest layer and its result.
  */
-import { cp, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { DejaDitError, suggest, throwIfAborted } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
+import { type CopyItem, copyFiles, listFiles, requireOutside } from '../files/copy-folder.ts';
+import { checkVacant, createFolder } from '../files/create-folder.ts';
 import { defaultPrograms } from '../models/auto-model.ts';
 import { ConfigReader } from '../models/config-reader.ts';
 import { findGraphModel, findTransformer, unsupportedModel } from '../models/registry.ts';
 import { accountWeights } from '../models/weight-accounting.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import { sizeOf } from '../tensor/tensor.ts';
+import { blobsOfSnapshot } from '../weights/hub-cache.ts';
 import { modelIndexName, openModelFolder, readConfig } from '../weights/model-folder.ts';
 import { openWeights } from '../weights/open-weights.ts';
 import { refuseForeignQuantization } from '../weights/quantized-checkpoint.ts';
 import { bytesOf, type PartSpec, partName, partsOf } from '../weights/weight-format.ts';
 import type { WeightSource } from '../weights/weight-source.ts';
 import { componentConfig, parseQuantizeConfig, type QuantizeConfig, type QuantizeOptions } from './config.ts';
-import { checkVacant, createFolder } from './create-folder.ts';
 import { encodeLayer, needsActivations } from './encode-layer.ts';
 import { matrix } from './matrix.ts';
 import { planLayers, type QuantizePlan } from './plan.ts';
@@ -45,37 +47,48 @@ export async function convertCheckpoint(
   options: QuantizeOptions,
   convert: ConvertOptions = {},
 ): Promise<QuantizeReport> {
-  const config = parseQuantizeConfig(options);
-  if (path.resolve(from) === path.resolve(to))
-    throw new DejaDitError('INVALID_ARGUMENT', 'is the folder that is read', { path: to });
-  await checkVacant(to);
-  if (!(await listFolder(from)).includes(modelIndexName))
-    return { components: [await convertModel({ from, to, component: 'model' }, { config, ...convert })] };
-  return convertPipeline({ from, to }, options, convert);
-}
-
-async function convertPipeline(
-  { from, to }: { from: string; to: string },
-  options: QuantizeOptions,
-  convert: ConvertOptions,
-): Promise<QuantizeReport> {
-  const jobs = await componentJobs(from, options);
+  const plan = await planConversion({ from, to }, options);
+  if (plan === undefined)
+    return {
+      components: [
+        await convertModel({ from, to, component: 'model' }, { config: parseQuantizeConfig(options), ...convert }),
+      ],
+    };
   const components: ComponentReport[] = [];
   await createFolder(to, async (inside) => {
-    for (const { component, config } of jobs) {
+    for (const { component, config } of plan.jobs) {
       const place = { from: path.join(from, component), to: path.join(inside, component), component };
       components.push(await convertModel(place, { config, ...convert }));
     }
-    await copyOthers({ from, to: inside, except: jobs.map(({ component }) => component) });
+    await copyFiles(plan.others, inside);
   });
   return { components };
 }
 
-/** Everything in a pipeline's folder but some components. */
-export async function copyOthers(args: { from: string; to: string; except: readonly string[] }): Promise<void> {
-  const { from, to } = args;
-  const left = new Set(args.except.map((component) => path.join(from, component)));
-  await cp(from, to, { recursive: true, dereference: true, filter: (source) => !left.has(source) });
+export interface ConversionPlan {
+  /** The components to quantise. */
+  jobs: readonly { component: string; config: QuantizeConfig }[];
+  /** The files of the others, which are copied. */
+  others: readonly CopyItem[];
+}
+
+/**
+ * Looks at all that could keep the quantised model in `from` from being written to `to`, before the work begins.
+ * @returns what is to be done for a pipeline; undefined for a single model
+ * @throws DejaDitError INVALID_ARGUMENT if `to` is not vacant or inside `from`, RUNTIME if it cannot be written, INVALID_FILE naming
+ *   what cannot be copied
+ */
+export async function planConversion(
+  { from, to }: { from: string; to: string },
+  options: QuantizeOptions,
+): Promise<ConversionPlan | undefined> {
+  const names = await listFolder(from);
+  await requireOutside(to, from);
+  await checkVacant(to);
+  if (!names.includes(modelIndexName)) return undefined;
+  const jobs = await componentJobs(from, options);
+  const except = jobs.map(({ component }) => component);
+  return { jobs, others: await listFiles({ folder: from, except, linksMayLeadTo: blobsOfSnapshot(from) }) };
 }
 
 /** The components to quantise, each with its config. */

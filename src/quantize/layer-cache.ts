@@ -3,7 +3,6 @@
  * Worth it for SVDQuant alone; the other formats are made as fast as they are read.
  */
 import { createHash } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
@@ -36,7 +35,6 @@ export async function cachedLayer(
   if (found) return found;
   const parts = await make();
   try {
-    await mkdir(folder, { recursive: true });
     await writeSafetensors(file, parts);
   } catch (error) {
     // A full disk must not keep a model from running.

@@ -5,6 +5,7 @@
 import path from 'node:path';
 import { DejaDitError, suggest, throwIfAborted } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
+import { checkVacant } from '../files/create-folder.ts';
 import { GraphBuilder } from '../graph/builder.ts';
 import { lockAll } from '../models/occupancy.ts';
 import { TransformerModel } from '../models/transformer-model.ts';
@@ -16,7 +17,6 @@ import { WeightStore } from '../weights/weight-store.ts';
 import { backendProducts } from './backend-products.ts';
 import { type Observation, observe, type QuantizableModel } from './calibrate.ts';
 import { componentConfig, parseQuantizeConfig, type QuantizeConfig, type QuantizeOptions } from './config.ts';
-import { checkVacant } from './create-folder.ts';
 import { encodeLayer, needsActivations } from './encode-layer.ts';
 import { transpose } from './linear-algebra.ts';
 import { type Matrix, matrix, relativeError } from './matrix.ts';

@@ -1,4 +1,5 @@
 /** What became of each layer, and what that costs in accuracy. */
+import { printable } from '../errors/printable.ts';
 import { sizeOf } from '../tensor/tensor.ts';
 import { describeFormat, formatBytes } from '../weights/weight-format.ts';
 import type { KeptLayer, PlannedLayer } from './plan.ts';
@@ -38,7 +39,7 @@ export function layerBytes(layers: readonly Pick<PlannedLayer, 'shape' | 'format
 /** The report as lines for people: what layers became, by type; what was kept, and why; with errors, the ten worst. */
 export function summarizeReport({ components }: QuantizeReport): string[] {
   return components.flatMap(({ component, className, layers, kept, bytes }) => [
-    `${component} (${className}): ${megabytes(bytes.before)} → ${megabytes(bytes.after)}, ${ratio(bytes.after, bytes.before)}`,
+    `${component} (${printable(className, 100)}): ${megabytes(bytes.before)} → ${megabytes(bytes.after)}, ${ratio(bytes.after, bytes.before)}`,
     ...byKey(layers, ({ type, format, fallback }) =>
       fallback
         ? `${type} instead of ${fallback.from}, since ${fallback.reason}`
@@ -66,7 +67,7 @@ function worst(layers: readonly QuantizedLayer[]): string[] {
   const percent = (error: number) => `${(100 * error).toFixed(2)} %`;
   return [
     `  relative error of ${what}: mean ${percent(mean)}, the largest:`,
-    ...sorted.slice(0, 10).map((layer) => `    ${percent(errorOf(layer)!)}  ${layer.name}`),
+    ...sorted.slice(0, 10).map((layer) => `    ${percent(errorOf(layer)!)}  ${printable(layer.name, 200)}`),
   ];
 }
 

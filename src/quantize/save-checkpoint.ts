@@ -1,7 +1,8 @@
 /** Writes the folder of a quantised model. It is read like any other, see `weights/quantized-checkpoint.ts`. */
-import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
+import { createFolder } from '../files/create-folder.ts';
+import { writeFileAtomically } from '../files/replace-file.ts';
 import { fromFloat32, toFloat32 } from '../tensor/convert.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { encodeQuantConfig, type QuantConfigFile, quantConfigName } from '../weights/quantized-checkpoint.ts';
@@ -9,7 +10,6 @@ import { type StreamOptions, streamSafetensors } from '../weights/safetensors.ts
 import type { PartSpec } from '../weights/weight-format.ts';
 import { WeightStore } from '../weights/weight-store.ts';
 import type { QuantizableModel } from './calibrate.ts';
-import { createFolder } from './create-folder.ts';
 
 /**
  * Writes `config.json`, `quant_config.json` and the weights of a model that was quantised in memory, tensor by tensor.
@@ -62,9 +62,9 @@ export interface Checkpoint extends StreamOptions {
 export async function writeCheckpoint(folder: string, { config, quantConfig, ...weights }: Checkpoint): Promise<void> {
   const baseName = '_class_name' in config ? 'diffusion_pytorch_model' : 'model';
   await createFolder(folder, async (inside) => {
-    await writeFile(path.join(inside, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+    await writeFileAtomically(path.join(inside, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
     await streamSafetensors(path.join(inside, `${baseName}.safetensors`), weights);
-    await writeFile(path.join(inside, quantConfigName), encodeQuantConfig(quantConfig));
+    await writeFileAtomically(path.join(inside, quantConfigName), encodeQuantConfig(quantConfig));
   });
 }
 

@@ -1,6 +1,7 @@
 /** Reading `scheduler_config.json`: names, defaults and what is allowed. The schemas stand with the schedulers. */
 import { z } from 'zod';
 import { DejaDitError, nearestName, suggest } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
 
 /** At most one of these replaces the spacing of the noise levels. */
 export const sigmaSpacingFields = {
@@ -50,7 +51,7 @@ export function parseConfig<Fields extends z.ZodRawShape>(
     const issue = result.error.issues[0]!;
     const path = [className, ...issue.path].join('.');
     const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown>)?.[key], given);
-    throw new DejaDitError('INVALID_CONFIG', `${issue.message}, got ${JSON.stringify(value)}`, { path });
+    throw new DejaDitError('INVALID_CONFIG', `${issue.message}, got ${quote(value)}`, { path });
   }
   const spacings = sigmaSpacings(given).map((name) => `use_${name}_sigmas`);
   if (spacings.length > 1) {

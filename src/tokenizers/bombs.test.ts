@@ -101,7 +101,7 @@ describe('a definition', () => {
           .fill(0)
           .reduce((inner) => ({ type: 'Sequence', normalizers: [inner] }), { type: 'NFC' }),
       },
-      'deeper than 32 levels',
+      'deeper than 64 levels',
     ],
     ['with an endless pattern', { pre_tokenizer: split('(?:a|b)'.repeat(5000)) }, 'characters in pre_tokenizer'],
     ['that writes a novel', { normalizer: replace({ String: 'a' }, 'b'.repeat(1000)) }, 'characters in normalizer'],

@@ -1,5 +1,6 @@
 /** The parts of a tokenizer.json that this engine looks at, and the checks that make a parsed file one. */
 import { DejaDitError } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
 import { isObject, type JsonObject } from './json-files.ts';
 
 export interface AddedToken {
@@ -70,7 +71,7 @@ export function addedToken(id: number, token: JsonObject & { content: string }):
 export function checkIds(vocab: JsonObject, path: string): asserts vocab is Record<string, number> {
   for (const token in vocab) {
     if (isTokenId(vocab[token])) continue;
-    throw new DejaDitError('INVALID_FILE', `the vocabulary gives '${token}' the id ${JSON.stringify(vocab[token])}`, {
+    throw new DejaDitError('INVALID_FILE', `the vocabulary gives ${quote(token)} the id ${quote(vocab[token])}`, {
       path,
     });
   }

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { seeded } from '../weights/testing/fuzz.ts';
+import { seeded } from '../files/testing/fuzz.ts';
 import { fuzzTokenizers } from './testing/fuzz.ts';
 
 it('damaged tokenizers are taken or refused with one line', async () => {

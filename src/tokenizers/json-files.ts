@@ -1,39 +1,28 @@
-/** Reads small JSON and text files, telling "not there" (undefined) from "broken" (an error naming the file). */
-import { readFile } from 'node:fs/promises';
+/** Reads the files of a tokenizer, telling "not there" (undefined) from "broken" (an error naming the file). */
 import { DejaDitError } from '../errors/errors.ts';
+import { isPlainObject, type JsonObject, readJsonFile } from '../files/json.ts';
+import { readFileBytes } from '../files/open-file.ts';
 
-export type JsonObject = Record<string, unknown>;
+export { isPlainObject as isObject, type JsonObject };
 
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
+/** The largest in use, with 262,144 tokens, has 33 MB. */
+const maxBytes = 64_000_000;
 
 /** The parsed file, or undefined if there is none. Anything but a JSON object is an error. */
 export async function readJson(path: string): Promise<JsonObject | undefined> {
-  const text = (await readBytes(path))?.toString('utf8');
-  if (text === undefined) return undefined;
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new DejaDitError('INVALID_FILE', `is not valid JSON: ${oneLine((cause as Error).message)}`, { path, cause });
-  }
-  if (!isObject(value)) throw new DejaDitError('INVALID_FILE', 'must hold a JSON object', { path });
-  return value;
+  return unlessMissing(readJsonFile(path, { maxBytes }));
 }
 
 /** The file's bytes, or undefined if there is none. */
 export async function readBytes(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path);
-  } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw new DejaDitError('INVALID_FILE', `cannot be read: ${message}`, { path, cause });
-  }
+  return unlessMissing(readFileBytes(path, { maxBytes }));
 }
 
-/** JSON.parse quotes the text it stumbled over, line breaks included. */
-function oneLine(message: string): string {
-  return message.replace(/\s+/g, ' ');
+async function unlessMissing<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof DejaDitError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
 }

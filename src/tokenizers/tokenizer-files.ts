@@ -5,6 +5,7 @@
  */
 import { join } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
 import { addedToken, isTokenId, parseDefinition, type TokenizerDefinition, tokenText } from './definition.ts';
 import { isObject, type JsonObject, readBytes, readJson } from './json-files.ts';
 import { definitionFromVocabulary } from './vocabulary-files.ts';
@@ -49,7 +50,8 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
   const configPath = join(folder, 'tokenizer_config.json');
   const config = (await readJson(configPath)) ?? {};
   const specialTokens = (await readJson(join(folder, 'special_tokens_map.json'))) ?? {};
-  const className = String(config['tokenizer_class'] ?? '').replace(/Fast$/, '');
+  const named = config['tokenizer_class'];
+  const className = typeof named === 'string' ? named.replace(/Fast$/, '') : '';
   const tokens: JsonObject = { ...classTokens[className], ...specialTokens, ...config };
 
   const path = join(folder, 'tokenizer.json');
@@ -80,9 +82,11 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
 }
 
 function lengthLimit(value: unknown, path: string): number {
-  const length = Number(value ?? Infinity);
-  if (!(length >= 1)) {
-    throw new DejaDitError('INVALID_CONFIG', `model_max_length must be a positive number, got ${value}`, { path });
+  const length = value ?? Infinity;
+  if (!(typeof length === 'number' && length >= 1)) {
+    throw new DejaDitError('INVALID_CONFIG', `model_max_length must be a positive number, got ${quote(value)}`, {
+      path,
+    });
   }
   return length > 1e20 ? Infinity : length;
 }
@@ -106,7 +110,8 @@ async function readChatTemplates(folder: string, config: JsonObject): Promise<Ma
   const value = config['chat_template'];
   if (typeof value === 'string') templates.set('default', value);
   for (const entry of Array.isArray(value) ? value : []) {
-    if (isObject(entry)) templates.set(String(entry['name']), String(entry['template']));
+    const { name, template } = isObject(entry) ? entry : {};
+    if (typeof name === 'string' && typeof template === 'string') templates.set(name, template);
   }
   const file = await readBytes(join(folder, 'chat_template.jinja'));
   if (file !== undefined) templates.set('default', file.toString('utf8'));

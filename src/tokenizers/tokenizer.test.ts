@@ -178,7 +178,7 @@ describe('broken files', () => {
     ['cut short', { 'tokenizer.json': '{"model": {"ty' }, 'tokenizer.json: is not valid JSON'],
     ['not an object', { 'tokenizer.json': '[1, 2]' }, 'tokenizer.json: must hold a JSON object'],
     ['no model', { 'tokenizer.json': '{}' }, "tokenizer.json: has no 'model' object"],
-    ['bad id', { 'tokenizer.json': { model: { ...model, vocab: { a: 'b' } } } }, `gives 'a' the id "b"`],
+    ['bad id', { 'tokenizer.json': { model: { ...model, vocab: { a: 'b' } } } }, `gives "a" the id "b"`],
     ['bad added token', { 'tokenizer.json': { model, added_tokens: [{ id: 1.5 }] } }, 'added_tokens[0] needs'],
     ['unknown model', { 'tokenizer.json': { model: { type: 'Magic' } } }, 'Unknown TokenizerModel type: Magic'],
     ['unknown step', { 'tokenizer.json': { model, normalizer: { type: 'Rot13' } } }, 'Unknown Normalizer type: Rot13'],

@@ -1,4 +1,4 @@
-/** What is not a model folder, recognised and named for what it is: single files, GGUF, modular repositories, pointers of Git LFS. */
+/** What is not a model folder, recognised and named for what it is: single files, GGUF, modular repositories. */
 
 const saveAsFolder = 'deja-dit reads folders in Diffusers layout (model_index.json, or config.json beside safetensors)';
 
@@ -26,14 +26,5 @@ export function describeForeign(paths: readonly string[]): string | undefined {
   if (gguf !== undefined) return `holds GGUF files ('${gguf}'), which are not read; ${saveAsFolder}`;
   const single = atRoot.find((name) => name.endsWith('.safetensors'));
   if (single !== undefined) return `holds a single-file checkpoint ('${single}'); ${saveAsFolder}`;
-  return undefined;
-}
-
-/** What a file that cannot be read holds instead of what its name says, told by its first eight bytes. */
-export function describeContent(start: Uint8Array): string | undefined {
-  const text = Buffer.from(start.subarray(0, 8)).toString('latin1');
-  if (text === 'version ') return 'is a pointer of Git LFS, not the file itself: run `git lfs pull` in its repository';
-  if (text.startsWith('GGUF')) return 'is a GGUF file, whatever its name says';
-  if (text.startsWith('PK\x03\x04') || text.startsWith('\x80\x02')) return 'is a pickle, whatever its name says';
   return undefined;
 }

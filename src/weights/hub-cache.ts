@@ -3,11 +3,13 @@
  * `models--org--name/` with `blobs/<hash>`, `snapshots/<commit>/<path>` as links to blobs, and `refs/<branch>` with the
  * commit a branch stood at. Nothing here touches the network.
  */
-import { randomUUID } from 'node:crypto';
-import { copyFile, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readlink, stat, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
+import { readFileBytes } from '../files/open-file.ts';
+import { replaceFile, unwritable, writeFileAtomically } from '../files/replace-file.ts';
+import { isIntact } from './hub-hash.ts';
 
 /** Environment variables, passed in so that a test need not change the process's own. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -29,6 +31,13 @@ export function isCommit(revision: string): boolean {
   return /^[0-9a-f]{40}$/.test(revision);
 }
 
+/** Where the links of a snapshot in the cache lead; undefined for any other folder. */
+export function blobsOfSnapshot(folder: string): string | undefined {
+  const repository = dirname(dirname(resolve(folder)));
+  const isSnapshot = basename(dirname(resolve(folder))) === 'snapshots' && basename(repository).startsWith('models--');
+  return isSnapshot ? join(repository, 'blobs') : undefined;
+}
+
 export class RepositoryCache {
   readonly folder: string;
 
@@ -48,28 +57,40 @@ export class RepositoryCache {
   async find(revision: string): Promise<string | undefined> {
     const commit = isCommit(revision) ? revision : await this.#commitOf(revision);
     if (commit === undefined) return undefined;
-    return (await sizeOnDisk(this.snapshot(commit))) === undefined ? undefined : this.snapshot(commit);
+    return stat(this.snapshot(commit)).then(
+      () => this.snapshot(commit),
+      () => undefined,
+    );
   }
 
   async #commitOf(revision: string): Promise<string | undefined> {
-    const text = await readFile(join(this.folder, 'refs', revision), 'utf8').catch(() => '');
-    return isCommit(text.trim()) ? text.trim() : undefined;
+    const bytes = await readFileBytes(join(this.folder, 'refs', revision), { maxBytes: 100 }).catch(() => '');
+    const text = bytes.toString().trim();
+    return isCommit(text) ? text : undefined;
   }
 
   /** Remembers where a branch or tag stands. Done last: a reference leads to snapshots that have all that was asked for. */
   async setReference(revision: string, commit: string): Promise<void> {
     if (revision === commit || (await this.#commitOf(revision)) === commit) return;
     const path = join(this.folder, 'refs', revision);
-    await writing(path, () => replace(path, (temporary) => writeFile(temporary, commit)));
+    await writeFileAtomically(path, commit);
   }
 
-  /** Whether a file is in the snapshot, or a blob in the cache, whole: a crash may have left less of it. */
-  async has({ commit, path, size }: { commit: string; path: string; size: number }): Promise<boolean> {
-    return (await sizeOnDisk(join(this.snapshot(commit), path))) === size;
-  }
-
-  async hasBlob({ hash, size }: { hash: string; size: number }): Promise<boolean> {
-    return (await sizeOnDisk(this.blob(hash))) === size;
+  /**
+   * The first file of a snapshot that is not what its blob's name says, without asking a hub. Copies, which stand where there are no
+   * links, tell no hash and pass.
+   */
+  async firstDamaged(snapshot: string, options: { thorough: boolean }): Promise<string | undefined> {
+    for (const entry of await readdir(snapshot, { recursive: true, withFileTypes: true })) {
+      if (!entry.isSymbolicLink()) continue;
+      const path = join(entry.parentPath, entry.name);
+      const hash = basename(await readlink(path));
+      const algorithm = /^[0-9a-f]{64}$/.test(hash) ? 'sha256' : isCommit(hash) ? 'git' : undefined;
+      const found = await stat(path).catch(() => undefined);
+      if (found?.isDirectory() || algorithm === undefined) continue;
+      if (!found || !(await isIntact(path, { size: found.size, hash, algorithm }, options))) return path;
+    }
+    return undefined;
   }
 
   /**
@@ -80,36 +101,16 @@ export class RepositoryCache {
   async link(file: { commit: string; path: string; hash: string; copy: boolean }): Promise<string | undefined> {
     const pointer = join(this.snapshot(file.commit), file.path);
     const blob = this.blob(file.hash);
-    const copy = () => writing(pointer, () => replace(pointer, (temporary) => copyFile(blob, temporary)));
+    const copy = () => replaceFile(pointer, (temporary) => copyFile(blob, temporary));
     if (file.copy) return void (await copy());
     try {
-      await replace(pointer, (temporary) => symlink(relative(dirname(pointer), blob), temporary));
+      await replaceFile(pointer, (temporary) => symlink(relative(dirname(pointer), blob), temporary));
       return undefined;
     } catch (error) {
       await copy();
-      return (error as NodeJS.ErrnoException).code;
+      return ((error as DejaDitError).cause as NodeJS.ErrnoException).code;
     }
   }
-}
-
-/** Puts a file in place in one step, whatever was there before. */
-async function replace(path: string, make: (temporary: string) => Promise<void>): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.${randomUUID()}.tmp`;
-  try {
-    await make(temporary);
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
-}
-
-async function sizeOnDisk(path: string): Promise<number | undefined> {
-  return stat(path).then(
-    ({ size }) => size,
-    () => undefined,
-  );
 }
 
 /** Runs an action on the disk; what goes wrong there becomes a `RUNTIME` error about `path`. */
@@ -117,10 +118,6 @@ export async function writing<T>(path: string, action: () => Promise<T>): Promis
   try {
     return await action();
   } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code ?? (cause as Error).message;
-    throw new DejaDitError('RUNTIME', `cannot be written (${reason}): check the disk's space and permissions`, {
-      path,
-      cause,
-    });
+    throw cause instanceof DejaDitError ? cause : unwritable(path, cause);
   }
 }

@@ -1,11 +1,14 @@
 /**
  * What is asked of a Hugging Face hub over HTTP: the commit of a revision, the files of a commit, the bytes of a file.
- * Failures come out as one line with what to do about them; those that may pass are tried again first.
+ * Failures come out as one line with what to do about them; those that may pass are tried again first. A hub may be a stranger's: its
+ * answers are checked, and bounded in size, number and time.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
 import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
-import { isCommit } from './hub-cache.ts';
-import { quote } from './json.ts';
+import { quote } from '../errors/printable.ts';
+import { parseJsonValue } from '../files/json.ts';
+import type { Fingerprint } from './hub-hash.ts';
 
 export interface HubClientOptions {
   /** Without a slash at the end. */
@@ -14,18 +17,38 @@ export interface HubClientOptions {
   fetch: typeof fetch;
   /** How often a request is tried again after a cut connection or an error of the server. */
   retries: number;
-  /** Milliseconds without a byte after which a request counts as cut. */
+  /** Milliseconds with next to no bytes after which a request counts as cut. */
   timeout: number;
   signal?: AbortSignal | undefined;
 }
 
-export interface RemoteFile {
+/** A file of the repository; its hash is also the name of its blob. */
+export interface RemoteFile extends Fingerprint {
   path: string;
-  size: number;
-  /** The name of its blob, and the hash to check it by: SHA-256 for large files, Git's own SHA-1 for the others. */
-  hash: string;
-  algorithm: 'sha256' | 'git';
 }
+
+/** An answer other than success; `HubClient.retrying` knows what each status means. */
+export class StatusError extends Error {
+  constructor(readonly statusCode: number) {
+    super(`status ${statusCode}`);
+  }
+}
+
+/** Less is no connection: a model would take months. */
+const leastBytesPerSecond = 1024;
+/** A page has a thousand files. */
+const maxPages = 100;
+const maxAnswerBytes = 32_000_000;
+
+/** Hashes become names of files. */
+const gitHash = z.string().regex(/^[0-9a-f]{40}$/);
+const size = z.number().int().nonnegative();
+const listedFile = z.object({
+  path: z.string(),
+  size,
+  oid: gitHash,
+  lfs: z.object({ oid: z.string().regex(/^[0-9a-f]{64}$/), size }).nullish(),
+});
 
 export class HubClient {
   readonly #options: HubClientOptions;
@@ -43,36 +66,68 @@ export class HubClient {
 
   /** The commit that a branch, a tag or a commit's own name stands for. */
   async commitOf(revision: string): Promise<string> {
-    const { modelInfo } = await import('@huggingface/hub');
-    const { sha } = await this.retrying(async (fetch) => {
-      const { hubUrl } = this.#options;
-      return modelInfo({ name: this.repository, revision, hubUrl, fetch, additionalFields: ['sha'] });
-    });
-    if (typeof sha !== 'string' || !isCommit(sha)) throw this.#unexpected(`gave ${quote(sha)} as commit`);
-    return sha;
+    const { hubUrl } = this.#options;
+    const url = `${hubUrl}/api/models/${this.repository}/revision/${encodeURIComponent(revision)}?expand=sha`;
+    const { answer } = await this.#ask(url);
+    const result = z.object({ sha: gitHash }).safeParse(answer);
+    if (result.success) return result.data.sha;
+    throw this.#unexpected(`gave ${quote(answer)} as commit`);
   }
 
   /** All files of a commit. */
   async list(commit: string): Promise<RemoteFile[]> {
-    const { listFiles } = await import('@huggingface/hub');
-    const entries = await this.retrying(async (fetch) => {
-      const found = [];
-      const { hubUrl } = this.#options;
-      const listing = listFiles({ repo: this.repository, revision: commit, recursive: true, hubUrl, fetch });
-      for await (const entry of listing) if (entry.type === 'file') found.push(entry);
-      return found;
-    });
-    return entries.map(({ path, size, oid, lfs }) => {
-      const file = lfs
-        ? { path, size: lfs.size, hash: lfs.oid, algorithm: 'sha256' as const }
-        : { path, size, hash: oid ?? '', algorithm: 'git' as const };
-      // The hash becomes the name of a file.
-      const isHash = lfs ? /^[0-9a-f]{64}$/.test(file.hash) : isCommit(file.hash);
-      if (typeof path !== 'string' || !Number.isSafeInteger(file.size) || file.size < 0 || !isHash) {
-        throw this.#unexpected(`listed ${quote({ path, size: file.size, hash: file.hash })}`);
+    const files: RemoteFile[] = [];
+    const { hubUrl } = this.#options;
+    let url: string | undefined = `${hubUrl}/api/models/${this.repository}/tree/${commit}?recursive=true`;
+    for (let page = 1; url !== undefined; page++) {
+      if (page > maxPages) throw this.#unexpected(`lists files on more than ${maxPages} pages`);
+      const { answer, next }: { answer: unknown; next: string | undefined } = await this.#ask(url);
+      if (!Array.isArray(answer)) throw this.#unexpected(`gave ${quote(answer)} as list of files`);
+      for (const entry of answer) {
+        if (z.object({ type: z.literal('directory') }).safeParse(entry).success) continue;
+        const result = listedFile.safeParse(entry);
+        if (!result.success) throw this.#unexpected(`listed ${quote(entry)}`);
+        const { path, size, oid, lfs } = result.data;
+        files.push(
+          lfs
+            ? { path, size: lfs.size, hash: lfs.oid, algorithm: 'sha256' }
+            : { path, size, hash: oid, algorithm: 'git' },
+        );
       }
-      return file;
+      url = next;
+    }
+    return files;
+  }
+
+  /** An answer of the API, and the address of the next page if there is one. */
+  async #ask(url: string): Promise<{ answer: unknown; next: string | undefined }> {
+    const { text, link } = await this.retrying(async (fetch) => {
+      const response = await fetch(url);
+      if (!response.ok) throw new StatusError(response.status);
+      return { text: await this.#textOf(response), link: response.headers.get('Link') };
     });
+    const [, next] = /<([^>]+)>\s*;\s*rel="next"/.exec(link ?? '') ?? [];
+    try {
+      return { answer: parseJsonValue(text, { path: url }), next: next && new URL(next, url).href };
+    } catch (cause) {
+      throw this.#unexpected('did not answer with JSON', cause);
+    }
+  }
+
+  async #textOf(response: Response): Promise<string> {
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    for await (const chunk of response.body ?? []) {
+      bytes += chunk.length;
+      if (bytes > maxAnswerBytes) throw this.#unexpected(`gives an answer of more than ${maxAnswerBytes} bytes`);
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks).toString('utf8');
+  }
+
+  /** So many bytes of an attempt are progress; fewer within the timeout count as none. */
+  get leastProgress(): number {
+    return (leastBytesPerSecond * this.#options.timeout) / 1000;
   }
 
   /** The address of a file's bytes. */
@@ -115,13 +170,20 @@ export class HubClient {
     if (token !== undefined && url.origin === new URL(hubUrl).origin) headers.set('Authorization', `Bearer ${token}`);
 
     const silence = new AbortController();
-    const timer = setTimeout(() => silence.abort(new Error(`nothing received for ${timeout / 1000} s`)), timeout);
+    const reason = `less than ${leastBytesPerSecond} bytes a second for ${timeout / 1000} s`;
+    const timer = setTimeout(() => silence.abort(new Error(reason)), timeout);
     timer.unref();
+    const { leastProgress } = this;
+    let unheard = 0;
     const signals = signal ? [signal, silence.signal] : [silence.signal];
     const response = await this.#options.fetch(url, { ...init, headers, signal: AbortSignal.any(signals) });
     const heard = new TransformStream<Uint8Array, Uint8Array>({
       transform(chunk, controller) {
-        timer.refresh();
+        unheard += chunk.length;
+        if (unheard >= leastProgress) {
+          unheard = 0;
+          timer.refresh();
+        }
         controller.enqueue(chunk);
       },
       flush: () => clearTimeout(timer),
@@ -155,8 +217,6 @@ export class HubClient {
       const message = `${hubUrl} answered with an error (${status}): try again later`;
       return { error: failure('NETWORK', message), passing: status >= 500 || status === 408 };
     }
-    if (cause instanceof SyntaxError)
-      return { error: this.#unexpected('did not answer with JSON', cause), passing: false };
     const { code, message } = ((cause as Error).cause ?? cause) as NodeJS.ErrnoException;
     const advice =
       'check it and try again, downloads continue where they stopped; HF_HUB_OFFLINE=1 uses only the cache';

@@ -2,20 +2,14 @@
  * Downloads one file into the cache as a blob. What has arrived is kept when a download ends early, and continued by the
  * next one; a blob appears under its name only when it is complete and has the right hash.
  */
-import { createHash, type Hash, randomUUID } from 'node:crypto';
+import type { Hash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
+import { isOwnerGone, ownerMark } from '../files/temporary.ts';
 import { writing } from './hub-cache.ts';
-import type { HubClient, RemoteFile } from './hub-client.ts';
-
-/** An answer other than success; `HubClient.retrying` knows what each status means. */
-export class StatusError extends Error {
-  constructor(readonly statusCode: number) {
-    super(`status ${statusCode}`);
-  }
-}
+import { type HubClient, type RemoteFile, StatusError } from './hub-client.ts';
+import { startHash } from './hub-hash.ts';
 
 export interface BlobDownload {
   client: HubClient;
@@ -74,7 +68,7 @@ async function receive({ client, commit, file, onReceived }: BlobDownload, recei
       }
       if (received.bytes < file.size) throw new Error(`ended after ${received.bytes} of ${file.size} bytes`);
     };
-    await client.retrying(attempt, { path, progressed: () => received.bytes > most });
+    await client.retrying(attempt, { path, progressed: () => received.bytes - most >= client.leastProgress });
     if (received.digest() === file.hash) return;
     await received.reset();
     if (!isResumed) {
@@ -132,18 +126,13 @@ class Received {
   }
 }
 
-/** Git's name for a file is the hash of a short header and the contents. */
-function startHash({ algorithm, size }: RemoteFile): Hash {
-  return algorithm === 'sha256' ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`);
-}
-
 /**
  * A file to download into that no other process uses, holding what an earlier download of this blob has left. Renaming
  * is the lock: of two processes that want the same leftover one gets it, the other begins anew.
  */
 async function claimPartial(blob: string): Promise<string> {
   const hash = basename(blob);
-  const own = `${blob}.${thisHost()}-${process.pid}-${randomUUID().slice(0, 8)}.incomplete`;
+  const own = `${blob}.${ownerMark()}.incomplete`;
   for (const name of await readdir(dirname(blob))) {
     const path = join(dirname(blob), name);
     if (!name.startsWith(`${hash}.`) || !(await isAbandoned(path, name.slice(hash.length)))) continue;
@@ -156,25 +145,14 @@ async function claimPartial(blob: string): Promise<string> {
   return own;
 }
 
-const thisHost = () => hostname().replace(/[^\w.-]/g, '_');
-
 /** Longer than any download stays silent without being given up. */
 const abandonedAfter = 10 * 60_000;
 
 async function isAbandoned(path: string, suffix: string): Promise<boolean> {
   if (suffix === '.incomplete') return true;
-  const owner = /^\.(.+)-(\d+)-[0-9a-f]{8}\.incomplete$/.exec(suffix);
-  if (!owner) return false;
-  if (owner[1] === thisHost() && !isRunning(Number(owner[2]))) return true;
+  const [, owner] = /^\.(.+)\.incomplete$/.exec(suffix) ?? [];
+  if (owner === undefined) return false;
+  if (await isOwnerGone(owner, path)) return true;
   const found = await stat(path).catch(() => undefined);
   return found !== undefined && Date.now() - found.mtimeMs > abandonedAfter;
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0); // signal 0 only asks
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
-  }
 }

@@ -3,7 +3,7 @@
  * safetensors per component. Repositories often hold the same weights several times over.
  */
 import { DejaDitError } from '../errors/errors.ts';
-import { quote } from './json.ts';
+import { quote } from '../errors/printable.ts';
 import { chooseWeightFiles, foreignWeightsAmong, weightBaseNames } from './weight-files.ts';
 
 export interface SelectOptions {

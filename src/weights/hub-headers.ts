@@ -1,11 +1,10 @@
 /** What a repository's weights are, without downloading them: the headers of its safetensors files, read by HTTP ranges. */
 import { DejaDitError } from '../errors/errors.ts';
+import { parseJson } from '../files/json.ts';
 import { describeForeign } from './foreign-files.ts';
 import { hubClient, listRevision, type ResolveOptions } from './hub.ts';
-import type { HubClient, RemoteFile } from './hub-client.ts';
-import { StatusError } from './hub-download.ts';
+import { type HubClient, type RemoteFile, StatusError } from './hub-client.ts';
 import { selectRepositoryFiles } from './hub-files.ts';
-import { isPlainObject } from './json.ts';
 import { modelIndexName, parseModelIndex } from './model-folder.ts';
 import { parseHeader, safetensorsHeaderBytes, type TensorInfo } from './safetensors-header.ts';
 
@@ -59,6 +58,9 @@ async function listFiles(repository: string, options: ResolveOptions & { revisio
   return listing;
 }
 
+/** Far above any config. */
+const maxJsonBytes = 32_000_000;
+
 /** The files of one commit, read in part. */
 class RemoteFiles {
   readonly #client: HubClient;
@@ -83,9 +85,9 @@ class RemoteFiles {
     const file = `${this.#client.repository}/${path}`;
     const size = this.#files.get(path)?.size;
     if (size === undefined) throw new DejaDitError('NOT_FOUND', 'no such file', { path: file });
-    const value: unknown = JSON.parse((await this.#bytes(path, { from: 0, to: size })).toString('utf8'));
-    if (isPlainObject(value)) return value;
-    throw new DejaDitError('INVALID_FILE', 'must hold a JSON object', { path: file });
+    if (size > maxJsonBytes)
+      throw new DejaDitError('INVALID_FILE', `is ${size} bytes long, too long for JSON`, { path: file });
+    return parseJson((await this.#bytes(path, { from: 0, to: size })).toString('utf8'), { path: file });
   }
 
   async tensors(path: string): Promise<ReadonlyMap<string, TensorInfo>> {

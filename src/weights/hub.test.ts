@@ -381,6 +381,120 @@ describe('failures are one line that says what to do', () => {
   });
 });
 
+describe('a hub that is a stranger', () => {
+  it.each([
+    ['null', 'null'],
+    ['a number', '7'],
+    ['no commit', '{"sha": null}'],
+    ['a list', '[]'],
+    ['a commit that is a path', '{"sha": "../../x"}'],
+    ['20,000 brackets', '['.repeat(20_000)],
+  ])('answers with %s', async (_, answer) => {
+    server.fault = (path) => (path === 'api' ? { bytes: Buffer.from(answer) } : undefined);
+    for (const revision of ['main', server.commit]) {
+      if (revision !== 'main' && answer === '[]') continue;
+      const failing = resolve({ revision });
+      await expect(failing).rejects.toMatchObject({ name: 'DejaDitError', code: 'NETWORK' });
+      await expect(failing).rejects.toThrow(/does not speak the API of a Hugging Face hub$/);
+    }
+  });
+
+  it.each([
+    ['null'],
+    ['[null]'],
+    ['[{"type": "file", "path": null, "size": 1, "oid": {"toString": 1}}]'],
+  ])('lists %s', async (answer) => {
+    server.fault = (path) => (path === 'api' ? { bytes: Buffer.from(answer) } : undefined);
+    await expect(resolve({ revision: server.commit })).rejects.toMatchObject({ code: 'NETWORK' });
+  });
+
+  it('lists pages without end', async () => {
+    let asked = 0;
+    server.fault = (path) =>
+      path === 'api'
+        ? { bytes: Buffer.from('[]'), link: `<${server.url}/api/models/x/tree?cursor=${++asked}>; rel="next"` }
+        : undefined;
+    await expect(resolve({ revision: server.commit })).rejects.toThrow('lists files on more than 100 pages');
+    expect(asked).toBe(100);
+  });
+
+  it('lists a file on a second page', async () => {
+    let asked = 0;
+    server.fault = (path) =>
+      path === 'api' && asked++ === 0
+        ? { bytes: Buffer.from('[]'), link: `</api/models/${repository}/tree/${server.commit}>; rel="next"` }
+        : undefined;
+    expect(await filesBelow(await resolve({ revision: server.commit }))).toEqual(needed);
+  });
+
+  it('lets bytes drip', async () => {
+    server.fault = (path) => (path === weightsPath ? { drip: 20 } : undefined);
+    await expect(resolve({ timeout: 300, retries: 1 })).rejects.toThrow(/less than 1024 bytes a second for 0.3 s/);
+    expect(server.requests.filter(({ path }) => path === weightsPath)).toHaveLength(2);
+  });
+});
+
+describe('secrets', () => {
+  it('a token that cannot be sent is not printed, and nothing is tried', async () => {
+    for (const token of ['hf_secret\nX-Evil: 1', 'hf_secret\u0000', 'hf_sécret']) {
+      const error: Error = await resolve({ env: { HF_TOKEN: token }, retries: 5 }).catch((cause) => cause);
+      expect(error).toMatchObject({ name: 'DejaDitError', code: 'INVALID_ARGUMENT' });
+      expect(error.message).toMatch(/HF_TOKEN/);
+      expect(`${error.message}${error.cause}`).not.toMatch(/hf_s|Evil/);
+    }
+    expect(server.requests).toEqual([]);
+    await resolve({ env: { HF_TOKEN: 'hf_secret\n' }, components: [] });
+    expect(server.requests[0]!.authorization).toBe('Bearer hf_secret');
+  });
+
+  it('an address with a password, or none at all', async () => {
+    const hubUrls = [
+      'https://me:hunter2@hub.example',
+      'https://hub.example/?key=hunter2',
+      'file:///hunter2',
+      'hunter2',
+    ];
+    for (const hubUrl of hubUrls) {
+      const error: Error = await resolve({ hubUrl }).catch((cause) => cause);
+      expect(error).toMatchObject({ name: 'DejaDitError', code: 'INVALID_ARGUMENT' });
+      expect(`${error.message}${error.cause}`).not.toContain('hunter2');
+      expect(error.message).toContain('HF_ENDPOINT');
+    }
+  });
+});
+
+describe('a bit flips in the cache', () => {
+  const flip = async (path: string) => {
+    const bytes = await readFile(path);
+    bytes[5]! ^= 4;
+    await writeFile(path, bytes);
+  };
+
+  it.each([['tokenizer/vocab.json'], [weightsPath]])('%s is downloaded anew, or refused offline', async (path) => {
+    const snapshot = await resolve();
+    const before = await readFile(join(snapshot, path));
+    await flip(join(snapshot, path));
+    await expect(resolve({ offline: true })).rejects.toThrow(`${join(snapshot, path)}: is damaged`);
+    await expect(resolve({ hubUrl: 'http://127.0.0.1:9' })).rejects.toMatchObject({ code: 'INVALID_FILE' });
+    server.requests.length = 0;
+    await resolve();
+    expect(server.requests.map((request) => request.path)).toEqual([path]);
+    expect(before.equals(await readFile(join(snapshot, path)))).toBe(true);
+    expect(await resolve({ offline: true })).toBe(snapshot);
+  });
+
+  it('in a large file: found when asked to verify', async () => {
+    const large = Buffer.alloc(2 ** 25 + 1, 3);
+    server.files[weightsPath] = { bytes: large, lfs: true };
+    const snapshot = await resolve();
+    await flip(join(snapshot, weightsPath));
+    expect(await resolve({ offline: true })).toBe(snapshot);
+    await expect(resolve({ offline: true, verify: true })).rejects.toMatchObject({ code: 'INVALID_FILE' });
+    await resolve({ verify: true });
+    expect(large.equals(await readFile(join(snapshot, weightsPath)))).toBe(true);
+  });
+});
+
 describe('without a download', () => {
   it('a folder that exists goes first, a file is not one, and a path is not a repository', async () => {
     expect(await resolve({}, cacheFolder)).toBe(cacheFolder);

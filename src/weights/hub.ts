@@ -7,12 +7,15 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { type ArgumentShape, abortSignal, anyFunction, anyObject, checkArguments } from '../errors/arguments.ts';
 import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
+import { warn } from '../errors/warnings.ts';
+import { readJsonFile } from '../files/json.ts';
 import { describeFile, describeForeign } from './foreign-files.ts';
 import { type Environment, hubCacheFolder, isCommit, isOn, RepositoryCache } from './hub-cache.ts';
 import { HubClient, type RemoteFile } from './hub-client.ts';
 import { downloadBlob } from './hub-download.ts';
 import { isInsidePath, matchPatterns, selectRepositoryFiles } from './hub-files.ts';
-import { quote, readJsonFile } from './json.ts';
+import { isIntact } from './hub-hash.ts';
 import { type ModelFolder, modelIndexName, parseModelIndex } from './model-folder.ts';
 
 /** Enough to hide the latency of many small files; more connections do not make a large one faster. */
@@ -28,6 +31,7 @@ export const resolveShape: ArgumentShape<ResolveOptions> = {
   checkClass: anyFunction,
   token: z.string(),
   offline: z.boolean(),
+  verify: z.boolean(),
   retries: z.int().min(0),
   timeout: z.number().positive(),
   fetch: anyFunction,
@@ -66,14 +70,19 @@ export interface ResolveOptions {
   token?: string | undefined;
   /** Use what is in the cache and no network. Default: whether `HF_HUB_OFFLINE` is set. */
   offline?: boolean | undefined;
+  /**
+   * Hash all files that come from the cache, not only those up to 32 MiB; damaged ones are downloaded anew. Default false: hashing
+   * takes a second or two per gigabyte.
+   */
+  verify?: boolean | undefined;
   /** How often a request is tried again after a cut connection or an error of the server. Default 5. */
   retries?: number | undefined;
-  /** Milliseconds without a byte after which a connection counts as cut. Default 30000. */
+  /** Milliseconds with less than a KiB per second after which a connection counts as cut. Default 30000. */
   timeout?: number | undefined;
   /** Another `fetch`, for instance one that goes through a proxy. */
   fetch?: typeof fetch | undefined;
   onProgress?: ((progress: DownloadProgress) => void) | undefined;
-  /** Gets one line for everything that is not as asked for but no error. Default: `process.emitWarning`. */
+  /** Gets one line for everything that is not as asked for but no error. Default: `console.warn`. */
   onWarning?: ((message: string) => void) | undefined;
   signal?: AbortSignal | undefined;
   /** Default `process.env`. */
@@ -95,7 +104,13 @@ export async function resolveModel(pathOrRepository: string, options: ResolveOpt
       path: 'model',
     });
   const found = await stat(pathOrRepository).catch(() => undefined);
-  if (found?.isDirectory()) return pathOrRepository;
+  if (found?.isDirectory()) {
+    if (options.verify)
+      throw new DejaDitError('INVALID_ARGUMENT', 'is a folder; only what comes from the hub has hashes to verify', {
+        path: pathOrRepository,
+      });
+    return pathOrRepository;
+  }
   if (found) {
     throw new DejaDitError('INVALID_ARGUMENT', describeFile(pathOrRepository), { path: pathOrRepository });
   }
@@ -109,12 +124,12 @@ export async function resolveModel(pathOrRepository: string, options: ResolveOpt
   const cache = new RepositoryCache(options.cacheFolder ?? hubCacheFolder(env), pathOrRepository);
   const cached = await cache.find(revision);
   if (options.offline ?? isOn(env['HF_HUB_OFFLINE'])) {
-    if (cached !== undefined) return cached;
+    if (cached !== undefined) return requireIntact(cache, cached, options);
     const message = `no such folder, and '${revision}' is not in the cache ${cache.folder}; offline mode (HF_HUB_OFFLINE) keeps it from being downloaded`;
     throw new DejaDitError('NOT_FOUND', message, { path: pathOrRepository });
   }
   const client = hubClient(pathOrRepository, options);
-  const warn = options.onWarning ?? ((message) => process.emitWarning(message));
+  const onWarning = options.onWarning ?? warn;
 
   let listing: { commit: string; files: RemoteFile[] };
   try {
@@ -122,10 +137,10 @@ export async function resolveModel(pathOrRepository: string, options: ResolveOpt
     listing = await listRevision(cached === undefined ? client : client.with({ retries: 0 }), revision);
   } catch (error) {
     if (cached === undefined || !isOutage(error)) throw error;
-    warn(`${(error as DejaDitError).message}; going on with the snapshot in the cache`);
-    return cached;
+    onWarning(`${(error as DejaDitError).message}; going on with the snapshot in the cache`);
+    return requireIntact(cache, cached, options);
   }
-  const snapshot = new SnapshotDownload(client, cache, { ...options, onWarning: warn, env }, listing.commit);
+  const snapshot = new SnapshotDownload(client, cache, { ...options, onWarning, env }, listing.commit);
   await snapshot.fetch(await snapshot.select(listing.files), options.onProgress);
   await cache.setReference(revision, listing.commit);
   return cache.snapshot(listing.commit);
@@ -136,13 +151,40 @@ export function hubClient(repository: string, options: ResolveOptions = {}): Hub
   requireRepositoryName(repository);
   const { env = process.env } = options;
   return new HubClient(repository, {
-    hubUrl: (options.hubUrl ?? (env['HF_ENDPOINT'] || 'https://huggingface.co')).replace(/\/+$/, ''),
-    token: (options.token ?? env['HF_TOKEN'])?.trim() || undefined,
+    hubUrl: hubAddress(options.hubUrl ?? (env['HF_ENDPOINT'] || 'https://huggingface.co')),
+    token: accessToken(options.token ?? env['HF_TOKEN']),
     fetch: options.fetch ?? fetch,
     retries: options.retries ?? 5,
     timeout: options.timeout ?? 30_000,
     signal: options.signal,
   });
+}
+
+/** The address without a slash at the end. What may hold a password is refused, and never printed. */
+function hubAddress(given: string): string {
+  const fail = (reason: string) =>
+    new DejaDitError('INVALID_ARGUMENT', `the address of the hub (hubUrl, HF_ENDPOINT) ${reason}`);
+  const url = URL.canParse(given) ? new URL(given) : undefined;
+  if (!url || !/^https?:$/.test(url.protocol)) throw fail('must begin with https:// or http://');
+  if (url.username || url.password || url.search || url.hash)
+    throw fail('must hold no user name, password or query; an access token goes into HF_TOKEN');
+  return `${url.origin}${url.pathname}`.replace(/\/+$/, '');
+}
+
+/** A token that can be sent in a header. It is never printed. */
+function accessToken(given: string | undefined): string | undefined {
+  const token = given?.trim() || undefined;
+  if (token === undefined || /^[\x21-\x7e]+$/.test(token)) return token;
+  const message = 'the access token (token, HF_TOKEN) holds a line break or another character that no token has';
+  throw new DejaDitError('INVALID_ARGUMENT', message);
+}
+
+/** A snapshot that is used without a hub to bring what is damaged anew. */
+async function requireIntact(cache: RepositoryCache, snapshot: string, { verify }: ResolveOptions): Promise<string> {
+  const damaged = await cache.firstDamaged(snapshot, { thorough: verify ?? false });
+  if (damaged === undefined) return snapshot;
+  const message = 'is damaged: its bytes are not those its hash names; go online once, and it is downloaded anew';
+  throw new DejaDitError('INVALID_FILE', message, { path: damaged });
 }
 
 /** `organisation/name`, or the bare name that some of the oldest repositories have. */
@@ -227,7 +269,8 @@ class SnapshotDownload {
   async fetch(files: readonly RemoteFile[], onProgress?: ResolveOptions['onProgress']): Promise<void> {
     const commit = this.#commit;
     const missing: RemoteFile[] = [];
-    for (const file of files) if (!(await this.#cache.has({ commit, ...file }))) missing.push(file);
+    for (const file of files)
+      if (!(await this.#isIntact(join(this.#cache.snapshot(commit), file.path), file))) missing.push(file);
 
     const { signal } = this.#options;
     const stop = new AbortController();
@@ -257,10 +300,14 @@ class SnapshotDownload {
     if (failure !== undefined) throw failure;
   }
 
+  #isIntact(path: string, file: RemoteFile): Promise<boolean> {
+    return isIntact(path, file, { thorough: this.#options.verify ?? false });
+  }
+
   async #fetchOne(client: HubClient, file: RemoteFile, onReceived: (bytes: number) => void): Promise<void> {
     const { path, hash } = file;
     const commit = this.#commit;
-    if (await this.#cache.hasBlob(file)) {
+    if (await this.#isIntact(this.#cache.blob(hash), file)) {
       onReceived(file.size);
     } else {
       await downloadBlob({ client, commit, file, blob: this.#cache.blob(hash), onReceived });

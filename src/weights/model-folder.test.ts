@@ -2,8 +2,8 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { damageText, seeded } from '../files/testing/fuzz.ts';
 import { type ModelFolder, openModelFolder, readConfig, requireComponent } from './model-folder.ts';
-import { damageJson, seeded } from './testing/fuzz.ts';
 
 let folder: string;
 let file: string;
@@ -66,7 +66,7 @@ it('opens a damaged index or says why', async () => {
   const random = seeded(11);
   let opened = 0;
   for (let i = 0; i < 400; i++) {
-    await writeFile(file, damageJson(intact, random));
+    await writeFile(file, damageText(intact, random));
     const result = await openModelFolder(folder).catch((error: unknown) => error);
     if (result instanceof Error) {
       expect(result).toMatchObject({ name: 'DejaDitError', path: file });

@@ -5,8 +5,9 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DejaDitError, nearestName } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
+import { readJsonFile } from '../files/json.ts';
 import { describeForeign } from './foreign-files.ts';
-import { quote, readJsonFile } from './json.ts';
 
 export const modelIndexName = 'model_index.json';
 

@@ -2,10 +2,10 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { damageText, seeded } from '../files/testing/fuzz.ts';
 import { floatTensor } from '../tensor/tensor.ts';
 import { openWeights } from './open-weights.ts';
 import { writeSafetensors } from './safetensors.ts';
-import { damageJson, seeded } from './testing/fuzz.ts';
 import { variantsAmong } from './weight-files.ts';
 import type { WeightSource } from './weight-source.ts';
 
@@ -195,7 +195,7 @@ describe('an index that does not fit', () => {
     const random = seeded(7);
     let opened = 0;
     for (let i = 0; i < 400; i++) {
-      await writeFile(path, damageJson(intact, random));
+      await writeFile(path, damageText(intact, random));
       const source = await openWeights(folder).catch((error: unknown) => error);
       if (source instanceof Error) {
         expect(source).toMatchObject({ name: 'DejaDitError', code: 'INVALID_FILE' });

@@ -5,7 +5,8 @@
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
-import { isPlainObject, quote, readJsonFile } from './json.ts';
+import { quote } from '../errors/printable.ts';
+import { isPlainObject, readJsonFile } from '../files/json.ts';
 import { quantConfigName, readQuantConfig, withQuantizedLayers } from './quantized-checkpoint.ts';
 import { withScaledFloat8 } from './scaled-float8.ts';
 import {

@@ -4,8 +4,9 @@
  */
 import { join } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
+import { isPlainObject, readJsonFile } from '../files/json.ts';
 import type { Shape } from '../tensor/tensor.ts';
-import { isPlainObject, quote, readJsonFile } from './json.ts';
 import { misfit, parseFormat, partName, partsOf, type WeightFormat } from './weight-format.ts';
 import { derivedSource, type WeightSource } from './weight-source.ts';
 
@@ -36,9 +37,10 @@ export async function readQuantConfig(folder: string): Promise<QuantConfigFile> 
   const json = await readJsonFile(path, { uniqueKeys: true });
   const { format, version, quant_type: quantType, weights } = json;
   if (format !== ownFormat) {
-    const whose = String(format).startsWith('cache_dit')
-      ? 'weights packed by cache-dit for its CUDA kernels'
-      : `the unknown layout ${quote(format)}`;
+    const whose =
+      typeof format === 'string' && format.startsWith('cache_dit')
+        ? 'weights packed by cache-dit for its CUDA kernels'
+        : `the unknown layout ${quote(format)}`;
     throw new DejaDitError(
       'UNSUPPORTED',
       `describes ${whose}; quantise the original model with 'deja-dit quantize' instead`,

@@ -5,9 +5,9 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
 import { bytesPerElement, type DType, viewOf } from '../tensor/dtype.ts';
 import { sizeOf, Tensor } from '../tensor/tensor.ts';
-import { quote } from './json.ts';
 import type { TensorInfo } from './safetensors-header.ts';
 
 export interface ReadOptions {

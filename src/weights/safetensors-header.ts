@@ -3,12 +3,14 @@
  * shape and byte range. Files come from strangers, so nothing in the header is believed before it has been checked
  * against the file's real size. Reading tensor data is left to `safetensors-data.ts`.
  */
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { DejaDitError } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
+import { describeContent } from '../files/content.ts';
+import { isPlainObject, parseJson } from '../files/json.ts';
+import { openFile } from '../files/open-file.ts';
 import { bytesPerElement, type DType } from '../tensor/dtype.ts';
 import { type Shape, sizeOf } from '../tensor/tensor.ts';
-import { describeContent } from './foreign-files.ts';
-import { firstDuplicateKey, isPlainObject, quote } from './json.ts';
 
 /** What the header says about one tensor. */
 export interface TensorInfo {
@@ -56,33 +58,24 @@ const lengthBytes = 8;
  * @throws DejaDitError `NOT_FOUND` without such a file, `INVALID_FILE` if the header is not what the format allows
  */
 export async function openWithHeader(file: string): Promise<{ handle: FileHandle; header: SafetensorsHeader }> {
-  const handle = await openFile(file);
+  const { handle, size } = await openFile(file);
   try {
-    return { handle, header: await readHeader(handle, file) };
+    return { handle, header: await readHeader(handle, { file, fileBytes: size }) };
   } catch (error) {
     await handle.close();
     throw error;
   }
 }
 
-async function openFile(file: string): Promise<FileHandle> {
-  try {
-    return await open(file, 'r');
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT' || code === 'ENOTDIR') throw new DejaDitError('NOT_FOUND', 'no such file', { path: file });
-    throw new DejaDitError('INVALID_FILE', `cannot be opened (${code})`, { path: file, cause });
-  }
-}
-
-async function readHeader(handle: FileHandle, file: string): Promise<SafetensorsHeader> {
-  const stat = await handle.stat();
-  if (!stat.isFile()) throw invalid(file, 'is not a file');
-  if (stat.size < lengthBytes) throw invalid(file, `is ${stat.size} bytes long, too short for safetensors`);
+async function readHeader(
+  handle: FileHandle,
+  { file, fileBytes }: { file: string; fileBytes: number },
+): Promise<SafetensorsHeader> {
+  if (fileBytes < lengthBytes) throw invalid(file, `is ${fileBytes} bytes long, too short for safetensors`);
   const prefix = await readExactly(handle, file, { offset: 0, bytes: lengthBytes });
-  const bytes = safetensorsHeaderBytes(prefix, { file, fileBytes: stat.size });
+  const bytes = safetensorsHeaderBytes(prefix, { file, fileBytes });
   const json = await readExactly(handle, file, { offset: lengthBytes, bytes });
-  return parseHeader(json, { file, fileBytes: stat.size });
+  return parseHeader(json, { file, fileBytes });
 }
 
 /** How long a file's header is, from its first eight bytes. */
@@ -123,7 +116,7 @@ export function parseHeader(
   json: Uint8Array,
   { file, fileBytes }: { file: string; fileBytes: number },
 ): SafetensorsHeader {
-  const root = parseJson(json, file);
+  const root = parseJson(decode(json, file), { path: file, subject: 'the header', uniqueKeys: true });
   const dataStart = lengthBytes + json.byteLength;
   const dataBytes = fileBytes - dataStart;
   let metadata: Record<string, string> = {};
@@ -140,19 +133,12 @@ export function parseHeader(
   return { tensors: new Map(tensors), metadata };
 }
 
-function parseJson(bytes: Uint8Array, file: string): Record<string, unknown> {
-  let text: string;
-  let root: unknown;
+function decode(json: Uint8Array, file: string): string {
   try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-    root = JSON.parse(text);
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(json);
   } catch (cause) {
-    throw invalid(file, `the header is not valid JSON: truncated, or not safetensors`, cause);
+    throw invalid(file, 'the header is not UTF-8: damaged, or not safetensors', cause);
   }
-  if (!isPlainObject(root)) throw invalid(file, 'the header is not a JSON object');
-  const duplicate = firstDuplicateKey(text);
-  if (duplicate !== undefined) throw invalid(file, `the header has the key ${quote(duplicate)} twice`);
-  return root;
 }
 
 function parseMetadata(entry: unknown, file: string): Record<string, string> {

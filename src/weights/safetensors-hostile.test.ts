@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DejaDitError } from '../errors/errors.ts';
+import { damageSafetensors, seeded } from '../files/testing/fuzz.ts';
 import { readSafetensors, readSafetensorsHeader } from './safetensors.ts';
-import { damageJson, seeded } from './testing/fuzz.ts';
 
 let folder: string;
 let path: string;
@@ -46,11 +46,11 @@ const tricks: [string, Buffer, RegExp][] = [
   ],
   ['not JSON', raw('{"w": '), /the header is not valid JSON/],
   ['a zip file', Buffer.from('PK\x03\x04rest of an archive'), /is a pickle, whatever its name says/],
-  ['not UTF-8', fileOf(Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d)), /the header is not valid JSON/],
+  ['not UTF-8', fileOf(Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d)), /the header is not UTF-8/],
   ['a byte order mark', raw('\ufeff{}'), /the header is not valid JSON/],
-  ['deep nesting', raw(`${'['.repeat(200_000)}`), /the header is not valid JSON/],
-  ['an array', raw('[]'), /the header is not a JSON object/],
-  ['null', raw('null'), /the header is not a JSON object/],
+  ['deep nesting', raw(`${'['.repeat(200_000)}`), /the header nests deeper than 64 levels/],
+  ['an array', raw('[]'), /the header must hold a JSON object/],
+  ['null', raw('null'), /the header must hold a JSON object/],
   ['a number as entry', raw('{"w": 3}'), /tensor "w": the header entry is not an object/],
   ['an empty entry', raw('{"w": {}}'), /tensor "w": unknown dtype undefined/],
   ['an unknown dtype', one({ dtype: 'F31' }), /tensor "w": unknown dtype "F31", known are F64, F32/],
@@ -100,7 +100,7 @@ const tricks: [string, Buffer, RegExp][] = [
   ],
   ['metadata that is no object', raw('{"__metadata__": "pt"}'), /__metadata__ must map strings to strings/],
   ['metadata with numbers', raw('{"__metadata__": {"a": 1}}'), /__metadata__ must map strings to strings/],
-  ['a name with line breaks', raw('{"a\\nb\\u2028c": 3}'), /tensor "a\\nb c": the header entry/],
+  ['a name with line breaks', raw('{"a\\nb\\u2028c": 3}'), /tensor "a\\nb\\u2028c": the header entry/],
   ['a name of a megabyte', raw(`{"${'x'.repeat(1e6)}": 3}`), /tensor "x{116}\.\.\.: the header entry/],
 ];
 
@@ -152,40 +152,12 @@ it('a good file cut at every third byte is refused', async () => {
 });
 
 describe('fuzzing', () => {
-  function damage(good: Buffer, random: (below: number) => number): Buffer {
-    const headerEnd = 8 + Number(good.readBigUInt64LE());
-    let header = good.subarray(8, headerEnd);
-    let data = good.subarray(headerEnd);
-    let length: bigint | undefined;
-    for (let round = random(3); round >= 0; round--) {
-      switch (random(8)) {
-        case 0:
-          data = data.subarray(0, random(data.length + 1));
-          break;
-        case 1:
-          data = Buffer.concat([data, Buffer.alloc(random(20))]);
-          break;
-        case 2:
-          data = Buffer.from(data.map((byte) => byte ^ (random(50) === 0 ? 1 << random(8) : 0)));
-          break;
-        case 3:
-          length = [BigInt(random(2000)), 2n ** BigInt(random(64)), BigInt(header.length + random(9) - 4)][random(3)];
-          break;
-        default:
-          header = damageJson(header, random);
-      }
-    }
-    const prefix = Buffer.alloc(8);
-    prefix.writeBigUInt64LE(length !== undefined && length >= 0n ? length : BigInt(header.length));
-    return Buffer.concat([prefix, header, data]);
-  }
-
   it('gives tensors that are in the file, or one line', async () => {
     const good = await readFile(join(import.meta.dirname, '../../fixtures/weights/python.safetensors'));
     const random = seeded(2024);
     let accepted = 0;
     for (let i = 0; i < 1500; i++) {
-      const bytes = damage(good, random);
+      const bytes = damageSafetensors(good, random);
       await writeFile(path, bytes);
       const error = await failureOf(path);
       if (error !== undefined) {

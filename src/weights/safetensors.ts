@@ -2,12 +2,13 @@
  * Whole safetensors files: read into memory, look at the header, write. Models load through `weight-source.ts`, which
  * reads tensors one by one and knows about shards.
  */
-import { randomUUID } from 'node:crypto';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { DejaDitError } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
+import { isPlainObject } from '../files/json.ts';
+import { replaceFile, withNewFile } from '../files/replace-file.ts';
 import { bytesPerElement, type DType } from '../tensor/dtype.ts';
 import { type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
-import { isPlainObject, quote } from './json.ts';
 import { type ReadOptions, readTensors } from './safetensors-data.ts';
 import { openWithHeader, type SafetensorsHeader, safetensorsDTypes } from './safetensors-header.ts';
 
@@ -70,36 +71,24 @@ export interface StreamOptions {
 /** `writeSafetensors` for tensors that are not all in memory: they are written as they come. */
 export async function streamSafetensors(path: string, { specs, metadata = {}, fill }: StreamOptions): Promise<void> {
   const { header, offsets } = encodeHeader(path, specs, metadata);
-  const temporary = `${path}.${randomUUID()}.tmp`;
-  let handle: FileHandle | undefined;
-  try {
-    handle = await open(temporary, 'wx');
-    await writeAll(handle, header, 0);
-    const missing = new Set(offsets.keys());
-    const file = handle;
-    await fill(async (name, { dtype, shape, data }) => {
-      const spec = specs[name];
-      if (!spec || !missing.delete(name) || spec.dtype !== dtype || spec.shape.join() !== shape.join())
-        throw new DejaDitError('INVALID_ARGUMENT', `tensor ${quote(name)}: ${dtype} [${shape}] was not announced`, {
-          path,
-        });
-      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-      await writeAll(file, bytes, header.length + offsets.get(name)!);
-    });
-    const [left] = missing;
-    if (left !== undefined)
-      throw new DejaDitError('INVALID_ARGUMENT', `tensor ${quote(left)} was not written`, { path });
-    await handle.datasync();
-    await handle.close();
-    handle = undefined;
-    await rename(temporary, path);
-  } catch (cause) {
-    await handle?.close();
-    await rm(temporary, { force: true }).catch(() => {}); // the first error is the one to report
-    if (cause instanceof DejaDitError) throw cause;
-    const reason = (cause as NodeJS.ErrnoException).code ?? (cause as Error).message;
-    throw new DejaDitError('RUNTIME', `cannot be written (${reason})`, { path, cause });
-  }
+  await replaceFile(path, (temporary) =>
+    withNewFile(temporary, async (file) => {
+      await writeAll(file, header, 0);
+      const missing = new Set(offsets.keys());
+      await fill(async (name, { dtype, shape, data }) => {
+        const spec = specs[name];
+        if (!spec || !missing.delete(name) || spec.dtype !== dtype || spec.shape.join() !== shape.join())
+          throw new DejaDitError('INVALID_ARGUMENT', `tensor ${quote(name)}: ${dtype} [${shape}] was not announced`, {
+            path,
+          });
+        const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+        await writeAll(file, bytes, header.length + offsets.get(name)!);
+      });
+      const [left] = missing;
+      if (left !== undefined)
+        throw new DejaDitError('INVALID_ARGUMENT', `tensor ${quote(left)} was not written`, { path });
+    }),
+  );
 }
 
 function encodeHeader(

@@ -7,8 +7,8 @@
  * activations stand beside some and are not needed, since layers compute in float32.
  */
 import { DejaDitError } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
 import { sizeOf, type Tensor } from '../tensor/tensor.ts';
-import { quote } from './json.ts';
 import { derivedSource, type WeightInfo, type WeightSource } from './weight-source.ts';
 
 const weightScale = /^(.*\.)(?:scale_weight|weight_scale|weight_scale_inv)$/;

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { DejaDitError } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
 import { bytesPerElement, type DType } from '../tensor/dtype.ts';
 import { type Shape, sizeOf } from '../tensor/tensor.ts';
 
@@ -166,8 +167,7 @@ export function describeFormat(format: WeightFormat): string {
 export function parseFormat(json: unknown, { file, weight }: { file: string; weight: string }): WeightFormat {
   const result = weightFormat.safeParse(json);
   if (result.success) return result.data;
-  const found = JSON.stringify(json)?.slice(0, 100);
-  throw new DejaDitError('INVALID_FILE', `weight '${weight}' has no format that is known here: ${found}`, {
+  throw new DejaDitError('INVALID_FILE', `weight ${quote(weight)} has no format that is known here: ${quote(json)}`, {
     path: file,
   });
 }

@@ -4,9 +4,9 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { DejaDitError, nearestName, throwIfAborted } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
 import type { DType } from '../tensor/dtype.ts';
 import { type Shape, Tensor } from '../tensor/tensor.ts';
-import { quote } from './json.ts';
 import { isNarrowFloat, type ReadOptions, readInto, readTensors } from './safetensors-data.ts';
 import { openWithHeader, type TensorInfo } from './safetensors-header.ts';
 import type { WeightFormat } from './weight-format.ts';

@@ -2,11 +2,11 @@
  * `deja-dit sweep`: what a speed-up costs in image quality. Curves of settings against the uncached images as a table and a plot,
  * each beside plainly taking fewer steps; or, with `--schedules`, forecasters side by side under schedules fixed beforehand.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { readJsonFile } from '../../files/json.ts';
+import { checkFolderWritable, writeFileAtomically } from '../../files/replace-file.ts';
 import { loadSharp } from '../../images/sharp.ts';
 import { markdownTable } from '../../metrics/markdown-table.ts';
-import { readJsonFile } from '../../weights/json.ts';
 import { interrupted } from '../interrupt.ts';
 import { type ModelFlags, modelOf } from '../model-flags.ts';
 import { ProgressBar } from '../progress.ts';
@@ -28,6 +28,7 @@ export interface SweepFlags extends ModelFlags {
 }
 
 export async function sweep(flags: SweepFlags): Promise<void> {
+  if (flags.out !== undefined) await checkFolderWritable(flags.out);
   const settings = await chooseSettings(flags);
   const prompts = firstOf(sweepPrompts, flags.prompts);
   const signal = interrupted;
@@ -52,10 +53,9 @@ export async function sweep(flags: SweepFlags): Promise<void> {
 
   const table = flags.schedules ? scheduleTable(points, flags.schedules) : pointTable(points, run.uncachedSeconds);
   if (flags.out !== undefined) {
-    await mkdir(flags.out, { recursive: true });
     const file = (name: string) => path.join(flags.out!, name);
-    await writeFile(file('sweep.json'), `${JSON.stringify(result, finite, 2)}\n`);
-    await writeFile(file('sweep.md'), `${table}\n`);
+    await writeFileAtomically(file('sweep.json'), `${JSON.stringify(result, finite, 2)}\n`);
+    await writeFileAtomically(file('sweep.md'), `${table}\n`);
     if (!flags.schedules) await savePlot(points, { prompts: prompts.length, steps: flags.steps, file });
   }
   console.log(flags.json ? JSON.stringify(result, finite, 2) : table);
@@ -95,9 +95,9 @@ async function savePlot(
         .map(({ speedup, psnr, label }) => ({ x: speedup, y: psnr, label })),
     })),
   });
-  await writeFile(file('sweep.svg'), svg);
+  await writeFileAtomically(file('sweep.svg'), svg);
   const sharp = await loadSharp();
-  await sharp(Buffer.from(svg), { density: 144 }).png().toFile(file('sweep.png'));
+  await writeFileAtomically(file('sweep.png'), await sharp(Buffer.from(svg), { density: 144 }).png().toBuffer());
 }
 
 /** One row per setting; `time` is the wall-clock speed-up of denoising. */

@@ -1,5 +1,6 @@
 /** Config fields that hold one value per level of a pyramid. */
 import { DejaDitError } from '../../errors/errors.ts';
+import { quote } from '../../errors/printable.ts';
 import type { ConfigReader } from '../config-reader.ts';
 
 /** @throws DejaDitError INVALID_CONFIG naming the list that has not one entry per level */
@@ -25,10 +26,8 @@ export function choicePerLevel<T extends string>(
   checkLevels(config, levels, { [name]: list });
   return list.map((entry) => {
     if (options.includes(entry as T)) return entry as T;
-    throw new DejaDitError(
-      'INVALID_CONFIG',
-      `'${name}' has ${JSON.stringify(entry)}, expected ${options.join(' or ')}`,
-      { path: config.origin },
-    );
+    throw new DejaDitError('INVALID_CONFIG', `'${name}' has ${quote(entry)}, expected ${options.join(' or ')}`, {
+      path: config.origin,
+    });
   });
 }

@@ -1,8 +1,8 @@
 /** Test support: reads a recorded forward pass (inputs, every block, outputs) and compares with it. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { readJsonFile } from '../../files/json.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { readJsonFile } from '../../weights/json.ts';
 import { readSafetensors } from '../../weights/safetensors.ts';
 import type { ForwardInputs, InputValue } from '../inputs.ts';
 

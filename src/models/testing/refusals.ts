@@ -1,8 +1,8 @@
 /** Test support: what a family refuses before any weight is read or graph is built. */
 import path from 'node:path';
 import { expect, it } from 'vitest';
+import { readJsonFile } from '../../files/json.ts';
 import { floatTensor, sizeOf, type Tensor } from '../../tensor/tensor.ts';
-import { readJsonFile } from '../../weights/json.ts';
 import { ConfigReader } from '../config-reader.ts';
 import { checkInputs, type ForwardInputs } from '../inputs.ts';
 import { findTransformer } from '../registry.ts';

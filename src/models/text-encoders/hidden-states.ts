@@ -6,6 +6,7 @@
  * end. Results are named as they were asked for: `output_hidden_states: [-2]` returns `hidden_states.-2`.
  */
 import { DejaDitError } from '../../errors/errors.ts';
+import { quote } from '../../errors/printable.ts';
 import type { SymbolicTensor } from '../../graph/symbolic.ts';
 import type { Statics } from '../definition.ts';
 import type { ForwardInputs, InputSpec } from '../inputs.ts';
@@ -32,7 +33,7 @@ export function hiddenStateRequest({ output_hidden_states: asked }: ForwardInput
   if (!Array.isArray(asked) || asked.length === 0 || !asked.every(isState)) {
     throw new DejaDitError(
       'INVALID_ARGUMENT',
-      `expected true or a list of numbers from ${-layers - 1} to ${layers}, got ${JSON.stringify(asked)}`,
+      `expected true or a list of numbers from ${-layers - 1} to ${layers}, got ${quote(asked)}`,
       { path: 'output_hidden_states' },
     );
   }

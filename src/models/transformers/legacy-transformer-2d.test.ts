@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readJsonFile } from '../../weights/json.ts';
+import { readJsonFile } from '../../files/json.ts';
 import { ConfigReader } from '../config-reader.ts';
 import { findTransformer } from '../registry.ts';
 import { fixtures } from '../testing/golden.ts';

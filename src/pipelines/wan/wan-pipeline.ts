@@ -3,6 +3,7 @@
  * to `boundary_ratio` of the training times, one for the rest.
  */
 import { DejaDitError } from '../../errors/errors.ts';
+import { quote } from '../../errors/printable.ts';
 import type { WarningLog } from '../../errors/warnings.ts';
 import { videosFromTensor } from '../../images/video.ts';
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
@@ -170,7 +171,7 @@ export const wanPipelineClass: PipelineClass = {
   async load(folder, defaults, options) {
     const ratio = folder.options['boundary_ratio'] ?? undefined;
     if (ratio !== undefined && !(typeof ratio === 'number' && ratio >= 0 && ratio <= 1)) {
-      throw new DejaDitError('INVALID_CONFIG', `boundary_ratio is ${JSON.stringify(ratio)}, expected 0 to 1`, {
+      throw new DejaDitError('INVALID_CONFIG', `boundary_ratio is ${quote(ratio)}, expected 0 to 1`, {
         path: folder.path,
       });
     }

@@ -1,7 +1,7 @@
 /** Checks what a LoRA's file holds against a model's weights, and makes of it what programs multiply with. */
 import { DejaDitError, nearestName } from '../../errors/errors.ts';
+import { quote } from '../../errors/printable.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
-import { quote } from '../json.ts';
 import type { Weights } from '../weight-store.ts';
 import type { LoraLayer } from './lora-file.ts';
 import type { LowRankPair } from './lora-weights.ts';

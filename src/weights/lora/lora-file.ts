@@ -6,8 +6,9 @@ import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
+import { quote } from '../../errors/printable.ts';
+import { parseJson, readJsonFile } from '../../files/json.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { quote, readJsonFile } from '../json.ts';
 import { readSafetensors, readSafetensorsHeader } from '../safetensors.ts';
 
 /** What a file says of one linear layer, as it is stored. */
@@ -89,11 +90,7 @@ async function readSettings(file: string): Promise<Record<string, unknown>> {
   if (path.basename(file) === peftName) return readJsonFile(path.join(path.dirname(file), peftConfigName));
   const { lora_adapter_metadata: json } = (await readSafetensorsHeader(file)).metadata;
   if (json === undefined) return {};
-  try {
-    return z.record(z.string(), z.unknown()).parse(JSON.parse(json));
-  } catch (cause) {
-    throw new DejaDitError('INVALID_FILE', 'lora_adapter_metadata is no JSON object', { path: file, cause });
-  }
+  return parseJson(json, { path: file, subject: 'lora_adapter_metadata' });
 }
 
 function sortTensors(

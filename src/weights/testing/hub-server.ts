@@ -20,6 +20,10 @@ export interface Fault {
   /** Bytes after which nothing more comes, until `cut` breaks the connection or the client gives up. */
   hangAfter?: number;
   ignoreRange?: boolean;
+  /** Sends one byte after another, with so many milliseconds between them. */
+  drip?: number;
+  /** The `Link` header of an answer. */
+  link?: string;
   /** Sent instead of the file, or of the answer. */
   bytes?: Buffer;
 }
@@ -78,6 +82,7 @@ export class HubServer {
       fail(response, apiFault.status);
       return;
     }
+    if (apiFault?.link) response.setHeader('Link', apiFault.link);
     if (apiFault?.bytes) {
       response.end(apiFault.bytes);
       return;
@@ -140,9 +145,16 @@ export class HubServer {
       ...(asked ? { 'Content-Range': `bytes ${from}-${end - 1}/${bytes.length}` } : {}),
     });
     if (request.method === 'HEAD') response.end();
+    else if (fault.drip) drip(response, body, fault.drip);
     else if (fault.hangAfter) response.write(body.subarray(0, fault.hangAfter));
     else response.end(body);
   }
+}
+
+function drip(response: ServerResponse, body: Buffer, pause: number): void {
+  let sent = 0;
+  const timer = setInterval(() => response.write(body.subarray(sent, ++sent)), pause);
+  response.once('close', () => clearInterval(timer));
 }
 
 function fail(response: ServerResponse, status: number): void {

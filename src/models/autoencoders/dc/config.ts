@@ -1,5 +1,6 @@
 /** The config of `AutoencoderDC`: two pyramids, every level with its own kind of block, norm and activation. */
 import { DejaDitError } from '../../../errors/errors.ts';
+import { quote } from '../../../errors/printable.ts';
 import { type ConfigReader, layerRange } from '../../config-reader.ts';
 import { checkLevels, choicePerLevel } from '../levels.ts';
 
@@ -84,7 +85,7 @@ function kernelLists(config: ConfigReader, name: string, fallback: readonly (rea
   const isKernels = (entry: unknown): entry is number[] =>
     Array.isArray(entry) && entry.every((size) => Number.isSafeInteger(size) && size > 0 && size < 256);
   if (Array.isArray(value) && value.every(isKernels)) return value;
-  throw new DejaDitError('INVALID_CONFIG', `'${name}' is ${JSON.stringify(value)}, expected lists of kernel sizes`, {
+  throw new DejaDitError('INVALID_CONFIG', `'${name}' is ${quote(value)}, expected lists of kernel sizes`, {
     path: config.origin,
   });
 }

@@ -1,6 +1,7 @@
 /** The configs of `AutoencoderKLWan` and `AutoencoderKLQwenImage`. */
 
 import { DejaDitError } from '../../../errors/errors.ts';
+import { quote } from '../../../errors/printable.ts';
 import type { ConfigReader } from '../../config-reader.ts';
 import { checkLevels } from '../levels.ts';
 
@@ -72,7 +73,7 @@ export function parseWanConfig(config: ConfigReader): WanConfig {
 function booleans(config: ConfigReader, name: string, fallback: readonly boolean[]): readonly boolean[] {
   const value = config.json[name] ?? fallback;
   if (Array.isArray(value) && value.every((entry) => typeof entry === 'boolean')) return value;
-  throw new DejaDitError('INVALID_CONFIG', `'${name}' is ${JSON.stringify(value)}, expected a list of true or false`, {
+  throw new DejaDitError('INVALID_CONFIG', `'${name}' is ${quote(value)}, expected a list of true or false`, {
     path: config.origin,
   });
 }
