@@ -28,5 +28,5 @@ it('have no effect without the first, and say so', () => {
   expect(() => parse('--layerwise-persistent-bins', '4')).toThrow(
     '--layerwise-persistent-bins has no effect without --layerwise-offload',
   );
-  expect(() => parse('--layerwise-offload', '--layerwise-transfer-buckets', '1.5')).toThrow('not a whole number');
+  expect(() => parse('--layerwise-offload', '--layerwise-transfer-buckets', '1.5')).toThrow('an integer');
 });

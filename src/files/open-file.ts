@@ -7,8 +7,11 @@ import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 
 import { type FileHandle, open } from 'node:fs/promises';
 import { DejaDitError } from '../errors/errors.ts';
 
-/** Does not wait for the other end of a pipe. Windows has neither the flag nor such files. */
-const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+/**
+ * Does not wait for the other end of a pipe. Windows has neither the flag nor such files, and a page that only imports this has no
+ * constants at all.
+ */
+const readingFlags = () => constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 export interface OpenedFile {
   /** The caller closes it. */
@@ -22,7 +25,7 @@ export interface OpenedFile {
  * @throws DejaDitError `NOT_FOUND` without such a file, `INVALID_FILE` if it is none or cannot be opened
  */
 export async function openFile(path: string): Promise<OpenedFile> {
-  const handle = await open(path, flags).catch((cause) => {
+  const handle = await open(path, readingFlags()).catch((cause) => {
     throw cannotOpen(path, cause);
   });
   try {
@@ -68,7 +71,7 @@ export async function readFileBytes(path: string, { maxBytes }: ReadFileOptions)
 export function readFileBytesSync(path: string, { maxBytes }: ReadFileOptions): Buffer {
   let descriptor: number;
   try {
-    descriptor = openSync(path, flags);
+    descriptor = openSync(path, readingFlags());
   } catch (cause) {
     throw cannotOpen(path, cause);
   }

@@ -7,12 +7,12 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 
-const host = hostname().replace(/[^\w.-]/g, '_');
+const host = () => hostname().replace(/[^\w.-]/g, '_');
 const ending = '.deja-dit.tmp';
 
 /** What a name says of its owner, unlike every other of this process. */
 export function ownerMark(): string {
-  return `${host}-${process.pid}-${randomUUID().slice(0, 8)}`;
+  return `${host()}-${process.pid}-${randomUUID().slice(0, 8)}`;
 }
 
 /** A name beside `path` for what is to become `path`. Hidden, since what is not complete is nobody's business. */
@@ -26,7 +26,7 @@ export function temporaryPath(path: string): string {
  */
 export async function isOwnerGone(mark: string, path: string): Promise<boolean> {
   const [, where, pid] = /^(.+)-(\d+)-[0-9a-f]{8}$/.exec(mark) ?? [];
-  if (where !== host) return false;
+  if (where !== host()) return false;
   if (Number(pid) !== process.pid) return !isRunning(Number(pid));
   // In containers every run may have the same number; what is older than this one is of another.
   const found = await stat(path).catch(() => undefined);
@@ -52,7 +52,7 @@ export async function clearAbandoned(folder: string): Promise<void> {
   for (const name of await readdir(at).catch(() => [])) {
     const mark = name.startsWith('.') && name.endsWith(ending) ? name.slice(0, -ending.length) : undefined;
     // The owner's host may have dots of its own, and so may the name before it: the mark is told by its end.
-    const start = mark?.lastIndexOf(`.${host}-`) ?? -1;
+    const start = mark?.lastIndexOf(`.${host()}-`) ?? -1;
     if (mark === undefined || start < 0) continue;
     const path = join(at, name);
     if (await isOwnerGone(mark.slice(start + 1), path))

@@ -142,8 +142,8 @@ describe('starting images and seeds', () => {
   });
 
   it.each([
-    [{ image: '/no/such.png' }, 'image: /no/such.png: no such image file'],
-    [{ image: [picture, 'x.txt'], numImages: 2 }, 'image[1]: x.txt: no such image file'],
+    [{ image: '/no/such.png' }, 'image: /no/such.png: no such file'],
+    [{ image: [picture, 'x.txt'], numImages: 2 }, 'image[1]: x.txt: no such file'],
     [{ image: Buffer.alloc(10) }, 'image: is not a PNG, JPEG, WebP, AVIF or GIF image'],
     [{ image: new URL('http://localhost/a.png') }, 'image: http://localhost/a.png: only file: URLs are read'],
     [{ image: [picture, picture, picture], numImages: 2 }, 'image: 3 of them cannot take turns in 2 pictures'],
