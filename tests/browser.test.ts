@@ -17,6 +17,7 @@ const page = {
   TextEncoder,
   TransformStream,
   URL,
+  atob,
   clearTimeout,
   console,
   fetch,
