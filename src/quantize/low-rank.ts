@@ -1,7 +1,8 @@
 /** The best approximation of a matrix by a product of two thin ones: the leading part of its singular value decomposition. */
+
+import { gram, orthonormalColumns, type Products, transpose } from '../linear-algebra/matrix.ts';
+import { symmetricEigen } from '../linear-algebra/symmetric-eigen.ts';
 import { Generator } from '../tensor/generator.ts';
-import { symmetricEigen } from './eigen.ts';
-import { gram, orthonormalColumns, type Products, transpose } from './linear-algebra.ts';
 import { type Matrix, matrix } from './matrix.ts';
 
 export interface LowRankOptions {

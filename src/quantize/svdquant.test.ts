@@ -1,14 +1,14 @@
 /** Low-rank factors against torch.linalg.svd, SVDQuant against its own definition. */
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { transpose } from '../linear-algebra/matrix.ts';
+import { symmetricEigen } from '../linear-algebra/symmetric-eigen.ts';
 import { Generator } from '../tensor/generator.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { readSafetensors } from '../weights/safetensors.ts';
 import type { FormatOf } from '../weights/weight-format.ts';
 import { encodeBlocks } from './block.ts';
-import { symmetricEigen } from './eigen.ts';
 import { decode, encode } from './encode.ts';
-import { transpose } from './linear-algebra.ts';
 import { lowRankFactors } from './low-rank.ts';
 import { type Matrix, matrix, relativeError } from './matrix.ts';
 import { relax, relaxStrategies, smoothFactors } from './smoothing.ts';

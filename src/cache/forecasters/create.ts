@@ -1,5 +1,5 @@
 /** From a calibrator's config to its forecaster. */
-import type { CalibratorConfig } from '../calibrator-config.ts';
+import type { CalibratorConfig } from '../config/calibrator-config.ts';
 import { compensated } from './compensated.ts';
 import { dmd } from './dmd.ts';
 import { foca } from './foca.ts';

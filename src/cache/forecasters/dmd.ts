@@ -3,9 +3,17 @@
  * snapshots' own span, and its powers, fractional ones too, are the forecast. Everything is done on the Gram matrix of
  * the snapshots (method of snapshots): tensors of any size cost the same.
  */
+
+import {
+  eigen,
+  type Matrix,
+  matrixPowerTimes,
+  multiply,
+  symmetricEigen,
+  transpose,
+} from '../../linear-algebra/small.ts';
 import { type Forecast, type Forecaster, type ForecastInput, newest } from './forecaster.ts';
 import { type Gram, plainGram } from './gram.ts';
-import { eigen, type Matrix, matrixPowerTimes, multiply, symmetricEigen, transpose } from './linear-algebra.ts';
 import { taylorWeights } from './taylorseer.ts';
 
 /** Below this an oscillation cannot be told from a decay. */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { parseCalibratorConfig } from '../calibrator-config.ts';
+import { parseCalibratorConfig } from '../config/calibrator-config.ts';
 import { createForecaster } from './create.ts';
 import type { Forecaster } from './forecaster.ts';
 import { correctedWeights, type Gram, innovation } from './gram.ts';

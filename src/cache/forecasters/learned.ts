@@ -3,7 +3,7 @@
  * kept in. Fitting them is `deja-dit calibrate`; `correctedWeights` in `gram.ts` is its closed form.
  */
 import { DejaDitError } from '../../errors/errors.ts';
-import { asObject, integer, readFields, show } from '../fields.ts';
+import { asObject, integer, readFields, show } from '../config/fields.ts';
 import type { Forecaster } from './forecaster.ts';
 import { taylorWeights } from './taylorseer.ts';
 

@@ -1,5 +1,5 @@
 /** Test support: products without a backend, summed in double precision. */
-import type { Products } from '../linear-algebra.ts';
+import type { Products } from '../../linear-algebra/matrix.ts';
 import { type Matrix, matrix } from '../matrix.ts';
 
 export const hostProducts: Products = {
