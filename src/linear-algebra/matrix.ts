@@ -1,15 +1,14 @@
-/**
- * The little linear algebra that low-rank approximation needs, in double precision. What is large (a weight times a thin matrix)
- * goes through `Products`, so that a backend can do it.
- */
-import { type Matrix, matrix } from '../quantize/matrix.ts';
+/** Matrices of the size of weights: float32 as they are stored, summed up in double precision. */
 
-/** Products with a large matrix `w` [m, n]. */
-export interface Products {
-  /** w · x for x [n, k]: [m, k]. */
-  times(w: Matrix, x: Matrix): Promise<Matrix>;
-  /** wᵀ · x for x [m, k]: [n, k]. */
-  transposedTimes(w: Matrix, x: Matrix): Promise<Matrix>;
+/** Row-major float32 [rows, columns]; of a linear layer: [out, in]. */
+export interface Matrix {
+  readonly data: Float32Array;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+export function matrix(rows: number, columns: number, data: Float32Array = new Float32Array(rows * columns)): Matrix {
+  return { data, rows, columns };
 }
 
 /** An orthonormal basis of the columns' space, as columns: Gram and Schmidt's method, twice for accuracy. */

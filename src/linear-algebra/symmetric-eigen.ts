@@ -4,7 +4,7 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 
-export interface Eigen {
+export interface SymmetricEigen {
   /** Descending. */
   values: Float64Array;
   /** Unit length, in the order of the values. */
@@ -12,7 +12,7 @@ export interface Eigen {
 }
 
 /** @param symmetric [n, n], row-major; only read */
-export function symmetricEigen(symmetric: Float64Array, n: number): Eigen {
+export function symmetricEigen(symmetric: Float64Array, n: number): SymmetricEigen {
   const { diagonal, beside, basis } = tridiagonal(symmetric, n);
   diagonalize(diagonal, beside, basis);
   const order = Array.from(diagonal.keys()).sort((a, b) => diagonal[b]! - diagonal[a]!);
@@ -100,7 +100,7 @@ function diagonalize(d: Float64Array, e: Float64Array, basis: Float64Array[]): v
       while (last < n - 1 && Math.abs(e[last]!) > Number.EPSILON * (Math.abs(d[last]!) + Math.abs(d[last + 1]!)))
         last++;
       if (last === first) break;
-      if (step === 60) throw new DejaDitError('RUNTIME', 'the singular value decomposition does not converge');
+      if (step === 60) throw new DejaDitError('RUNTIME', 'the eigenvalues of a symmetric matrix do not converge');
       // The eigenvalue of the leading 2 × 2 block that is nearer to d[first] (Wilkinson's shift).
       const ratio = (d[first + 1]! - d[first]!) / (2 * e[first]!);
       const root = Math.hypot(ratio, 1);

@@ -1,94 +1,7 @@
-/**
- * Linear algebra for matrices of a handful of rows, in double precision: what the Gram matrices of a few snapshots
- * need. Nothing here is meant for tensors.
- */
+/** Eigenvalues, eigenvectors and real powers of a matrix of a handful of rows that need not be symmetric. */
+import { identity, multiply, type SmallMatrix } from './small-matrix.ts';
 
-/** Rows of equal length. */
-export type Matrix = number[][];
 type Complex = readonly [re: number, im: number];
-
-export const multiply = (a: Matrix, b: Matrix): Matrix => {
-  const columns = transpose(b);
-  return a.map((row) => columns.map((column) => row.reduce((total, value, k) => total + value * column[k]!, 0)));
-};
-
-export const transpose = (a: Matrix): Matrix => (a[0] ?? []).map((_, j) => a.map((row) => row[j]!));
-
-const identity = (size: number): Matrix =>
-  Array.from({ length: size }, (_, i) => Array.from({ length: size }, (_, j) => (i === j ? 1 : 0)));
-
-/**
- * Solution of a symmetric positive (semi-)definite system by Gaussian elimination with diagonal pivots; directions
- * without weight get 0.
- */
-export function solveSymmetric(matrix: Matrix, target: readonly number[]): number[] {
-  const rows = matrix.map((row, i) => [...row, target[i]!]);
-  const free = new Set(rows.keys());
-  const floor = 1e-14 * Math.max(...rows.map((row, i) => row[i]!));
-  const order: number[] = [];
-  while (free.size > 0) {
-    const pivot = [...free].reduce((best, i) => (rows[i]![i]! > rows[best]![best]! ? i : best));
-    if (!(rows[pivot]![pivot]! > floor)) break;
-    free.delete(pivot);
-    order.push(pivot);
-    for (const i of free) {
-      const factor = rows[i]![pivot]! / rows[pivot]![pivot]!;
-      rows[i] = rows[i]!.map((value, j) => value - factor * rows[pivot]![j]!);
-    }
-  }
-  const solution = new Array<number>(target.length).fill(0);
-  for (const pivot of order.reverse()) {
-    const row = rows[pivot]!;
-    const known = solution.reduce((total, value, j) => total + (j === pivot ? 0 : row[j]! * value), 0);
-    solution[pivot] = (row[target.length]! - known) / row[pivot]!;
-  }
-  return solution;
-}
-
-/** Eigenvalues, largest first, and the orthonormal eigenvectors as columns, of a symmetric matrix (cyclic Jacobi). */
-export function symmetricEigen(matrix: Matrix): { values: number[]; vectors: Matrix } {
-  const count = matrix.length;
-  const a = matrix.map((row) => [...row]);
-  const v = identity(count);
-  for (let sweep = 0; sweep < 60; sweep++) {
-    let rotated = false;
-    for (let p = 0; p < count; p++) {
-      for (let q = p + 1; q < count; q++) {
-        const off = a[p]![q]!;
-        if (Math.abs(off) <= 1e-17 * Math.sqrt(Math.abs(a[p]![p]! * a[q]![q]!)) || off === 0) continue;
-        rotated = true;
-        const theta = (a[q]![q]! - a[p]![p]!) / (2 * off);
-        const t = (theta < 0 ? -1 : 1) / (Math.abs(theta) + Math.hypot(theta, 1));
-        const c = 1 / Math.hypot(t, 1);
-        rotateColumns(a, { p, q, c, s: t * c });
-        rotateRows(a, { p, q, c, s: t * c });
-        rotateColumns(v, { p, q, c, s: t * c });
-        a[p]![q] = 0;
-        a[q]![p] = 0;
-      }
-    }
-    if (!rotated) break;
-  }
-  const order = [...a.keys()].sort((i, j) => a[j]![j]! - a[i]![i]!);
-  return { values: order.map((i) => a[i]![i]!), vectors: v.map((row) => order.map((i) => row[i]!)) };
-}
-
-interface Rotation {
-  p: number;
-  q: number;
-  c: number;
-  s: number;
-}
-
-function rotateColumns(a: Matrix, { p, q, c, s }: Rotation): void {
-  for (const row of a) [row[p], row[q]] = [c * row[p]! - s * row[q]!, s * row[p]! + c * row[q]!];
-}
-
-function rotateRows(a: Matrix, { p, q, c, s }: Rotation): void {
-  const [up, down] = [a[p]!, a[q]!];
-  a[p] = up.map((value, j) => c * value - s * down[j]!);
-  a[q] = up.map((value, j) => s * value + c * down[j]!);
-}
 
 const add = (a: Complex, b: Complex): Complex => [a[0] + b[0], a[1] + b[1]];
 const subtract = (a: Complex, b: Complex): Complex => [a[0] - b[0], a[1] - b[1]];
@@ -120,7 +33,7 @@ const SEPARATION = 1e-6;
  * rows even where the matrix has fewer (the steady drift of a signal is such a case). Undefined if the matrix holds a
  * non-finite number or the iteration does not settle.
  */
-export function eigen(matrix: Matrix): Eigen | undefined {
+export function eigen(matrix: SmallMatrix): Eigen | undefined {
   const schur = complexSchur(matrix);
   if (schur === undefined) return undefined;
   const { t, q } = schur;
@@ -150,7 +63,7 @@ export function eigen(matrix: Matrix): Eigen | undefined {
 }
 
 /** Upper triangular t and unitary q with matrix = q t qᴴ. */
-function complexSchur(matrix: Matrix): { t: Complex[][]; q: Complex[][] } | undefined {
+function complexSchur(matrix: SmallMatrix): { t: Complex[][]; q: Complex[][] } | undefined {
   const count = matrix.length;
   if (!matrix.flat().every(Number.isFinite)) return undefined;
   const { h, p } = hessenberg(matrix);
@@ -214,7 +127,7 @@ function qrStep(args: { t: Complex[][]; q: Complex[][]; low: number; high: numbe
 }
 
 /** Hessenberg h and orthogonal p with matrix = p h pᵀ, by Householder reflections. */
-function hessenberg(matrix: Matrix): { h: Matrix; p: Matrix } {
+function hessenberg(matrix: SmallMatrix): { h: SmallMatrix; p: SmallMatrix } {
   const count = matrix.length;
   let h = matrix.map((row) => [...row]);
   let p = identity(count);

@@ -1,20 +1,9 @@
-/** Matrices of weights on the host, and the rounding that all formats share. Products of large ones are in `linear-algebra.ts`. */
+/** What all formats share: the parts of a quantised matrix, scales, rounding, and how far off the result is. */
 import { roundHalfEven } from '../tensor/rounding.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 /** The tensors that hold a quantised matrix, by the part names of `weights/weight-format.ts`. */
 export type Parts = Readonly<Record<string, Tensor>>;
-
-/** Row-major float32 [rows, columns]; of a linear layer: [out, in]. */
-export interface Matrix {
-  readonly data: Float32Array;
-  readonly rows: number;
-  readonly columns: number;
-}
-
-export function matrix(rows: number, columns: number, data: Float32Array = new Float32Array(rows * columns)): Matrix {
-  return { data, rows, columns };
-}
 
 /** Largest magnitude among `count` elements from `start`. */
 export function peak(data: Float32Array, start = 0, count = data.length): number {
