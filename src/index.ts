@@ -9,7 +9,6 @@ export {
   disableCache,
   type EnableCacheOptions,
   enableCache,
-  type RequestCacheOptions,
   refreshContext,
 } from './api/enable-cache.ts';
 export { loadConfigs } from './api/load-configs.ts';
@@ -24,6 +23,7 @@ export type { CalibratorConfig, CalibratorOptions } from './cache/config/calibra
 export type { ParamsModifier } from './cache/config/params-modifier.ts';
 export { stepsMask } from './cache/config/steps-mask.ts';
 export type { CacheStats, CallRecord } from './cache/report/stats.ts';
+export type { RequestCacheOptions } from './cache/run/make-caches.ts';
 export { DejaDitError, type ErrorCode } from './errors/errors.ts';
 export { setWarningHandler, type WarningHandler } from './errors/warnings.ts';
 export { imageGrid } from './images/grid.ts';

@@ -123,7 +123,7 @@ describe('flat calibrator keys', () => {
 describe('errors', () => {
   it.each([
     [{ cache_config: {}, parallelism: {} }, 'configs: unknown key "parallelism"'],
-    [{ cache_config: [] }, 'cacheConfig: must be an object of options, got []'],
+    [{ cache_config: [] }, 'configs.cacheConfig: must be an object, got []'],
     [{ Fn_compute_block: 1 }, 'cacheConfig: unknown key "Fn_compute_block"; did you mean fnComputeBlocks?'],
     [{ cache_config: { enable_foca: true }, calibrator_config: { type: 'dmd' } }, 'cacheConfig names one too (foca)'],
   ])('%j', (content, message) => {

@@ -3,23 +3,15 @@
  * its older flat form. The cache's own sections are checked here, the others by `enableCache`, which takes the result.
  */
 import { dirname, resolve } from 'node:path';
+import { z } from 'zod';
 import { type CacheOptions, cacheFieldNames, parseCacheConfig, readCache } from '../cache/config/cache-config.ts';
 import {
   type CalibratorConfig,
   type CalibratorOptions,
   parseCalibratorConfig,
 } from '../cache/config/calibrator-config.ts';
-import {
-  asObject,
-  type Field,
-  type Fields,
-  flag,
-  isOneOf,
-  knownNames,
-  readFields,
-  unknownKey,
-} from '../cache/config/fields.ts';
 import { DejaDitError } from '../errors/errors.ts';
+import { asObject, type Fields, givenOptions, isSpellingOf, knownNames, unknownKey } from '../errors/options.ts';
 import { readYamlFileSync } from '../files/yaml.ts';
 
 /** Settings as `enableCache` takes them. */
@@ -42,14 +34,14 @@ interface Sections {
   quantizeConfig: Section;
 }
 
-const section = (name: string): Field<Section> => ({ read: (value) => asObject(value, name) });
-const sectionFields: Fields<Sections> = {
-  cacheConfig: section('cacheConfig'),
-  calibratorConfig: section('calibratorConfig'),
-  parallelismConfig: section('parallelismConfig'),
-  attentionBackend: { read: (value, fail) => (typeof value === 'string' ? value : fail('must be a name')) },
-  quantizeConfig: section('quantizeConfig'),
-};
+const section = z.looseObject({});
+const sectionFields = {
+  cacheConfig: section,
+  calibratorConfig: section,
+  parallelismConfig: section,
+  attentionBackend: z.string(),
+  quantizeConfig: section,
+} satisfies Fields<Sections>;
 
 /**
  * Calibrator options where cache-dit keeps them, among the cache's: the switch of each type, its option for the encoder
@@ -73,14 +65,13 @@ const FLAT_CALIBRATORS = [
   { type: 'foca', enable: 'enableFoca', encoder: 'enableEncoderFoca', encoderDefault: false, options: {} },
 ] as const;
 
-const anything: Field<unknown> = { read: (value) => value };
-const flatFields: Fields<Record<string, unknown>> = {
-  calibratorCacheType: anything,
+const flatFields: Record<string, z.ZodType> = {
+  calibratorCacheType: z.unknown(),
   ...Object.fromEntries(
     FLAT_CALIBRATORS.flatMap(({ enable, encoder, options }) => [
-      [enable, flag()],
-      [encoder, flag()],
-      ...Object.keys(options).map((name) => [name, anything] as const),
+      [enable, z.boolean()],
+      [encoder, z.boolean()],
+      ...Object.keys(options).map((name) => [name, z.unknown()] as const),
     ]),
   ),
 };
@@ -106,9 +97,9 @@ export function loadConfigs(pathOrObject: string | Readonly<Section>): LoadedCon
 }
 
 function readConfigs(content: Section, folder: string): LoadedConfigs {
-  const sectioned = Object.keys(content).some((key) => isOneOf(key, knownNames(sectionFields)));
+  const sectioned = Object.keys(content).some((key) => isSpellingOf(key, knownNames(sectionFields)));
   const sections: Partial<Sections> = sectioned
-    ? readFields({ fields: sectionFields, options: content, path: 'configs' })
+    ? givenOptions<Sections>(sectionFields, content, 'configs')
     : { cacheConfig: content };
   const { cacheConfig, calibratorConfig } = sections;
   const cache = cacheConfig && readCacheSection(cacheConfig);
@@ -134,18 +125,18 @@ function readCacheSection(section: Section): {
 } {
   const path = 'cacheConfig';
   const [cacheNames, calibratorNames] = [cacheFieldNames(), knownNames(flatFields)];
-  const unknown = Object.keys(section).find((key) => !isOneOf(key, [...cacheNames, ...calibratorNames]));
-  if (unknown !== undefined) throw unknownKey({ key: unknown, known: [...cacheNames, ...calibratorNames], path });
+  const unknown = Object.keys(section).find((key) => !isSpellingOf(key, [...cacheNames, ...calibratorNames]));
+  if (unknown !== undefined) throw unknownKey(unknown, { known: [...cacheNames, ...calibratorNames], path });
 
   const entries = Object.entries(section);
-  const calibrator = entries.filter(([key]) => isOneOf(key, calibratorNames));
-  const cache = entries.filter(([key]) => !isOneOf(key, calibratorNames));
+  const calibrator = entries.filter(([key]) => isSpellingOf(key, calibratorNames));
+  const cache = entries.filter(([key]) => !isSpellingOf(key, calibratorNames));
   const options = Object.fromEntries(cache);
   const { cacheType } = parseCacheConfig(options, path);
   const given = readCache({ options, type: cacheType, path }) as CacheOptions;
   return {
     options: { ...given, cacheType },
-    calibrator: flatCalibrator(readFields({ fields: flatFields, options: Object.fromEntries(calibrator), path })),
+    calibrator: flatCalibrator(givenOptions(flatFields, Object.fromEntries(calibrator), path)),
   };
 }
 

@@ -4,9 +4,9 @@ import type { Cacheable } from '../cache/adapters/block-adapter.ts';
 import { type CacheStats, type CallRecord, diffStatistics, measuredDiffs, noStats } from '../cache/report/stats.ts';
 import { stepStrip } from '../cache/report/step-strip.ts';
 import { settingsTag } from '../cache/report/tag.ts';
+import { defaultCaches } from '../cache/run/default-caches.ts';
 import { markdownTable } from '../metrics/markdown-table.ts';
 import { describeInt8Product } from '../runtime/backend.ts';
-import { defaultCaches } from './enable-cache.ts';
 
 export interface SummaryOptions {
   /** One entry per block group instead of one per transformer (which is that of its last group, as in cache-dit). */

@@ -160,7 +160,7 @@ describe('the cache of a request', () => {
 
   it.each<[GenerateOptions['cache'], string]>([
     [{ cacheConfig: { Fn: 99 } }, 'cacheConfig.fnComputeBlocks'],
-    [{ errorBudget: 0.1 } as GenerateOptions['cache'], 'cache: unknown key "errorBudget"; known keys: cacheConfig'],
+    [{ errorBudget: 0.1 } as GenerateOptions['cache'], 'cache: unknown key "errorBudget"; known: cacheConfig'],
     [true as unknown as false, 'cache: must be an object of options, got true'],
     [{ quantizeConfig: { quantType: 'int4' } } as GenerateOptions['cache'], 'cache.quantizeConfig: a request cannot'],
     [{ parallelismConfig: { ulysses_size: 2 } }, 'parallelismConfig: one process'],

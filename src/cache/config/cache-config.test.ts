@@ -53,7 +53,10 @@ describe('spellings', () => {
 describe('errors name field and reason', () => {
   it.each([
     [{ enable_sperate_cfg: true }, 'cacheConfig: unknown key "enable_sperate_cfg"; did you mean enableSeparateCfg?'],
-    [{ fn: 1, Fn_compute_blocks: 2 }, 'cacheConfig.fnComputeBlocks: given twice, the second time as Fn_compute_blocks'],
+    [
+      { fn: 1, Fn_compute_blocks: 2 },
+      'cacheConfig.fnComputeBlocks: is given twice, the second time as Fn_compute_blocks',
+    ],
     [{ Fn: 0 }, 'cacheConfig.fnComputeBlocks: must be an integer of at least 1, got 0'],
     [{ Bn: 1.5 }, 'cacheConfig.bnComputeBlocks: must be an integer of at least 0, got 1.5'],
     [{ residualDiffThreshold: '0.1' }, 'cacheConfig.residualDiffThreshold: must be a number, got "0.1"'],
@@ -62,13 +65,19 @@ describe('errors name field and reason', () => {
     [{ warmupInterval: 0 }, 'cacheConfig.warmupInterval: must be an integer of at least 1'],
     [{ enableSeparateCfg: 'yes' }, 'cacheConfig.enableSeparateCfg: must be true or false, got "yes"'],
     [{ stepsComputationMask: [1, 2] }, 'cacheConfig.stepsComputationMask: must be a non-empty list of 0 and 1'],
-    [{ stepsComputationMask: 'quick' }, 'must be a list of 0 and 1 or one of slow, medium, fast, ultra, got "quick"'],
+    [
+      { stepsComputationMask: 'quick' },
+      'must be a non-empty list of 0 and 1, or one of slow, medium, fast, ultra, got "quick"',
+    ],
     [{ stepsComputationPolicy: 'fixed' }, 'must be one of "dynamic", "static", got "fixed"'],
     [{ forceRefreshStepHint: 0 }, 'cacheConfig.forceRefreshStepHint: must be an integer of at least 1'],
-    [{ compat: 'diffusers' }, 'cacheConfig.compat: must be one of "cache-dit"'],
+    [{ compat: 'diffusers' }, 'cacheConfig.compat: must be "cache-dit", got "diffusers"'],
     [{ cacheType: 'DBCahce' }, 'cacheConfig.cacheType: unknown cache type "DBCahce"; did you mean DBCache?'],
     [{ nonPruneBlockIds: [1] }, 'cacheConfig: unknown key "nonPruneBlockIds"'],
-    [{ cacheType: 'DBPrune', nonPruneBlockIds: [-1] }, 'cacheConfig.nonPruneBlockIds: must be a list of block indices'],
+    [
+      { cacheType: 'DBPrune', nonPruneBlockIds: [-1] },
+      'cacheConfig.nonPruneBlockIds[0]: must be an integer of at least 0, got -1',
+    ],
   ])('%j', (options, message) => {
     expect(() => parseCacheConfig(options as CacheOptions)).toThrow(message);
   });

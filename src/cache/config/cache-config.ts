@@ -2,22 +2,21 @@
  * What a cache may be told: DBCacheConfig, DBPruneConfig and their one set of defaults. Forecaster options are in
  * `calibrator-config.ts`, changes for single block lists in `params-modifier.ts`, files in `load-configs.ts`, tags in `tag.ts`.
  */
+import { z } from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
-import { budgetForPsnr } from '../decide/error-budget.ts';
-import { type CacheType, cacheType } from './cache-type.ts';
 import {
+  alsoCalled,
   asObject,
-  type Field,
   type Fields,
-  flag,
+  givenOptions,
   integer,
   knownNames,
   type Options,
-  oneOf,
-  readFields,
   real,
   show,
-} from './fields.ts';
+} from '../../errors/options.ts';
+import { budgetForPsnr } from '../decide/error-budget.ts';
+import { type CacheType, cacheType } from './cache-type.ts';
 import { MASK_POLICIES, type MaskPolicy, maskPolicy, type StepMask } from './steps-mask.ts';
 
 /** Settings of the dual block cache: first F blocks always run, middle blocks are re-used, last B blocks always run. */
@@ -95,21 +94,15 @@ export type CacheOptions = Options<Omit<DBPruneConfig, 'cacheType' | 'stepsCompu
   Bn?: number;
 };
 
-const maskField: Field<StepMask | MaskPolicy> = {
-  read(value, fail) {
-    if (typeof value === 'string') {
-      const known = MASK_POLICIES.some((policy) => policy === value || policy[0] === value);
-      return known ? maskPolicy(value) : fail(`must be a list of 0 and 1 or one of ${MASK_POLICIES.join(', ')}`);
-    }
-    if (Array.isArray(value) && value.length > 0 && value.every((step) => step === 0 || step === 1)) return [...value];
-    return fail('must be a non-empty list of 0 and 1, or the name of a mask policy');
-  },
-};
+const policies = MASK_POLICIES.flatMap((policy) => [policy, policy[0]!]);
+const maskField = z.union([z.array(z.literal([0, 1])).min(1), z.enum(policies).transform(maskPolicy)], {
+  error: `must be a non-empty list of 0 and 1, or one of ${MASK_POLICIES.join(', ')}`,
+});
 
-const cacheFields: Fields<DBCacheConfig> = {
-  cacheType: { read: (value, fail) => (typeof value === 'string' ? cacheType(value) : fail('must be a name')) },
-  fnComputeBlocks: integer({ min: 1, aliases: ['Fn'] }),
-  bnComputeBlocks: integer({ min: 0, aliases: ['Bn'] }),
+const cacheFields = {
+  cacheType: z.string().transform((name) => cacheType(name)),
+  fnComputeBlocks: alsoCalled(integer({ min: 1 }), 'Fn'),
+  bnComputeBlocks: alsoCalled(integer({ min: 0 }), 'Bn'),
   residualDiffThreshold: real(),
   maxAccumulatedResidualDiffThreshold: real({ min: 0 }),
   errorBudget: real({ min: 0 }),
@@ -118,39 +111,29 @@ const cacheFields: Fields<DBCacheConfig> = {
   warmupInterval: integer({ min: 1 }),
   maxCachedSteps: integer({ min: -1 }),
   maxContinuousCachedSteps: integer({ min: -1 }),
-  enableSeparateCfg: flag(),
-  cfgComputeFirst: flag(),
-  cfgDiffComputeSeparate: flag(),
+  enableSeparateCfg: z.boolean(),
+  cfgComputeFirst: z.boolean(),
+  cfgDiffComputeSeparate: z.boolean(),
   numInferenceSteps: integer({ min: 1 }),
   stepsComputationMask: maskField,
-  stepsComputationPolicy: oneOf(['dynamic', 'static']),
+  stepsComputationPolicy: z.enum(['dynamic', 'static']),
   forceRefreshStepHint: integer({ min: 1 }),
-  forceRefreshStepPolicy: oneOf(['once', 'repeat']),
+  forceRefreshStepPolicy: z.enum(['once', 'repeat']),
   l1HiddenStatesDiffThreshold: real({ min: 0 }),
   importantConditionThreshold: real({ min: 0 }),
   downsampleFactor: integer({ min: 1 }),
-  compat: oneOf<'cache-dit'>(['cache-dit']),
-};
+  compat: z.literal('cache-dit'),
+} satisfies Fields<DBCacheConfig>;
 
-const pruneFields: Fields<DBPruneConfig> = {
+const pruneFields = {
   ...cacheFields,
-  cacheType: {
-    read: (value, fail) =>
-      typeof value === 'string' && cacheType(value) === 'DBPrune'
-        ? 'DBPrune'
-        : fail('must be DBPrune with these fields'),
-  },
-  enableDynamicPruneThreshold: flag(),
+  cacheType: cacheFields.cacheType.pipe(z.literal('DBPrune')),
+  enableDynamicPruneThreshold: z.boolean(),
   maxDynamicPruneThreshold: real({ min: 0 }),
   dynamicPruneThresholdRelaxRatio: real({ min: 0 }),
-  nonPruneBlockIds: {
-    read: (value, fail) =>
-      Array.isArray(value) && value.every((id) => Number.isSafeInteger(id) && id >= 0)
-        ? [...value]
-        : fail('must be a list of block indices'),
-  },
-  forceReduceCalibratorVram: flag(),
-};
+  nonPruneBlockIds: z.array(integer({ min: 0 })),
+  forceReduceCalibratorVram: z.boolean(),
+} satisfies Fields<DBPruneConfig>;
 
 const DEFAULTS: DBCacheConfig = {
   cacheType: 'DBCache',
@@ -298,8 +281,10 @@ function typeOf(options: unknown, path: string): CacheType {
 }
 
 /** The given fields under canonical names, checked one by one. */
-export function readCache(args: { options: unknown; type: CacheType; path: string }): Partial<CacheConfig> {
-  const { options, type, path } = args;
-  if (type === 'DBPrune') return readFields({ fields: pruneFields, options, path });
-  return readFields({ fields: cacheFields, options, path });
+export function readCache({ options, type, path }: { options: unknown; type: CacheType; path: string }) {
+  const given: Partial<CacheConfig> =
+    type === 'DBPrune'
+      ? givenOptions<DBPruneConfig>(pruneFields, options, path)
+      : givenOptions<DBCacheConfig>(cacheFields, options, path);
+  return given;
 }

@@ -1,20 +1,20 @@
 /**
  * What a forecaster ("calibrator" in cache-dit) may be told. The forecasts themselves are in `forecasters/`.
  */
+import { z } from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
-import { type LearnedCoefficients, parseLearnedCoefficients } from '../forecasters/learned.ts';
 import {
+  alsoCalled,
   asObject,
   type Fields,
-  flag,
+  givenOptions,
   integer,
   type Options,
-  oneOf,
-  readFields,
   real,
   show,
   unknownKey,
-} from './fields.ts';
+} from '../../errors/options.ts';
+import { type LearnedCoefficients, parseLearnedCoefficients } from '../forecasters/learned.ts';
 
 interface CalibratorCommon {
   /** Forecast the hidden states' stream; false: plain re-use. Default true. */
@@ -115,24 +115,24 @@ const TYPES: Readonly<Record<string, CalibratorType>> = {
 };
 
 const common: Fields<CalibratorCommon> = {
-  enableCalibrator: flag(),
-  enableEncoderCalibrator: flag(),
-  calibratorCacheType: oneOf(['residual', 'hidden_states']),
+  enableCalibrator: z.boolean(),
+  enableEncoderCalibrator: z.boolean(),
+  calibratorCacheType: z.enum(['residual', 'hidden_states']),
 };
 const COMMON = { enableCalibrator: true, enableEncoderCalibrator: true, calibratorCacheType: 'residual' } as const;
 
 const MAX_ORDER = 6;
-const order = integer({ min: 0, max: MAX_ORDER, aliases: ['taylorseerOrder'] });
+const order = alsoCalled(integer({ min: 0, max: MAX_ORDER }), 'taylorseerOrder');
 
 const FIELDS: { [T in CalibratorType]: Fields<WithoutType<Extract<CalibratorConfig, { type: T }>>> } = {
   taylorseer: { ...common, order },
   foca: { ...common, history: integer({ min: 2, max: 32 }) },
   dmd: {
     ...common,
-    history: integer({ min: 2, max: 32, aliases: ['dmdHistory'] }),
-    rank: integer({ min: 0, aliases: ['dmdRank'] }),
-    ridge: real({ min: 0, aliases: ['dmdRidge'] }),
-    svdPrecision: oneOf(['low', 'medium', 'high'], ['dmdSvdPrecision']),
+    history: alsoCalled(integer({ min: 2, max: 32 }), 'dmdHistory'),
+    rank: alsoCalled(integer({ min: 0 }), 'dmdRank'),
+    ridge: alsoCalled(real({ min: 0 }), 'dmdRidge'),
+    svdPrecision: alsoCalled(z.enum(['low', 'medium', 'high']), 'dmdSvdPrecision'),
   },
   probe: {
     ...common,
@@ -144,7 +144,7 @@ const FIELDS: { [T in CalibratorType]: Fields<WithoutType<Extract<CalibratorConf
   compensated: { ...common, order, gain: real({ min: 0 }), history: integer({ min: 2, max: 32 }) },
   learned: {
     ...common,
-    coefficients: { read: (value) => parseLearnedCoefficients(value, 'calibratorConfig.coefficients') },
+    coefficients: z.unknown().transform((file) => parseLearnedCoefficients(file, 'calibratorConfig.coefficients')),
   },
 };
 
@@ -178,7 +178,7 @@ export function mergeCalibrator(
 ): CalibratorConfig {
   const { type = base.type, rest } = splitType(options, path);
   if (type !== base.type) return parseOfType({ type, options: rest, path });
-  const given: object = readFields({ fields: FIELDS[type] as Fields<object>, options: rest, path });
+  const given: object = givenOptions(FIELDS[type] as Fields<object>, rest, path);
   const { type: _, ...kept } = base;
   return parseOfType({ type, options: { ...kept, ...given }, path });
 }
@@ -191,13 +191,13 @@ function splitType(options: object, path: string): { type: CalibratorType | unde
     throw new DejaDitError('INVALID_CONFIG', `must be a name, got ${show(name)}`, { path: `${path}.type` });
   }
   const known = TYPES[name.toLowerCase()];
-  if (known === undefined) throw unknownKey({ key: name, known: Object.keys(TYPES), path: `${path}.type` });
+  if (known === undefined) throw unknownKey(name, { known: Object.keys(TYPES), path: `${path}.type` });
   return { type: known, rest };
 }
 
 function parseOfType(args: { type: CalibratorType; options: object; path: string }): CalibratorConfig {
   const { type, path } = args;
-  const given: object = readFields({ fields: FIELDS[type] as Fields<object>, options: args.options, path });
+  const given: object = givenOptions(FIELDS[type] as Fields<object>, args.options, path);
   const config = { ...COMMON, ...DEFAULTS[type], ...given, type } as CalibratorConfig;
   if (config.type === 'probe' && config.snapshots <= config.order) {
     throw new DejaDitError(

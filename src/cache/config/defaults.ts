@@ -1,8 +1,8 @@
 /** What a cache does where its user leaves the choice to us: the settings that measured best (docs/caching.md). */
 
+import { isSpellingOf } from '../../errors/options.ts';
 import { type CacheConfig, type CacheOptions, parseCacheConfig } from './cache-config.ts';
 import { type CalibratorConfig, type CalibratorOptions, parseCalibratorConfig } from './calibrator-config.ts';
-import { isOneOf } from './fields.ts';
 
 /** On the bundled model: half of the work, at 46 dB. */
 export const DEFAULT_ERROR_BUDGET = 0.03;
@@ -39,7 +39,7 @@ export function completeConfigs(options: {
   const plain = parseCacheConfig(options.cacheConfig ?? undefined);
   const ours = plain.cacheType === 'DBCache' && plain.compat === null;
   const ruled = Object.entries(options.cacheConfig ?? {}).some(
-    ([key, value]) => value !== undefined && value !== null && isOneOf(key, RULES),
+    ([key, value]) => value !== undefined && value !== null && isSpellingOf(key, RULES),
   );
   const cacheConfig =
     ours && !ruled ? parseCacheConfig({ ...options.cacheConfig, errorBudget: DEFAULT_ERROR_BUDGET }) : plain;

@@ -1,5 +1,7 @@
 /** Changes to a cache's settings for one block list of a model, or from one request to the next. */
+import { z } from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
+import { type Fields, givenOptions } from '../../errors/options.ts';
 import { type CacheConfig, type CacheOptions, parseCacheConfig, readCache } from './cache-config.ts';
 import {
   type CalibratorConfig,
@@ -7,7 +9,6 @@ import {
   mergeCalibrator,
   parseCalibratorConfig,
 } from './calibrator-config.ts';
-import { asObject, readFields } from './fields.ts';
 
 /** Overrides for one block list of a model with several: only the given fields change. */
 export interface ParamsModifier {
@@ -15,20 +16,15 @@ export interface ParamsModifier {
   calibratorConfig?: CalibratorOptions;
 }
 
+const fields = { cacheConfig: z.looseObject({}), calibratorConfig: z.looseObject({}) } satisfies Fields<ParamsModifier>;
+
 /** Both configs with a modifier's fields on top. Unlike in cache-dit either part works without the other. */
 export function applyModifier(
   base: { cacheConfig: CacheConfig; calibratorConfig: CalibratorConfig | null },
   modifier: ParamsModifier,
 ): { cacheConfig: CacheConfig; calibratorConfig: CalibratorConfig | null } {
   const path = 'paramsModifiers';
-  const given = readFields<{ cacheConfig: object; calibratorConfig: object }>({
-    fields: {
-      cacheConfig: { read: (value) => asObject(value, `${path}.cacheConfig`) },
-      calibratorConfig: { read: (value) => asObject(value, `${path}.calibratorConfig`) },
-    },
-    options: modifier,
-    path,
-  });
+  const given = givenOptions(fields, modifier, path);
   const cachePath = `${path}.cacheConfig`;
   const cacheOptions = readCache({
     options: given.cacheConfig ?? {},
@@ -46,7 +42,7 @@ export function applyModifier(
   const calibratorPath = `${path}.calibratorConfig`;
   const calibratorConfig =
     base.calibratorConfig === null
-      ? parseCalibratorConfig(given.calibratorConfig as CalibratorOptions, calibratorPath)
+      ? parseCalibratorConfig(given.calibratorConfig, calibratorPath)
       : mergeCalibrator(base.calibratorConfig, { options: given.calibratorConfig, path: calibratorPath });
   return { cacheConfig, calibratorConfig };
 }

@@ -3,7 +3,7 @@
  * (0). Makes masks; what a mask means to a decision is in `decide.ts`.
  */
 import { DejaDitError } from '../../errors/errors.ts';
-import { show } from './fields.ts';
+import { show } from '../../errors/options.ts';
 
 export type StepMask = (0 | 1)[];
 

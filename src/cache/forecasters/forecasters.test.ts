@@ -335,7 +335,10 @@ describe('learned weights', () => {
 
   it.each([
     [{ entries: [] }, 'file.numInferenceSteps: is required'],
-    [{ numInferenceSteps: 4, entries: [{ target: 3, positions: [2], weights: [] }] }, 'file.entries[0]: positions and'],
+    [
+      { numInferenceSteps: 4, entries: [{ target: 3, positions: [2], weights: [] }] },
+      'file.entries[0].weights: must not be empty',
+    ],
     [{ numInferenceSteps: 4, entries: [{ target: 3, positions: [1, 2], weights: [1, 0] }] }, 'must be falling steps'],
     [{ numInferenceSteps: 4, entries: [], stepz: 1 }, 'unknown key "stepz"'],
   ])('refuses %j', (json, message) => {

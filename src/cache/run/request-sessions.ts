@@ -3,7 +3,6 @@
  * default ones. What a session does is in `cache-session.ts`; whoever opens one ends it.
  */
 
-import { type RequestCacheOptions, requestCaches } from '../../api/enable-cache.ts';
 import { DejaDitError } from '../../errors/errors.ts';
 import type { WarningLog } from '../../errors/warnings.ts';
 import type {
@@ -15,6 +14,7 @@ import type {
 import type { HasTransformers } from '../adapters/block-adapter.ts';
 import { type CacheStats, noStats } from '../report/stats.ts';
 import { CacheHandle } from './cache-handle.ts';
+import { type RequestCacheOptions, requestCaches } from './make-caches.ts';
 
 export interface RequestSessionsOptions {
   /**
