@@ -17,6 +17,7 @@ import {
 } from '../../errors/options.ts';
 import { budgetForPsnr } from '../decide/error-budget.ts';
 import { type CacheType, cacheType } from './cache-type.ts';
+import { THRESHOLD_FIELDS } from './rule.ts';
 import { MASK_POLICIES, type MaskPolicy, maskPolicy, type StepMask } from './steps-mask.ts';
 
 /** Settings of the dual block cache: first F blocks always run, middle blocks are re-used, last B blocks always run. */
@@ -189,15 +190,6 @@ const BLOCK_FIELDS = [
   'importantConditionThreshold',
   'downsampleFactor',
   'compat',
-] as const satisfies readonly (keyof DBCacheConfig)[];
-
-/** Fields of the rule that an error budget takes the place of. */
-const THRESHOLD_FIELDS = [
-  'residualDiffThreshold',
-  'maxAccumulatedResidualDiffThreshold',
-  'l1HiddenStatesDiffThreshold',
-  'importantConditionThreshold',
-  'cfgDiffComputeSeparate',
 ] as const satisfies readonly (keyof DBCacheConfig)[];
 
 export const isPrune = (config: CacheConfig): config is DBPruneConfig => config.cacheType === 'DBPrune';

@@ -1,8 +1,8 @@
 /** What a cache does where its user leaves the choice to us: the settings that measured best (docs/caching.md). */
 
-import { isSpellingOf } from '../../errors/options.ts';
-import { type CacheConfig, type CacheOptions, parseCacheConfig } from './cache-config.ts';
+import { type CacheConfig, type CacheOptions, parseCacheConfig, readCache } from './cache-config.ts';
 import { type CalibratorConfig, type CalibratorOptions, parseCalibratorConfig } from './calibrator-config.ts';
+import { measuringRule, namesRule, type Rule } from './rule.ts';
 
 /** On the bundled model: half of the work, at 46 dB. */
 export const DEFAULT_ERROR_BUDGET = 0.03;
@@ -11,22 +11,9 @@ export const DEFAULT_ERROR_BUDGET = 0.03;
 const SHORT_GAPS = 0.1;
 
 /** Compensation pays where errors are kept small; across longer gaps (masks, thresholds) only the first blocks know what changed. */
-const forecasterFor = ({ errorBudget }: CacheConfig): CalibratorOptions => ({
-  type: errorBudget !== null && errorBudget < SHORT_GAPS ? 'compensated' : 'probe',
+const forecasterFor = (rule: Rule): CalibratorOptions => ({
+  type: rule.kind === 'error_budget' && rule.budget < SHORT_GAPS ? 'compensated' : 'probe',
 });
-
-/** Whoever sets one of these wants another rule than the error budget, or has set it. */
-const RULES = [
-  'errorBudget',
-  'targetPsnr',
-  'residualDiffThreshold',
-  'l1HiddenStatesDiffThreshold',
-  'maxAccumulatedResidualDiffThreshold',
-  'maxWarmupSteps',
-  'warmupInterval',
-  'stepsComputationMask',
-  'compat',
-];
 
 /**
  * Both configs, checked and complete. Without a rule for the decision: the error budget. Without a forecaster: compensated
@@ -38,12 +25,10 @@ export function completeConfigs(options: {
 }): { cacheConfig: CacheConfig; calibratorConfig: CalibratorConfig | null } {
   const plain = parseCacheConfig(options.cacheConfig ?? undefined);
   const ours = plain.cacheType === 'DBCache' && plain.compat === null;
-  const ruled = Object.entries(options.cacheConfig ?? {}).some(
-    ([key, value]) => value !== undefined && value !== null && isSpellingOf(key, RULES),
-  );
+  const given = readCache({ options: options.cacheConfig ?? {}, type: plain.cacheType, path: 'cacheConfig' });
   const cacheConfig =
-    ours && !ruled ? parseCacheConfig({ ...options.cacheConfig, errorBudget: DEFAULT_ERROR_BUDGET }) : plain;
-  const { calibratorConfig = ours ? forecasterFor(cacheConfig) : null } = options;
+    ours && !namesRule(given) ? parseCacheConfig({ ...given, errorBudget: DEFAULT_ERROR_BUDGET }) : plain;
+  const { calibratorConfig = ours ? forecasterFor(measuringRule(cacheConfig)) : null } = options;
   return {
     cacheConfig,
     calibratorConfig: calibratorConfig === null ? null : parseCalibratorConfig(calibratorConfig),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type CacheOptions, type DBPruneConfig, parseCacheConfig } from '../config/cache-config.ts';
 import { assertPrunable, decidePrune, endPruneStep, prePrune, pruneByDiff, pruneThreshold } from './dbprune.ts';
-import type { Decision } from './decide.ts';
+import type { Decision } from './gates.ts';
 import { type Resolved, resolveForSteps } from './resolved-config.ts';
 import { beginStep, branchState, newCacheState } from './state.ts';
 

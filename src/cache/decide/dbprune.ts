@@ -1,16 +1,17 @@
 /**
  * Dynamic block pruning: each block of a step is computed or replaced by what it added last time, by how much its own
- * input has changed. The gates are those of a DBCache step (`decide.ts`), asked per block; tensors are the caller's.
+ * input has changed. The gates are those of a DBCache step (`gates.ts`), asked per block; tensors are the caller's.
  *
  *   beginStep(...)
  *   for each block:  decision = prePrune(...) ?? pruneByDiff({ ..., diff: await measure(block) })
  *   endPruneStep(...)
  */
-import { DejaDitError } from '../../errors/errors.ts';
 import type { DBPruneConfig } from '../config/cache-config.ts';
-import { compare, countCached, type Decision, gatesBeforeDiff } from './decide.ts';
+import { thresholdOf } from '../config/rule.ts';
+import { compare, computed, type Decision, gatesBeforeDiff } from './gates.ts';
 import type { Resolved } from './resolved-config.ts';
-import { type BranchState, branchState, type CacheState, COND } from './state.ts';
+import { semanticsOf } from './semantics.ts';
+import { type BranchState, branchState, type CacheState } from './state.ts';
 
 /** Of a step's diffs only the first blocks' shape the dynamic threshold. */
 const THRESHOLD_BLOCKS = 5;
@@ -25,12 +26,9 @@ export interface PruneArgs {
   shapeChanged?: boolean;
 }
 
-/** Throws `UNSUPPORTED` in compat mode for the forward patterns on which cache-dit's pruning raises. */
+/** Throws `UNSUPPORTED` for a forward pattern whose blocks cannot be pruned. */
 export function assertPrunable(config: DBPruneConfig, pattern: number): void {
-  if (!config.compat || pattern < 3) return;
-  throw new DejaDitError('UNSUPPORTED', `cache-dit cannot prune blocks of pattern ${pattern}; leave out compat`, {
-    path: 'cacheConfig.cacheType',
-  });
+  semanticsOf(config).pruning.assertPattern(pattern);
 }
 
 /** Blocks that are computed on every step: the first F, the last B and `nonPruneBlockIds`. */
@@ -56,7 +54,7 @@ export async function decidePrune(args: PruneArgs & { diff: () => number | Promi
 export function prePrune(args: PruneArgs): Decision | undefined {
   const { state, config, block, shapeChanged = false } = args;
   if (isProtected(args)) {
-    return { action: 'compute', gate: 'protected', reason: 'protected block', diff: null, threshold: null };
+    return computed('protected', 'protected block');
   }
   const branch = branchState(state, state.current.branch);
   const remembered = branch.blocks[block];
@@ -64,7 +62,6 @@ export function prePrune(args: PruneArgs): Decision | undefined {
     config,
     step: state.current.step,
     threshold: pruneThreshold(state, config),
-    // limits count steps and are settled when a step ends: all blocks of a step see the same (not so in compat mode)
     cached: branch.cachedSteps.length,
     continuous: branch.continuousCachedSteps,
     accumulated: remembered?.accumulatedDiff ?? 0,
@@ -77,7 +74,7 @@ export function prePrune(args: PruneArgs): Decision | undefined {
     const decision = pruneByDiff({ ...args, diff: shared.diff });
     return { ...decision, reason: `${decision.reason} (as measured on ${shared.branch})` };
   }
-  if (config.compat && verdict.gate === 'max_continuous') branch.continuousCachedSteps = 0;
+  if (verdict.gate === 'max_continuous') config.semantics.onRunLimit(branch);
   if (verdict.diff !== null) recordDiff({ args, branch, diff: verdict.diff });
   return settle({ args, branch, decision: verdict });
 }
@@ -95,10 +92,7 @@ export function pruneByDiff(args: PruneArgs & { diff: number }): Decision {
 export function endPruneStep({ state, config, blocks }: Pick<PruneArgs, 'state' | 'config' | 'blocks'>): void {
   const { step } = state.current;
   const branch = branchState(state, state.current.branch);
-  if (!config.compat) {
-    if (branch.pruned > 0) countCached({ branch, step, config });
-    else branch.continuousCachedSteps = 0;
-  }
+  config.semantics.pruning.onCall(branch, step);
   branch.prunedBlocks.push(branch.pruned);
   branch.actualBlocks.push(blocks);
   branch.pruned = 0;
@@ -106,37 +100,29 @@ export function endPruneStep({ state, config, blocks }: Pick<PruneArgs, 'state' 
 
 /**
  * R, or with `enableDynamicPruneThreshold` the mean of the step's first positive diffs times the relax ratio where that
- * lies between R and the cap. In compat mode the unconditional branch goes by the conditional one's diffs.
+ * lies between R and the cap.
  */
-export function pruneThreshold(state: CacheState, config: Resolved<DBPruneConfig>): number {
-  const fixed = config.residualDiffThreshold;
-  if (!config.enableDynamicPruneThreshold) return fixed;
-  const branch = branchState(state, config.compat ? COND : state.current.branch);
+export function pruneThreshold(state: CacheState, { rule, semantics }: Resolved<DBPruneConfig>): number {
+  const fixed = thresholdOf(rule);
+  if (rule.kind !== 'prune' || rule.relaxed === null) return fixed;
+  const branch = branchState(state, semantics.pruning.thresholdBranch(state.current.branch));
   const diffs = Object.values(branch.blockDiffs[state.current.step] ?? {});
   const positive = diffs.slice(0, THRESHOLD_BLOCKS).filter((diff) => diff > 0);
   if (positive.length === 0) return fixed;
   const mean = positive.reduce((total, diff) => total + diff, 0) / positive.length;
-  const relaxed = mean * config.dynamicPruneThresholdRelaxRatio;
-  return relaxed < (config.maxDynamicPruneThreshold ?? 2 * fixed) ? Math.max(relaxed, fixed) : fixed;
+  const relaxed = mean * rule.relaxed.ratio;
+  return relaxed < rule.relaxed.cap ? Math.max(relaxed, fixed) : fixed;
 }
 
 /** What another branch measured on this block in this step, where `cfgDiffComputeSeparate: false` shares it. */
 function sharedDiff({ state, config, block }: PruneArgs): { branch: string; diff: number } | undefined {
-  if (config.cfgDiffComputeSeparate) return undefined;
   const { branch, step } = state.current;
+  if (config.cfgDiffComputeSeparate || !config.semantics.takesSharedDiffs(branch)) return undefined;
   for (const [name, other] of Object.entries(state.branches)) {
     const diffs = other.blockDiffs[step];
-    if (name === branch || diffs === undefined || (config.compat && branch === COND)) continue;
-    if (config.compat) {
-      throw new DejaDitError(
-        'UNSUPPORTED',
-        'cache-dit cannot share diffs between branches when pruning; leave out compat',
-        {
-          path: 'cacheConfig.cfgDiffComputeSeparate',
-        },
-      );
-    }
-    if (diffs[block] !== undefined) return { branch: name, diff: diffs[block] };
+    if (name === branch || diffs === undefined) continue;
+    const diff = config.semantics.pruning.sharedDiff(diffs, block);
+    if (diff !== undefined) return { branch: name, diff };
   }
   return undefined;
 }
@@ -146,8 +132,8 @@ function recordDiff({ args, branch, diff }: { args: PruneArgs; branch: BranchSta
   branch.blockDiffs[step] ??= {};
   branch.blockDiffs[step][args.block] = diff;
   const remembered = branch.blocks[args.block];
-  // cache-dit sums no diffs here, so that its accumulated limit never fires
-  if (remembered !== undefined && !args.config.compat && diff > 0) remembered.accumulatedDiff += diff;
+  if (remembered !== undefined && args.config.semantics.pruning.accumulates && diff > 0)
+    remembered.accumulatedDiff += diff;
 }
 
 function settle({ args, branch, decision }: { args: PruneArgs; branch: BranchState; decision: Decision }): Decision {
@@ -156,8 +142,6 @@ function settle({ args, branch, decision }: { args: PruneArgs; branch: BranchSta
     return decision;
   }
   branch.pruned += 1;
-  const { step } = args.state.current;
-  // cache-dit counts a step when its first block is pruned, so that its limits strike in the middle of a step
-  if (args.config.compat && !branch.cachedSteps.includes(step)) countCached({ branch, step, config: args.config });
+  args.config.semantics.pruning.onBlock(branch, args.state.current.step);
   return decision;
 }

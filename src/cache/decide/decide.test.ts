@@ -1,7 +1,8 @@
 /** cache-dit's behaviour is checked call by call in `traces.test.ts`; here: what is different without compat, and why. */
 import { describe, expect, it } from 'vitest';
 import { type CacheOptions, parseCacheConfig } from '../config/cache-config.ts';
-import { type Decision, decide, decideByDiff, preDecide } from './decide.ts';
+import { decide, decideByDiff, preDecide } from './decide.ts';
+import type { Decision } from './gates.ts';
 import { resolveForSteps } from './resolved-config.ts';
 import { beginStep, branchState, newCacheState } from './state.ts';
 

@@ -1,7 +1,12 @@
-/** A cache's settings for a request: what depends on its number of steps is spelled out, what depends on the model's blocks is checked. */
+/**
+ * A cache's settings for a request: what depends on its number of steps is spelled out, what depends on the model's blocks is checked,
+ * and which rule decides under which reading of the settings is chosen, once.
+ */
 import { DejaDitError } from '../../errors/errors.ts';
 import { type CacheConfig, isPrune } from '../config/cache-config.ts';
+import { type Rule, ruleOf } from '../config/rule.ts';
 import { type StepMask, stepsMask } from '../config/steps-mask.ts';
+import { type Semantics, semanticsOf } from './semantics.ts';
 
 const DEFAULT_WARMUP = 8;
 
@@ -9,6 +14,8 @@ const DEFAULT_WARMUP = 8;
 export type Resolved<C extends CacheConfig = CacheConfig> = C & {
   maxWarmupSteps: number;
   stepsComputationMask: StepMask | null;
+  readonly rule: Rule;
+  readonly semantics: Semantics;
 };
 
 /** The config for a request of `steps` steps (default: `numInferenceSteps`): warm-up clipped, mask policy spelled out. */
@@ -27,6 +34,8 @@ export function resolveForSteps<C extends CacheConfig>(config: C, steps = config
       typeof mask === 'string'
         ? stepsMask({ maskPolicy: mask, totalSteps: steps ?? undefined, compat: config.compat ?? undefined })
         : mask,
+    rule: ruleOf(config),
+    semantics: semanticsOf(config),
   };
 }
 
@@ -39,8 +48,7 @@ export function checkBlocks(config: CacheConfig, args: { blocks: number; path?: 
   };
   if (first > args.blocks) fail('fnComputeBlocks', `${first} is more than the ${args.blocks} blocks of the list`);
   if (last > args.blocks) fail('bnComputeBlocks', `${last} is more than the ${args.blocks} blocks of the list`);
-  // cache-dit runs the blocks that both ranges hold twice, and gives another picture.
-  if (!config.compat && !isPrune(config) && first + last > args.blocks) {
+  if (!semanticsOf(config).overlap && !isPrune(config) && first + last > args.blocks) {
     fail('bnComputeBlocks', `${first} first and ${last} last blocks overlap in a list of ${args.blocks}`);
   }
 }

@@ -1,9 +1,7 @@
 /**
  * What a cache remembers between the calls of one request, for one block list, tensors aside: counters and diffs per
- * guidance branch, as a plain object that can be copied and serialised. Says when a call begins a new request; the
- * decisions themselves are in `decide.ts`.
+ * guidance branch, as a plain object that can be copied and serialised, and the ways of counting. The decisions are in `decide.ts`.
  */
-import { DejaDitError } from '../../errors/errors.ts';
 import type { Resolved } from './resolved-config.ts';
 
 export interface CacheState {
@@ -101,81 +99,37 @@ export interface BeginStep {
  * is returned: remembered tensors and forecaster histories of all branches go too.
  */
 export function beginStep(args: BeginStep): Refresh | undefined {
-  return args.config.compat ? beginCompat(args) : beginExact(args);
-}
-
-function beginExact({ state, config, branch, step }: BeginStep): Refresh | undefined {
-  const stepOf = (name: string) => {
-    const latest = state.branches[name]?.step ?? -1;
-    const next = step === undefined ? latest + 1 : step - state.offset;
-    if (Number.isSafeInteger(next) && next > latest) return next;
-    throw new DejaDitError('INVALID_ARGUMENT', `${step} does not follow step ${latest + state.offset} of "${name}"`, {
-      path: 'step',
-    });
-  };
-  let name = branch ?? turn(state, config);
-  const next = stepOf(name);
-  const refresh = dueRefresh({ state, config, next });
-  if (refresh !== undefined) {
-    restart(state, { config, refresh });
-    state.offset = step ?? 0;
-    name = branch ?? turn(state, config);
-  }
-  const current = stepOf(name);
-  countSteps(state, Math.max(0, current + 1 - state.executedSteps));
-  countCall(state, { branch: name, step: current });
-  return refresh;
-}
-
-function dueRefresh(args: { state: CacheState; config: Resolved; next: number }): Refresh | undefined {
-  const { state, config, next } = args;
-  if (config.numInferenceSteps !== null && next >= config.numInferenceSteps) return 'num_inference_steps';
-  const hint = config.forceRefreshStepHint;
-  return hint !== null && next >= hint && !state.refreshedOnce ? 'force_refresh' : undefined;
-}
-
-/**
- * cache-dit's way, defects included: it looks at the counters of the call before, so that the first call of a second
- * request still runs in the old context; calls of the branches are told apart by turns alone; the hint counts calls.
- */
-function beginCompat({ state, config }: BeginStep): Refresh | undefined {
-  const refresh = lateRefresh(state, config);
-  if (refresh !== undefined) restart(state, { config, refresh });
-  const branch = turn(state, config);
-  // a step begins with the first of its two calls
-  if (!config.enableSeparateCfg || (branch === UNCOND) === config.cfgComputeFirst) countSteps(state, 1);
-  countCall(state, { branch, step: state.executedSteps - 1 });
-  return refresh;
-}
-
-function lateRefresh(state: CacheState, config: Resolved): Refresh | undefined {
-  const { numInferenceSteps, forceRefreshStepHint } = config;
-  if (numInferenceSteps !== null && state.executedSteps - 1 >= numInferenceSteps) return 'num_inference_steps';
-  const due = state.transformerExecutedSteps === forceRefreshStepHint && !state.refreshedOnce;
-  return due ? 'force_refresh' : undefined;
+  return args.config.semantics.beginStep(args);
 }
 
 /** The branch whose turn it is. */
-function turn(state: CacheState, config: Resolved): string {
+export function turn(state: CacheState, config: Resolved): string {
   if (!config.enableSeparateCfg) return COND;
   const first = state.transformerExecutedSteps % 2 === 0;
   return first === config.cfgComputeFirst ? UNCOND : COND;
 }
 
-function countSteps(state: CacheState, steps: number): void {
+export function countSteps(state: CacheState, steps: number): void {
   state.executedSteps += steps;
   state.accumulatedExecutedSteps += steps;
 }
 
-function countCall(state: CacheState, current: CacheState['current']): void {
+export function countCall(state: CacheState, current: CacheState['current']): void {
   state.transformerExecutedSteps += 1;
   state.accumulatedTransformerExecutedSteps += 1;
   state.current = current;
   branchState(state, current.branch).step = current.step;
 }
 
+/** One more re-used step, which adds `increment` to those in a row. */
+export function countReused(branch: BranchState, { step, increment }: { step: number; increment: number }): void {
+  branch.continuousCachedSteps += increment;
+  branch.cachedSteps.push(step);
+  branch.accumulatedCachedSteps += 1;
+}
+
 /** Empties the state. After a forced refresh the request goes on: what it has counted in all stays. */
-function restart(state: CacheState, args: { config: Resolved; refresh: Refresh }): void {
+export function restart(state: CacheState, args: { config: Resolved; refresh: Refresh }): void {
   const before = structuredClone(state);
   Object.assign(state, newCacheState());
   if (args.refresh !== 'force_refresh') return;

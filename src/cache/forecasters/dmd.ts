@@ -23,7 +23,7 @@ export interface DmdOptions {
   /** 0: by the noise floor. */
   rank: number;
   ridge: number;
-  compat?: 'cache-dit' | null;
+  lag?: number;
 }
 
 export function dmd(options: DmdOptions): Forecaster {
@@ -43,7 +43,7 @@ function dmdForecast(input: ForecastInput, options: DmdOptions): Forecast {
   while (even < positions.length && positions[even - 1]! - positions[even]! === spacing) even++;
   if (even < MIN_SNAPSHOTS) {
     return {
-      weights: taylorWeights({ ...input, order: 1, compat: options.compat }),
+      weights: taylorWeights({ ...input, order: 1, lag: options.lag }),
       note: `${even} of the ${MIN_SNAPSHOTS} equally spaced snapshots it takes: Taylor of order 1`,
     };
   }

@@ -5,8 +5,10 @@
 
 import { type CacheConfig, isPrune } from '../config/cache-config.ts';
 import type { CalibratorConfig } from '../config/calibrator-config.ts';
+import { type Rule, ruleOf, thresholdOf } from '../config/rule.ts';
 import { isProtected } from '../decide/dbprune.ts';
-import { gatesBeforeDiff, thresholdOf } from '../decide/decide.ts';
+import { gatesBeforeDiff } from '../decide/gates.ts';
+import { ours } from '../decide/ours.ts';
 import { type Resolved, resolveForSteps } from '../decide/resolved-config.ts';
 import { type CallRecord, measuredDiffs } from './stats.ts';
 
@@ -39,8 +41,6 @@ export interface AdviseInput {
 
 /** At most this many steps, and a model has been distilled to do with few. */
 const FEW_STEPS = 9;
-/** Steps before cache-dit's Taylor has a first difference. */
-const COMPAT_TAYLOR_STEPS = 4;
 
 export function advise(input: AdviseInput): Advice[] {
   const { config, steps = config.numInferenceSteps } = input;
@@ -59,12 +59,12 @@ function byLimits(config: CacheConfig): Advice[] {
     message: `${setting} never re-uses a step; ${suggestion}`,
   });
   const advice: Advice[] = [];
-  const isStatic = config.stepsComputationMask !== null && config.stepsComputationPolicy === 'static';
-  if (isStatic) return advice;
+  const rule = ruleOf(config);
+  if (rule.kind === 'mask') return advice;
   if (config.maxCachedSteps === 0) advice.push(never('maxCachedSteps 0', 'set -1 for no limit'));
   if (config.maxContinuousCachedSteps === 0) advice.push(never('maxContinuousCachedSteps 0', 'set -1 for no limit'));
-  if (config.errorBudget !== null) {
-    if (config.errorBudget === 0) advice.push(never('errorBudget 0', 'try 0.015 to 0.13'));
+  if (rule.kind === 'error_budget') {
+    if (rule.budget === 0) advice.push(never('errorBudget 0', 'try 0.015 to 0.13'));
   } else if (config.residualDiffThreshold <= 0) advice.push(never('residualDiffThreshold 0', 'try 0.12 to 0.24'));
   return advice;
 }
@@ -107,13 +107,16 @@ function bySteps(input: AdviseInput & { steps: number; config: Resolved }): Advi
   }
   const firstEligible = eligible[0] ?? steps;
   const calibrator = input.calibratorConfig;
-  if (config.compat && calibrator?.type === 'taylorseer' && firstEligible < Math.min(COMPAT_TAYLOR_STEPS, steps)) {
+  const { rule, semantics } = config;
+  // with the first computed step, the lag and the one after it
+  const stepsToDifference = semantics.taylorLag + 2;
+  const isLate = semantics.taylorLag > 0 && firstEligible < Math.min(stepsToDifference, steps);
+  if (calibrator?.type === 'taylorseer' && isLate) {
     const message = `TaylorSeer in compat mode has no difference before the 4th computed step: the first run of cached steps after ${firstEligible} is plain re-use; set maxWarmupSteps 4`;
     advice.push({ code: 'calibrator_late', message });
   }
-  const byThreshold = config.errorBudget === null && thresholdOf(config) < 0.5;
-  if (steps <= FEW_STEPS && mask === null && eligible.length > 0 && byThreshold) {
-    const message = `with ${steps} steps neighbours differ much: threshold ${thresholdOf(config)} will hardly be met; try residualDiffThreshold 0.5 to 0.8 with maxContinuousCachedSteps 1`;
+  if (steps <= FEW_STEPS && mask === null && eligible.length > 0 && 'threshold' in rule && rule.threshold < 0.5) {
+    const message = `with ${steps} steps neighbours differ much: threshold ${rule.threshold} will hardly be met; try residualDiffThreshold 0.5 to 0.8 with maxContinuousCachedSteps 1`;
     advice.push({ code: 'few_steps', message });
   }
   return advice;
@@ -121,8 +124,9 @@ function bySteps(input: AdviseInput & { steps: number; config: Resolved }): Advi
 
 /** Whether a step could be re-used if its diff were small and something had been computed. */
 function isEligible(config: Resolved, step: number): boolean {
+  const rule: Rule = config.rule.kind === 'mask' ? config.rule : { kind: 'threshold', threshold: 1 };
   const decision = gatesBeforeDiff({
-    config: { ...config, compat: null, errorBudget: null },
+    config: { ...config, rule, semantics: ours },
     step,
     threshold: 1,
     cached: -1,
@@ -149,15 +153,16 @@ function byCalls({ config, calls }: { config: CacheConfig; calls: readonly CallR
   const counts = new Map<string, number>();
   for (const { gate } of calls) counts.set(gate, (counts.get(gate) ?? 0) + 1);
   const reasons = [...counts].map(([gate, count]) => `${count} by ${gate}`).join(', ');
+  const rule = ruleOf(config);
   const diffs = measuredDiffs(calls).sort((a, b) => a - b);
   const observed =
     diffs.length === 0
       ? 'no diff was ever compared'
-      : config.errorBudget !== null
+      : rule.kind === 'error_budget'
         ? `the visible errors lay between ${round(diffs[0]!)} and ${round(diffs.at(-1)!)} and the budget is ` +
-          `${config.errorBudget}; errorBudget ${above(diffs[diffs.length >> 1]!)} would let half of them pass`
+          `${rule.budget}; errorBudget ${above(diffs[diffs.length >> 1]!)} would let half of them pass`
         : `the diffs lay between ${round(diffs[0]!)} and ${round(diffs.at(-1)!)} and the threshold is ` +
-          `${thresholdOf(config)}; residualDiffThreshold ${above(diffs[diffs.length >> 1]!)} would let half of them pass`;
+          `${thresholdOf(rule)}; residualDiffThreshold ${above(diffs[diffs.length >> 1]!)} would let half of them pass`;
   return [{ code: 'never_observed', message: `none of ${calls.length} calls re-used (${reasons}): ${observed}` }];
 }
 

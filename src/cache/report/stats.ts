@@ -10,7 +10,7 @@ import { int8ProductOf } from '../../weights/held-parts.ts';
 import type { AdapterPart } from '../adapters/block-adapter.ts';
 import { type CacheConfig, isPrune, parseCacheConfig } from '../config/cache-config.ts';
 import type { CalibratorConfig } from '../config/calibrator-config.ts';
-import type { Action, Decision } from '../decide/decide.ts';
+import type { Action, Decision } from '../decide/gates.ts';
 import { branchState, type CacheState, COND, newCacheState, UNCOND } from '../decide/state.ts';
 
 /** One model call of a request. */

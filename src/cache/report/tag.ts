@@ -2,21 +2,23 @@
 
 import { type CacheConfig, isPrune } from '../config/cache-config.ts';
 import type { CalibratorConfig } from '../config/calibrator-config.ts';
+import { measuringRule } from '../config/rule.ts';
 import { resolveForSteps } from '../decide/resolved-config.ts';
 
 /** `DBCache_F1B0_W8I1M0MC3_R0.24_...`. No limit is written 0, as cache-dit does: `M0MC0` is unlimited. */
 export function cacheTag(config: CacheConfig): string {
   if (config.cacheType === 'NONE') return '';
   const { maxWarmupSteps, stepsComputationMask } = config;
+  const rule = measuringRule(config);
   const limit = (value: number) => Math.max(0, value);
   let tag =
     config.cacheType +
     (config.cacheType === 'EasyCache' ? '' : `_F${config.fnComputeBlocks}B${config.bnComputeBlocks}`) +
     `_W${maxWarmupSteps ?? resolveForSteps({ ...config, stepsComputationMask: null }).maxWarmupSteps}` +
     `I${config.warmupInterval}M${limit(config.maxCachedSteps)}MC${limit(config.maxContinuousCachedSteps)}` +
-    (config.errorBudget === null
-      ? `_R${pythonFloat(config.residualDiffThreshold)}`
-      : `_E${Number(config.errorBudget.toPrecision(3))}`);
+    (rule.kind === 'error_budget'
+      ? `_E${Number(rule.budget.toPrecision(3))}`
+      : `_R${pythonFloat(config.residualDiffThreshold)}`);
   if (isPrune(config)) return tag;
   if (stepsComputationMask !== null) {
     const mask = typeof stepsComputationMask === 'string' ? stepsComputationMask : stepsComputationMask.join('');

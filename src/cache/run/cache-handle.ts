@@ -12,6 +12,7 @@ import { type CacheConfig, isPrune } from '../config/cache-config.ts';
 import type { CalibratorConfig } from '../config/calibrator-config.ts';
 import { assertPrunable } from '../decide/dbprune.ts';
 import { checkBlocks, type Resolved, resolveForSteps } from '../decide/resolved-config.ts';
+import { semanticsOf } from '../decide/semantics.ts';
 import { newCacheState } from '../decide/state.ts';
 import { advise } from '../report/advise.ts';
 import { buildStats, type CacheStats } from '../report/stats.ts';
@@ -114,7 +115,7 @@ export class CacheHandle implements SessionFactory {
   private resolve(config: CacheConfig, steps: number | null): Resolved {
     const enableSeparateCfg = config.enableSeparateCfg ?? this.part.hasSeparateCfg;
     // A pipeline knows its steps; only bare calls have to be counted into requests.
-    const numInferenceSteps = (config.compat ? null : steps) ?? config.numInferenceSteps;
+    const numInferenceSteps = semanticsOf(config).requestSteps(steps) ?? config.numInferenceSteps;
     return resolveForSteps({ ...config, enableSeparateCfg, numInferenceSteps }, numInferenceSteps ?? steps);
   }
 

@@ -8,8 +8,8 @@ import type { Backend } from '../../runtime/backend.ts';
 import { floatTensor } from '../../tensor/tensor.ts';
 import type { DBCacheConfig } from '../config/cache-config.ts';
 import type { CalibratorConfig } from '../config/calibrator-config.ts';
-import type { Decision } from '../decide/decide.ts';
 import { ERROR_PROBES, visibleError } from '../decide/error-budget.ts';
+import type { Decision } from '../decide/gates.ts';
 import type { Resolved } from '../decide/resolved-config.ts';
 import { createForecaster } from '../forecasters/create.ts';
 import { type Forecaster, reuse as plainReuse } from '../forecasters/forecaster.ts';
@@ -49,7 +49,7 @@ export class CachedRange {
 
   constructor(private readonly options: CachedRangeOptions) {
     const { calibratorConfig: calibrator, config } = options;
-    const forecaster = createForecaster(calibrator, config.compat);
+    const forecaster = createForecaster(calibrator, config.semantics.taylorLag);
     const hidden = calibrator?.enableCalibrator ? forecaster : plainReuse;
     const encoder = calibrator?.enableEncoderCalibrator ? forecaster : plainReuse;
     this.forecasters = { hidden, encoder };
@@ -59,7 +59,10 @@ export class CachedRange {
     this.limits = {
       hidden: encoder.needs.residual ? Math.max(hiddenLimit, encoderLimit) : hiddenLimit,
       encoder: encoderLimit,
-      probe: Math.max(this.needsProbe ? forecaster.historySize : 1, config.errorBudget === null ? 1 : ERROR_PROBES),
+      probe: Math.max(
+        this.needsProbe ? forecaster.historySize : 1,
+        config.rule.kind === 'error_budget' ? ERROR_PROBES : 1,
+      ),
     };
   }
 
@@ -78,7 +81,7 @@ export class CachedRange {
 
     const early = call.early({ shapeChanged });
     if (shapeChanged && early?.action === 'compute') memory.clear();
-    const byError = this.options.config.errorBudget !== null;
+    const byError = this.options.config.rule.kind === 'error_budget';
     const measure = early === undefined && !memory.isEmpty && !byError;
     const wanted = (byError && early === undefined) || (this.needsProbe && early?.action !== 'compute');
     const gram = wanted && !memory.isEmpty;
@@ -145,7 +148,7 @@ export class CachedRange {
     const older = needsGram ? Math.min(memory.hidden.length, this.limits.hidden - 1) : 0;
     const id = flow.newId();
     const { blocks: pieces, config, calibratorConfig } = this.options;
-    const encoderToTheEnd = Boolean(config.compat && calibratorConfig?.enableEncoderCalibrator);
+    const encoderToTheEnd = config.semantics.encoderToTheEnd && Boolean(calibratorConfig?.enableEncoderCalibrator);
     flow.add(middle({ id, pieces, remember: this.remembers, snapshots: older, encoderToTheEnd }));
     for (let i = 0; i < older; i++) flow.give({ [`${id}.hidden${i}`]: memory.hidden[i]! });
     flow.onOutputs(async (outputs) => {

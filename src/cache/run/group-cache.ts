@@ -47,7 +47,7 @@ export class DualBlockCache implements GroupCache {
   constructor(private readonly options: GroupCacheOptions) {
     const { group, config } = options;
     const { fnComputeBlocks: first, bnComputeBlocks: last } = config;
-    // cache-dit lets the first and last blocks overlap and leaves nothing in the middle.
+    // Where first and last blocks may overlap (`Semantics.overlap`), nothing is left in the middle.
     const end = Math.max(first, group.count - last);
     this.middle = new CachedRange({
       ...options,

@@ -5,7 +5,7 @@
 
 import type { DBPruneConfig } from '../config/cache-config.ts';
 import { endPruneStep, isProtected, prePrune, pruneByDiff } from '../decide/dbprune.ts';
-import type { Decision } from '../decide/decide.ts';
+import type { Decision } from '../decide/gates.ts';
 import { beginStep, type CacheState, newCacheState } from '../decide/state.ts';
 import { type CallRecord, pruneCall } from '../report/stats.ts';
 import { CachedRange } from './cached-range.ts';
