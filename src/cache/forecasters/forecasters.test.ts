@@ -98,7 +98,7 @@ describe('TaylorSeer', () => {
     [2, [74, 104, 140], [231.875, 273.5, 318.875]],
     [3, [74, 104, 140], [231.78125, 272.75, 316.34375]],
   ])('order %i reproduces the table for k² (W 5, MC 3)', (order, early, late) => {
-    const h = H({ order, power: 2, warmup: 5, steps: 12, lag: 'cache-dit' });
+    const h = H({ order, power: 2, warmup: 5, steps: 12, lag: cacheDit.taylorLag });
     expect(h.slice(5, 8)).toEqual(early);
     expect(h.slice(9, 12)).toEqual(late);
   });
