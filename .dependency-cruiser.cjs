@@ -2,6 +2,7 @@
 const layers = [
   'cli',
   'serve',
+  'api',
   'pipelines',
   'cache',
   'parallel',
@@ -15,6 +16,7 @@ const layers = [
   'tokenizers',
   'metrics',
   'images',
+  'linear-algebra',
   'tensor',
   'files',
   'errors',
@@ -34,6 +36,12 @@ module.exports = {
       from: { path: `^src/${layer}/`, pathNot: '\\.test\\.ts$' },
       to: { path: `^src/(${layers.slice(0, i + 1).join('|')})/` },
     })),
+    {
+      name: 'cache-does-not-quantise',
+      severity: 'error',
+      from: { path: '^src/cache/', pathNot: '\\.test\\.ts$' },
+      to: { path: '^src/quantize/' },
+    },
     {
       name: 'nothing-imports-the-index',
       severity: 'error',

@@ -3,26 +3,27 @@
  *
  * This file is the public API and nothing else.
  */
-export { setAttnBackend } from './cache/attn-backend.ts';
-export { BlockAdapter, type BlockAdapterOptions, getAdapter } from './cache/block-adapter.ts';
-export type { BlockGroup } from './cache/block-group.ts';
-export { blockRange, cacheType } from './cache/cache-type.ts';
-export type { CalibratorConfig, CalibratorOptions } from './cache/calibrator-config.ts';
-export type { CacheConfig, CacheOptions, DBCacheConfig, DBPruneConfig } from './cache/config.ts';
+
 export {
   type Cacheable,
   disableCache,
   type EnableCacheOptions,
   enableCache,
-  type RequestCacheOptions,
   refreshContext,
-} from './cache/enable-cache.ts';
-export { loadConfigs } from './cache/load-configs.ts';
-export type { ParamsModifier } from './cache/params-modifier.ts';
-export type { CacheStats, CallRecord } from './cache/stats.ts';
-export { stepsMask } from './cache/steps-mask.ts';
-export { type Summarized, strify, summary } from './cache/summary.ts';
-export { supportedMatrix } from './cache/supported-matrix.ts';
+} from './api/enable-cache.ts';
+export { loadConfigs } from './api/load-configs.ts';
+export { type Summarized, strify, summary } from './api/summary.ts';
+export { setAttnBackend } from './cache/adapters/attn-backend.ts';
+export { BlockAdapter, type BlockAdapterOptions, getAdapter } from './cache/adapters/block-adapter.ts';
+export type { BlockGroup } from './cache/adapters/block-group.ts';
+export { supportedMatrix } from './cache/adapters/supported-matrix.ts';
+export type { CacheConfig, CacheOptions, DBCacheConfig, DBPruneConfig } from './cache/config/cache-config.ts';
+export { blockRange, cacheType } from './cache/config/cache-type.ts';
+export type { CalibratorConfig, CalibratorOptions } from './cache/config/calibrator-config.ts';
+export type { ParamsModifier } from './cache/config/params-modifier.ts';
+export { stepsMask } from './cache/config/steps-mask.ts';
+export type { CacheStats, CallRecord } from './cache/report/stats.ts';
+export type { RequestCacheOptions } from './cache/run/make-caches.ts';
 export { DejaDitError, type ErrorCode } from './errors/errors.ts';
 export { setWarningHandler, type WarningHandler } from './errors/warnings.ts';
 export { imageGrid } from './images/grid.ts';

@@ -1,8 +1,9 @@
 /** The cache settings that command line flags stand for. */
-import type { CalibratorOptions } from '../cache/calibrator-config.ts';
-import type { CacheOptions } from '../cache/config.ts';
-import type { EnableCacheOptions } from '../cache/enable-cache.ts';
-import { loadConfigs } from '../cache/load-configs.ts';
+
+import type { EnableCacheOptions } from '../api/enable-cache.ts';
+import { loadConfigs } from '../api/load-configs.ts';
+import type { CacheOptions } from '../cache/config/cache-config.ts';
+import type { CalibratorOptions } from '../cache/config/calibrator-config.ts';
 import { DejaDitError } from '../errors/errors.ts';
 import type { CacheFlags } from './cache-flags.ts';
 

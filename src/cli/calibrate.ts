@@ -3,7 +3,7 @@
  * written as the JSON that the forecaster `learned` takes.
  */
 import { fitCoefficients } from '../cache/forecasters/fit.ts';
-import { TrajectoryRecorder } from '../cache/trajectory.ts';
+import { TrajectoryRecorder } from '../cache/run/trajectory.ts';
 import { DejaDitError } from '../errors/errors.ts';
 import { checkWritable, writeFileAtomically } from '../files/replace-file.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';

@@ -1,7 +1,7 @@
 /** `deja-dit generate`: text to image or video files, with a progress bar, previews and machine-readable timings. */
 import path from 'node:path';
-import { type EnableCacheOptions, enableCache } from '../cache/enable-cache.ts';
-import { summary } from '../cache/summary.ts';
+import { type EnableCacheOptions, enableCache } from '../api/enable-cache.ts';
+import { summary } from '../api/summary.ts';
 import { DejaDitError } from '../errors/errors.ts';
 import { Image } from '../images/image.ts';
 import { renderToTerminal } from '../images/terminal.ts';

@@ -29,7 +29,7 @@ const columns: { title: string; counts(test: Test, family: Family): boolean }[] 
   {
     title: 'cache-dit runs replayed',
     counts: ({ file, title }, { folder }) =>
-      file.includes('src/cache/replay') && title.startsWith(`cache-dit on ${folder} `),
+      file.includes('src/cache/run/replay') && title.startsWith(`cache-dit on ${folder} `),
   },
   {
     title: 'quantised',

@@ -1,8 +1,8 @@
 /** Whole pipelines with cache-dit on them, as recorded: the same steps computed, the same diffs, the same latents after every step. */
 import { rmSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { CacheOptions } from '../cache/config.ts';
-import { enableCache } from '../cache/enable-cache.ts';
+import { enableCache } from '../api/enable-cache.ts';
+import type { CacheOptions } from '../cache/config/cache-config.ts';
 import { DiffusionPipeline } from './diffusion-pipeline.ts';
 import type { StepEvent } from './options.ts';
 import type { Pipeline } from './pipeline.ts';

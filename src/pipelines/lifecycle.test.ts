@@ -1,7 +1,7 @@
 /** Who owns what, and what happens when it is taken away: in the middle of a request, by several at once, for good. */
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { disableCache, type EnableCacheOptions, enableCache } from '../cache/enable-cache.ts';
+import { disableCache, type EnableCacheOptions, enableCache } from '../api/enable-cache.ts';
 import { setWarningHandler } from '../errors/warnings.ts';
 import { defaultPrograms } from '../models/auto-model.ts';
 import { observe } from '../quantize/calibrate.ts';

@@ -2,8 +2,9 @@
  * What pipelines take and return, under Diffusers' names in camelCase. Which options a pipeline takes, their defaults and their
  * checks are its own business.
  */
-import type { RequestSessionsOptions } from '../cache/request-sessions.ts';
-import type { CacheStats } from '../cache/stats.ts';
+
+import type { CacheStats } from '../cache/report/stats.ts';
+import type { RequestSessionsOptions } from '../cache/run/request-sessions.ts';
 import type { Image } from '../images/image.ts';
 import type { Video } from '../images/video.ts';
 import type { StepReport } from '../models/transformer-model.ts';

@@ -1,6 +1,6 @@
 /** The course of every request: condition, noise, denoise, decode; timed, previewed and abortable. What happens in each is the pipeline's plan. */
-import type { HasTransformers } from '../cache/block-adapter.ts';
-import { RequestSessions } from '../cache/request-sessions.ts';
+import type { HasTransformers } from '../cache/adapters/block-adapter.ts';
+import { RequestSessions } from '../cache/run/request-sessions.ts';
 import type { WarningLog } from '../errors/warnings.ts';
 import type { Image } from '../images/image.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';

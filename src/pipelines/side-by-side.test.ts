@@ -1,9 +1,9 @@
 /** What a request names is its own: cache, LoRAs, reports, summary and warnings, whatever runs beside it. */
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { disableCache, enableCache } from '../cache/enable-cache.ts';
-import { strify, summary } from '../cache/summary.ts';
-import { TrajectoryRecorder } from '../cache/trajectory.ts';
+import { disableCache, enableCache } from '../api/enable-cache.ts';
+import { strify, summary } from '../api/summary.ts';
+import { TrajectoryRecorder } from '../cache/run/trajectory.ts';
 import { setWarningHandler } from '../errors/warnings.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';

@@ -1,11 +1,11 @@
 /** Products with large matrices on a model's backend, many times faster than on the host. */
 import { GraphBuilder } from '../graph/builder.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
+import { type Matrix, matrix } from '../linear-algebra/matrix.ts';
 import { runOnce } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import { floatTensor } from '../tensor/tensor.ts';
-import type { Products } from './linear-algebra.ts';
-import { type Matrix, matrix } from './matrix.ts';
+import type { Products } from './low-rank.ts';
 
 export function backendProducts(programs: ProgramCache): Products {
   const run = async (w: Matrix, x: Matrix, product: (w: SymbolicTensor, x: SymbolicTensor) => SymbolicTensor) => {

@@ -2,9 +2,11 @@
  * Weights in blocks of inputs with a scale each, in MatMulNBits' layout: unsigned codes around 2^(bits − 1), two 4-bit codes to a
  * byte with the earlier one low, rows padded to whole blocks.
  */
+
+import { type Matrix, matrix } from '../linear-algebra/matrix.ts';
 import { floatTensor, Tensor } from '../tensor/tensor.ts';
 import { type FormatOf, partsOf } from '../weights/weight-format.ts';
-import { code, type Matrix, matrix, type Parts, peak, scaleFor } from './matrix.ts';
+import { code, type Parts, peak, scaleFor } from './scales.ts';
 
 export function encodeBlocks({ data, rows, columns }: Matrix, format: FormatOf<'block'>): Parts {
   const { bits, blockSize } = format;

@@ -1,10 +1,10 @@
 /** What linear layers are given while a model runs on typical inputs. */
 import { DejaDitError } from '../errors/errors.ts';
+import { type Matrix, matrix } from '../linear-algebra/matrix.ts';
 import type { GraphModel } from '../models/graph-model.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
 import { disposeTensors } from '../runtime/tensor-table.ts';
-import { type Matrix, matrix } from './matrix.ts';
 
 export type QuantizableModel = TransformerModel | GraphModel;
 

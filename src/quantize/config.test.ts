@@ -48,7 +48,7 @@ describe('parseQuantizeConfig', () => {
   });
 
   it.each<[QuantizeOptions, RegExp]>([
-    [{ quantTyp: 'int8' }, /unknown key 'quantTyp'; did you mean quantType\?/],
+    [{ quantTyp: 'int8' }, /unknown key "quantTyp"; did you mean quantType\?/],
     [{ quantType: 'int8_per_rwo' }, /quantType: unknown type 'int8_per_rwo'; did you mean int8_per_row\?/],
     [{ quantType: 'svdq_int4_r20' }, /rank of 'svdq_int4_r20' must be 0 or a multiple of 16/],
     [{ quantType: 'bitsandbytes_4bit' }, /use int4_weight_only/],
@@ -59,7 +59,7 @@ describe('parseQuantizeConfig', () => {
     [{ quantType: 'int8_per_row', quant_type: 'int8_per_row' }, /quantType: is given twice/],
     [{ svdqKwargs: { smoothStrategy: 'none' } }, /svdqKwargs\.smoothStrategy: /],
     [{ svdqKwargs: { few_shot_relax_factor: 0.5 } }, /fewShotRelaxFactor: /],
-    [{ svdqKwargs: { refine: 1 } }, /svdqKwargs: unknown key 'refine'/],
+    [{ svdqKwargs: { refine: 1 } }, /svdqKwargs: unknown key "refine"/],
   ])('refuses %j', (options, message) => {
     expect(() => parseQuantizeConfig(options)).toThrow(message);
   });

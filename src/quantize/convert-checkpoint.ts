@@ -8,6 +8,7 @@ import { DejaDitError, suggest, throwIfAborted } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import { type CopyItem, copyFiles, listFiles, requireOutside } from '../files/copy-folder.ts';
 import { checkVacant, createFolder } from '../files/create-folder.ts';
+import { matrix } from '../linear-algebra/matrix.ts';
 import { defaultPrograms } from '../models/auto-model.ts';
 import { ConfigReader } from '../models/config-reader.ts';
 import { findGraphModel, findTransformer, unsupportedModel } from '../models/registry.ts';
@@ -22,7 +23,6 @@ import { bytesOf, type PartSpec, partName, partsOf } from '../weights/weight-for
 import type { WeightSource } from '../weights/weight-source.ts';
 import { componentConfig, parseQuantizeConfig, type QuantizeConfig, type QuantizeOptions } from './config.ts';
 import { encodeLayer, needsActivations } from './encode-layer.ts';
-import { matrix } from './matrix.ts';
 import { planLayers, type QuantizePlan } from './plan.ts';
 import type { QuantizeCallOptions } from './quantize.ts';
 import type { ComponentReport, QuantizedLayer, QuantizeReport } from './report.ts';

@@ -1,11 +1,13 @@
 /** A matrix to the parts of any format and back. Which format a layer gets is decided in `plan.ts`. */
+
+import type { Matrix } from '../linear-algebra/matrix.ts';
 import type { WeightFormat } from '../weights/weight-format.ts';
 import { decodeBlocks, encodeBlocks } from './block.ts';
 import { decodeFloat8, encodeFloat8 } from './float8.ts';
 import { decodeInt8, encodeInt8 } from './int8.ts';
-import type { Products } from './linear-algebra.ts';
-import type { Matrix, Parts } from './matrix.ts';
+import type { Products } from './low-rank.ts';
 import { decodeNvfp4, encodeNvfp4 } from './nvfp4.ts';
+import type { Parts } from './scales.ts';
 import { decodeLowRank, encodeLowRank, type SvdQuantOptions } from './svdquant.ts';
 
 /** @param options what SVDQuant needs; other formats ignore it */

@@ -1,6 +1,7 @@
 /** Products with quantised weights, on every backend, against the same arithmetic in plain JavaScript. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GraphBuilder } from '../graph/builder.ts';
+import { type Matrix, matrix, transpose } from '../linear-algebra/matrix.ts';
 import { linear } from '../nn/linear.ts';
 import { Module } from '../nn/module.ts';
 import type { Backend } from '../runtime/backend.ts';
@@ -14,8 +15,7 @@ import type { WeightFormat } from '../weights/weight-format.ts';
 import { memoryWeights } from '../weights/weight-source.ts';
 import { WeightStore } from '../weights/weight-store.ts';
 import { decode, encode } from './encode.ts';
-import { transpose } from './linear-algebra.ts';
-import { type Matrix, matrix, peak, relativeError } from './matrix.ts';
+import { peak, relativeError } from './scales.ts';
 import { hostProducts as products } from './testing/host-products.ts';
 
 const [rows, inner, out] = [9, 256, 128];

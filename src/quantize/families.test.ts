@@ -6,8 +6,8 @@ import { AutoModel } from '../models/auto-model.ts';
 import { fixtures, readGolden } from '../models/testing/golden.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { WeightStore } from '../weights/weight-store.ts';
-import { relativeError } from './matrix.ts';
 import { quantize } from './quantize.ts';
+import { relativeError } from './scales.ts';
 
 const families = readdirSync(path.resolve(import.meta.dirname, '../models/transformers'), { withFileTypes: true })
   .filter((entry) => entry.isDirectory())

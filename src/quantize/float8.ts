@@ -1,8 +1,10 @@
 /** float8 e4m3 weights (arXiv 2209.05433) with a scale for each row, each tile of 128 × 128, or one for all. */
+
+import { type Matrix, matrix } from '../linear-algebra/matrix.ts';
 import { fromFloat32, toFloat32 } from '../tensor/convert.ts';
 import { floatTensor, Tensor } from '../tensor/tensor.ts';
 import { type FormatOf, partsOf } from '../weights/weight-format.ts';
-import { type Matrix, matrix, type Parts, peak, scaleFor } from './matrix.ts';
+import { type Parts, peak, scaleFor } from './scales.ts';
 
 /** Largest value of e4m3. */
 const top = 448;

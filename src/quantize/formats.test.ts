@@ -1,12 +1,13 @@
 /** Codes and scales of every format equal those that PyTorch computes, bit for bit. */
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { type Matrix, matrix } from '../linear-algebra/matrix.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { readSafetensors } from '../weights/safetensors.ts';
 import { describeFormat, partsOf, type WeightFormat } from '../weights/weight-format.ts';
 import { decode, encode } from './encode.ts';
-import { type Matrix, matrix, relativeError } from './matrix.ts';
 import { decodeE2m1, encodeE2m1 } from './nvfp4.ts';
+import { relativeError } from './scales.ts';
 import { hostProducts } from './testing/host-products.ts';
 
 let reference: Record<string, Tensor>;

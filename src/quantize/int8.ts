@@ -1,7 +1,9 @@
 /** Symmetric int8 weights: codes −127…127 with a scale for each row, or one for all. */
+
+import { type Matrix, matrix } from '../linear-algebra/matrix.ts';
 import { floatTensor, Tensor } from '../tensor/tensor.ts';
 import type { FormatOf } from '../weights/weight-format.ts';
-import { code, type Matrix, matrix, type Parts, peak, scaleFor } from './matrix.ts';
+import { code, type Parts, peak, scaleFor } from './scales.ts';
 
 const top = 127;
 

@@ -7,9 +7,10 @@ import os from 'node:os';
 import path from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
+import type { Matrix } from '../linear-algebra/matrix.ts';
 import { readSafetensors, writeSafetensors } from '../weights/safetensors.ts';
 import { partsOf, type WeightFormat } from '../weights/weight-format.ts';
-import type { Matrix, Parts } from './matrix.ts';
+import type { Parts } from './scales.ts';
 import type { SvdQuantOptions } from './svdquant.ts';
 
 /** Changes whenever the same inputs give other codes. */

@@ -1,8 +1,16 @@
 /** The best approximation of a matrix by a product of two thin ones: the leading part of its singular value decomposition. */
+
+import { gram, type Matrix, matrix, orthonormalColumns, transpose } from '../linear-algebra/matrix.ts';
+import { symmetricEigen } from '../linear-algebra/symmetric-eigen.ts';
 import { Generator } from '../tensor/generator.ts';
-import { symmetricEigen } from './eigen.ts';
-import { gram, orthonormalColumns, type Products, transpose } from './linear-algebra.ts';
-import { type Matrix, matrix } from './matrix.ts';
+
+/** Products with a large matrix `w` [m, n], so that a backend can do them. */
+export interface Products {
+  /** w · x for x [n, k]: [m, k]. */
+  times(w: Matrix, x: Matrix): Promise<Matrix>;
+  /** wᵀ · x for x [m, k]: [n, k]. */
+  transposedTimes(w: Matrix, x: Matrix): Promise<Matrix>;
+}
 
 export interface LowRankOptions {
   rank: number;

@@ -2,10 +2,12 @@
  * NVFP4 weights: e2m1 codes (0, ½, 1, 1½, 2, 3, 4, 6 with a sign), a float8 scale for every 16 inputs, and a float32 scale for
  * those, of each row or of all. The low halves of a row's bytes hold its first columns, the high halves the others.
  */
+
+import { type Matrix, matrix } from '../linear-algebra/matrix.ts';
 import { fromFloat32, toFloat32 } from '../tensor/convert.ts';
 import { floatTensor, Tensor } from '../tensor/tensor.ts';
 import { type FormatOf, nvfp4BlockSize, partsOf } from '../weights/weight-format.ts';
-import { type Matrix, matrix, type Parts, peak, scaleFor } from './matrix.ts';
+import { type Parts, peak, scaleFor } from './scales.ts';
 
 const magnitudes = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
 const largestCode = 6;

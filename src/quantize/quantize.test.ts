@@ -10,9 +10,9 @@ import type { TransformerModel } from '../models/transformer-model.ts';
 import { floatTensor, intTensor, type Tensor } from '../tensor/tensor.ts';
 import type { WeightStore } from '../weights/weight-store.ts';
 import { decode } from './encode.ts';
-import { relativeError } from './matrix.ts';
 import { quantize } from './quantize.ts';
 import { summarizeReport } from './report.ts';
+import { relativeError } from './scales.ts';
 import { hostProducts as products } from './testing/host-products.ts';
 
 const flux = () => AutoModel.fromPretrained(path.join(fixtures, 'models/flux'));

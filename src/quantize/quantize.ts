@@ -7,6 +7,7 @@ import { DejaDitError, suggest, throwIfAborted } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import { checkVacant } from '../files/create-folder.ts';
 import { GraphBuilder } from '../graph/builder.ts';
+import { type Matrix, matrix, transpose } from '../linear-algebra/matrix.ts';
 import { lockAll } from '../models/occupancy.ts';
 import { TransformerModel } from '../models/transformer-model.ts';
 import { linear } from '../nn/linear.ts';
@@ -18,11 +19,10 @@ import { backendProducts } from './backend-products.ts';
 import { type Observation, observe, type QuantizableModel } from './calibrate.ts';
 import { componentConfig, parseQuantizeConfig, type QuantizeConfig, type QuantizeOptions } from './config.ts';
 import { encodeLayer, needsActivations } from './encode-layer.ts';
-import { transpose } from './linear-algebra.ts';
-import { type Matrix, matrix, relativeError } from './matrix.ts';
 import { type PlannedLayer, planLayers } from './plan.ts';
 import type { ComponentReport, QuantizedLayer, QuantizeReport } from './report.ts';
 import { saveQuantized } from './save-checkpoint.ts';
+import { relativeError } from './scales.ts';
 
 /** A pipeline, as far as quantising goes. */
 export interface QuantizablePipeline {

@@ -1,16 +1,15 @@
 /** Low-rank factors against torch.linalg.svd, SVDQuant against its own definition. */
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { type Matrix, matrix, transpose } from '../linear-algebra/matrix.ts';
 import { Generator } from '../tensor/generator.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { readSafetensors } from '../weights/safetensors.ts';
 import type { FormatOf } from '../weights/weight-format.ts';
 import { encodeBlocks } from './block.ts';
-import { symmetricEigen } from './eigen.ts';
 import { decode, encode } from './encode.ts';
-import { transpose } from './linear-algebra.ts';
 import { lowRankFactors } from './low-rank.ts';
-import { type Matrix, matrix, relativeError } from './matrix.ts';
+import { relativeError } from './scales.ts';
 import { relax, relaxStrategies, smoothFactors } from './smoothing.ts';
 import { hostProducts as products } from './testing/host-products.ts';
 
@@ -23,34 +22,6 @@ const load = (name: string): Matrix => {
   return matrix(shape[0]!, shape[1]!, data as Float32Array);
 };
 const floats = (name: string) => reference[name]!.data as Float32Array;
-
-describe('symmetricEigen', () => {
-  const n = 40;
-  const random = new Generator(3).randn([n, n], 'float64').data as Float64Array;
-  it.each([
-    ['random', (i: number, j: number) => random[i * n + j]! + random[j * n + i]!],
-    ['diagonal', (i: number, j: number) => (i === j ? i : 0)],
-    ['rank one', (i: number, j: number) => (i + 1) * (j + 1)],
-    ['zero', () => 0],
-    ['repeated', (i: number, j: number) => (i === j ? 2 : 0)],
-  ])('A·v = λ·v and vᵀ·v = 1 (%s)', (_, entry) => {
-    const a = Float64Array.from({ length: n * n }, (_unused, k) => entry(Math.floor(k / n), k % n));
-    const { values, vectors } = symmetricEigen(a, n);
-    const scale = Math.max(1, ...values.map(Math.abs));
-    for (const [r, v] of vectors.entries()) {
-      expect(r === 0 || values[r]! <= values[r - 1]!).toBe(true);
-      for (let i = 0; i < n; i++) {
-        let product = 0;
-        for (let j = 0; j < n; j++) product += a[i * n + j]! * v[j]!;
-        expect(Math.abs(product - values[r]! * v[i]!)).toBeLessThan(1e-12 * n * scale);
-      }
-      for (const [s, w] of vectors.entries()) {
-        const overlap = v.reduce((sum, x, i) => sum + x * w[i]!, 0);
-        expect(Math.abs(overlap - (r === s ? 1 : 0))).toBeLessThan(1e-12 * n);
-      }
-    }
-  });
-});
 
 describe('lowRankFactors', () => {
   const product = async (w: Matrix, options: { method: 'exact' | 'randomised'; rank: number }) => {

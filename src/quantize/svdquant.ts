@@ -2,14 +2,16 @@
  * SVDQuant (arXiv 2411.05007): large values are first moved between weight and activations ("smoothing"), then taken out of the
  * weight by a low-rank branch in half precision; what remains is small and even enough for 4 bits.
  */
+
+import { type Matrix, matrix } from '../linear-algebra/matrix.ts';
 import { fromFloat32 } from '../tensor/convert.ts';
 import { floatTensor, Tensor } from '../tensor/tensor.ts';
 import type { FormatOf } from '../weights/weight-format.ts';
 import { decodeBlocks, encodeBlocks } from './block.ts';
-import type { Products } from './linear-algebra.ts';
+import type { Products } from './low-rank.ts';
 import { type Factors, lowRankFactors } from './low-rank.ts';
-import { type Matrix, matrix, type Parts } from './matrix.ts';
 import { decodeNvfp4, encodeNvfp4 } from './nvfp4.ts';
+import type { Parts } from './scales.ts';
 
 export interface SvdQuantOptions {
   /** What each input is divided by at run time; absent where the format does not smooth. */

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import sharp from 'sharp';
-import { loadConfigs } from '../../src/cache/load-configs.ts';
+import { loadConfigs } from '../../src/api/load-configs.ts';
 import { readJsonFile } from '../../src/files/json.ts';
 import { damageBytes, damageSafetensors, damageText, type Random } from '../../src/files/testing/fuzz.ts';
 import { Image } from '../../src/images/image.ts';

@@ -1,5 +1,5 @@
 /** From a calibrator's config to its forecaster. */
-import type { CalibratorConfig } from '../calibrator-config.ts';
+import type { CalibratorConfig } from '../config/calibrator-config.ts';
 import { compensated } from './compensated.ts';
 import { dmd } from './dmd.ts';
 import { foca } from './foca.ts';
@@ -8,19 +8,19 @@ import { learned } from './learned.ts';
 import { probe } from './probe.ts';
 import { taylorSeer } from './taylorseer.ts';
 
-/** The forecaster a config asks for; null is plain re-use. `compat` keeps cache-dit's lag of one step in Taylor. */
-export function createForecaster(config: CalibratorConfig | null, compat: 'cache-dit' | null = null): Forecaster {
+/** The forecaster a config asks for; null is plain re-use. `lag` is that of all Taylor forecasts, see `TaylorOptions`. */
+export function createForecaster(config: CalibratorConfig | null, lag = 0): Forecaster {
   switch (config?.type) {
     case undefined:
       return reuse;
     case 'taylorseer':
-      return taylorSeer({ order: config.order, compat });
+      return taylorSeer({ order: config.order, lag });
     case 'foca':
       return foca(config);
     case 'dmd':
-      return dmd({ ...config, compat });
+      return dmd({ ...config, lag });
     case 'probe':
-      return probe({ ...config, compat });
+      return probe({ ...config, lag });
     case 'compensated':
       return compensated(config);
     case 'learned':

@@ -3,9 +3,12 @@
  * snapshots' own span, and its powers, fractional ones too, are the forecast. Everything is done on the Gram matrix of
  * the snapshots (method of snapshots): tensors of any size cost the same.
  */
+
+import { eigen, matrixPowerTimes } from '../../linear-algebra/eigen.ts';
+import { multiply, type SmallMatrix, transpose } from '../../linear-algebra/small-matrix.ts';
+import { symmetricEigen } from '../../linear-algebra/symmetric-eigen.ts';
 import { type Forecast, type Forecaster, type ForecastInput, newest } from './forecaster.ts';
 import { type Gram, plainGram } from './gram.ts';
-import { eigen, type Matrix, matrixPowerTimes, multiply, symmetricEigen, transpose } from './linear-algebra.ts';
 import { taylorWeights } from './taylorseer.ts';
 
 /** Below this an oscillation cannot be told from a decay. */
@@ -20,7 +23,7 @@ export interface DmdOptions {
   /** 0: by the noise floor. */
   rank: number;
   ridge: number;
-  compat?: 'cache-dit' | null;
+  lag?: number;
 }
 
 export function dmd(options: DmdOptions): Forecaster {
@@ -40,7 +43,7 @@ function dmdForecast(input: ForecastInput, options: DmdOptions): Forecast {
   while (even < positions.length && positions[even - 1]! - positions[even]! === spacing) even++;
   if (even < MIN_SNAPSHOTS) {
     return {
-      weights: taylorWeights({ ...input, order: 1, compat: options.compat }),
+      weights: taylorWeights({ ...input, order: 1, lag: options.lag }),
       note: `${even} of the ${MIN_SNAPSHOTS} equally spaced snapshots it takes: Taylor of order 1`,
     };
   }
@@ -63,19 +66,20 @@ function modalWeights(args: { gram: Gram; count: number; ahead: number; rank: nu
   const inner = plainGram(args.gram);
   const pairs = count - 1;
   // products of snapshots, oldest first: column i of X is tensor count - 1 - i
-  const products = (shiftA: number, shiftB: number): Matrix =>
+  const products = (shiftA: number, shiftB: number): SmallMatrix =>
     indices(pairs).map((i) => indices(pairs).map((j) => inner[count - 1 - i - shiftA]![count - 1 - j - shiftB]!));
 
-  const { values, vectors } = symmetricEigen(products(0, 0));
-  const singular = values.map((value) => Math.sqrt(Math.max(value, 0)));
+  const { values, vectors } = symmetricEigen(Float64Array.from(products(0, 0).flat()), pairs);
+  const singular = Array.from(values, (value) => Math.sqrt(Math.max(value, 0)));
   if (!(singular[0]! > 0)) return undefined;
   const above = (floor: number) => singular.filter((sigma) => sigma > floor * singular[0]!).length;
   const rank = args.rank > 0 ? Math.min(args.rank, above(ROUNDING_FLOOR)) : above(NOISE_FLOOR);
   const inverse = singular.map((sigma) => 1 / (sigma + args.ridge));
 
-  const P = vectors.map((row) => row.slice(0, rank).map((entry, k) => entry * inverse[k]!));
+  const leading = vectors.slice(0, rank);
+  const P = indices(pairs).map((i) => leading.map((vector, k) => vector[i]! * inverse[k]!));
   // U = XVΣ⁻¹ exactly, without the ridge
-  const U = vectors.map((row) => row.slice(0, rank).map((entry, k) => entry / singular[k]!));
+  const U = indices(pairs).map((i) => leading.map((vector, k) => vector[i]! / singular[k]!));
   const map = multiply(multiply(transpose(U), products(0, 1)), P);
   const fitMatrix = multiply(multiply(transpose(P), products(1, 1)), P);
   const fitTarget = multiply(transpose(P), products(1, 1)).map((row) => row[pairs - 1]!);
@@ -89,14 +93,14 @@ function modalWeights(args: { gram: Gram; count: number; ahead: number; rank: nu
 }
 
 /** Minimum-norm solution of AᵀA β = Aᵀy, directions without weight left out. */
-function leastSquares(matrix: Matrix, target: readonly number[]): number[] {
-  const { values, vectors } = symmetricEigen(matrix);
+function leastSquares(matrix: SmallMatrix, target: readonly number[]): number[] {
+  const { values, vectors } = symmetricEigen(Float64Array.from(matrix.flat()), target.length);
   const solution = new Array<number>(target.length).fill(0);
-  values.forEach((value, k) => {
-    if (value <= 1e-14 * values[0]!) return;
-    const share = target.reduce((total, entry, i) => total + vectors[i]![k]! * entry, 0) / value;
-    for (let i = 0; i < solution.length; i++) solution[i]! += share * vectors[i]![k]!;
-  });
+  for (const [k, vector] of vectors.entries()) {
+    if (values[k]! <= 1e-14 * values[0]!) continue;
+    const share = target.reduce((total, entry, i) => total + vector[i]! * entry, 0) / values[k]!;
+    for (let i = 0; i < solution.length; i++) solution[i]! += share * vector[i]!;
+  }
   return solution;
 }
 

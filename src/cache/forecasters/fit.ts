@@ -2,7 +2,7 @@
  * Forecast weights fitted to uncached runs, for schedules known beforehand: ridge regression on the inner products of the true
  * residuals of every step, so that tensors need not be kept. Recording them is `trajectory.ts`.
  */
-import type { StepMask } from '../steps-mask.ts';
+import type { StepMask } from '../config/steps-mask.ts';
 import { compensatedWeights } from './compensated.ts';
 import { correctedWeights } from './gram.ts';
 import type { LearnedCoefficients, LearnedEntry } from './learned.ts';

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { parseCalibratorConfig } from '../calibrator-config.ts';
+import { parseCalibratorConfig } from '../config/calibrator-config.ts';
+import { cacheDit } from '../decide/cache-dit.ts';
 import { createForecaster } from './create.ts';
 import type { Forecaster } from './forecaster.ts';
 import { correctedWeights, type Gram, innovation } from './gram.ts';
@@ -67,7 +68,7 @@ describe('TaylorSeer', () => {
   it('in compat mode equals every recorded forecast of cache-dit, lag included', () => {
     expect(cases.length).toBe(24);
     for (const { order, pattern, updates, approximations } of cases) {
-      const forecaster = taylorSeer({ order, compat: 'cache-dit' });
+      const forecaster = taylorSeer({ order, lag: cacheDit.taylorLag });
       const steps = pattern.length;
       const actual = run({
         forecaster,
@@ -82,7 +83,7 @@ describe('TaylorSeer', () => {
   });
 
   // H = 2 + 3 k^p on computed steps of cache-dit's own example: three middle blocks that each add k^p
-  const H = (args: { order: number; power: number; warmup: number; steps: number; compat?: 'cache-dit' }) =>
+  const H = (args: { order: number; power: number; warmup: number; steps: number; lag?: number }) =>
     scalar(
       run({
         forecaster: taylorSeer(args),
@@ -97,17 +98,17 @@ describe('TaylorSeer', () => {
     [2, [74, 104, 140], [231.875, 273.5, 318.875]],
     [3, [74, 104, 140], [231.78125, 272.75, 316.34375]],
   ])('order %i reproduces the table for k² (W 5, MC 3)', (order, early, late) => {
-    const h = H({ order, power: 2, warmup: 5, steps: 12, compat: 'cache-dit' });
+    const h = H({ order, power: 2, warmup: 5, steps: 12, lag: cacheDit.taylorLag });
     expect(h.slice(5, 8)).toEqual(early);
     expect(h.slice(9, 12)).toEqual(late);
   });
 
   it('lags by a step in compat mode only: after two or three warm-up steps cache-dit just re-uses', () => {
-    const slice = (warmup: number, compat?: 'cache-dit') =>
-      H({ order: 1, power: 1, warmup, steps: warmup + 3, compat }).slice(warmup);
-    expect(slice(2, 'cache-dit')).toEqual([5, 5, 5]);
-    expect(slice(3, 'cache-dit')).toEqual([8, 8, 8]);
-    expect(slice(4, 'cache-dit')).toEqual([14, 17, 20]);
+    const slice = (warmup: number, lag?: number) =>
+      H({ order: 1, power: 1, warmup, steps: warmup + 3, lag }).slice(warmup);
+    expect(slice(2, cacheDit.taylorLag)).toEqual([5, 5, 5]);
+    expect(slice(3, cacheDit.taylorLag)).toEqual([8, 8, 8]);
+    expect(slice(4, cacheDit.taylorLag)).toEqual([14, 17, 20]);
     expect(slice(2)).toEqual([8, 11, 14]);
     expect(slice(3)).toEqual([11, 14, 17]);
   });
@@ -335,7 +336,10 @@ describe('learned weights', () => {
 
   it.each([
     [{ entries: [] }, 'file.numInferenceSteps: is required'],
-    [{ numInferenceSteps: 4, entries: [{ target: 3, positions: [2], weights: [] }] }, 'file.entries[0]: positions and'],
+    [
+      { numInferenceSteps: 4, entries: [{ target: 3, positions: [2], weights: [] }] },
+      'file.entries[0].weights: must not be empty',
+    ],
     [{ numInferenceSteps: 4, entries: [{ target: 3, positions: [1, 2], weights: [1, 0] }] }, 'must be falling steps'],
     [{ numInferenceSteps: 4, entries: [], stepz: 1 }, 'unknown key "stepz"'],
   ])('refuses %j', (json, message) => {

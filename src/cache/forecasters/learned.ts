@@ -2,8 +2,9 @@
  * Weights fitted beforehand on recorded runs and read from JSON (as in L2P, arXiv 2604.26365), and the format they are
  * kept in. Fitting them is `deja-dit calibrate`; `correctedWeights` in `gram.ts` is its closed form.
  */
+import { z } from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
-import { asObject, integer, readFields, show } from '../fields.ts';
+import { type Fields, givenOptions, integer, show } from '../../errors/options.ts';
 import type { Forecaster } from './forecaster.ts';
 import { taylorWeights } from './taylorseer.ts';
 
@@ -20,42 +21,27 @@ export interface LearnedEntry {
   weights: readonly number[];
 }
 
+const fields = {
+  numInferenceSteps: integer({ min: 1 }),
+  entries: z.array(
+    z.object({ target: z.int(), positions: z.array(z.int()).min(1), weights: z.array(z.number()).min(1) }),
+  ),
+} satisfies Fields<LearnedCoefficients>;
+
 /** Checks what was read from a file. Throws `INVALID_CONFIG` naming the entry and the field. */
 export function parseLearnedCoefficients(json: unknown, path: string): LearnedCoefficients {
-  const given = readFields<LearnedCoefficients>({
-    fields: {
-      numInferenceSteps: integer({ min: 1 }),
-      entries: {
-        read: (value, fail) =>
-          Array.isArray(value) ? value.map(parseEntry(`${path}.entries`)) : fail('must be a list'),
-      },
-    },
-    options: json,
-    path,
-  });
-  for (const name of ['numInferenceSteps', 'entries'] as const) {
-    if (given[name] === undefined) throw new DejaDitError('INVALID_CONFIG', 'is required', { path: `${path}.${name}` });
+  const { numInferenceSteps, entries } = givenOptions(fields, json, path);
+  const fail = (message: string, at: string) => new DejaDitError('INVALID_CONFIG', message, { path: `${path}.${at}` });
+  if (numInferenceSteps === undefined) throw fail('is required', 'numInferenceSteps');
+  if (entries === undefined) throw fail('is required', 'entries');
+  for (const [i, { target, positions, weights }] of entries.entries()) {
+    if (positions.length !== weights.length)
+      throw fail('positions and weights must be lists of as many numbers each', `entries[${i}]`);
+    if (![target, ...positions].every((step, at, steps) => at === 0 || step < steps[at - 1]!))
+      throw fail(`target and positions must be falling steps, got ${show([target, ...positions])}`, `entries[${i}]`);
   }
-  return given as LearnedCoefficients;
+  return { numInferenceSteps, entries };
 }
-
-const parseEntry =
-  (list: string) =>
-  (json: unknown, index: number): LearnedEntry => {
-    const path = `${list}[${index}]`;
-    const { target, positions, weights } = asObject(json, path);
-    const fail = (reason: string) => new DejaDitError('INVALID_CONFIG', reason, { path });
-    const numbers = (value: unknown): value is number[] =>
-      Array.isArray(value) && value.length > 0 && value.every(Number.isFinite);
-    if (!numbers(positions) || !numbers(weights) || positions.length !== weights.length) {
-      throw fail('positions and weights must be lists of as many numbers each');
-    }
-    const falls = positions.every((step, i) => Number.isSafeInteger(step) && (i === 0 || step < positions[i - 1]!));
-    if (!falls || !Number.isSafeInteger(target) || (target as number) <= positions[0]!) {
-      throw fail(`target and positions must be falling steps, got ${show([target, ...positions])}`);
-    }
-    return { target: target as number, positions, weights };
-  };
 
 /** Fitted weights where an entry matches the latest computed steps (the longest match), else Taylor of order 1. */
 export function learned({ entries }: LearnedCoefficients): Forecaster {

@@ -12,15 +12,15 @@ export function probe(options: {
   snapshots: number;
   lambda: number;
   gain: number;
-  compat?: 'cache-dit' | null;
+  lag?: number;
 }): Forecaster {
-  const { order, snapshots, lambda, gain, compat } = options;
+  const { order, snapshots, lambda, gain, lag } = options;
   return {
     name: `probe ${order}`,
     historySize: snapshots,
     needs: { probe: true },
     forecast(input) {
-      const prior = taylorWeights({ ...input, order, compat });
+      const prior = taylorWeights({ ...input, order, lag });
       if (input.probe === undefined) throw new TypeError('the probe forecaster needs the Gram of the probes');
       return { weights: correctedWeights({ prior, gram: input.probe, lambda, gain }) };
     },

@@ -5,20 +5,18 @@
  */
 import type { Forecaster } from './forecaster.ts';
 
-/** cache-dit's own step counter starts one late and waits for a value above 1: no difference before the 4th step. */
-const COMPAT_LAG = 2;
-
 export interface TaylorOptions {
   order: number;
-  compat?: 'cache-dit' | null;
+  /** Steps after the first computed one up to which no difference is formed. Default 0. */
+  lag?: number;
 }
 
-export function taylorSeer({ order, compat = null }: TaylorOptions): Forecaster {
+export function taylorSeer({ order, lag }: TaylorOptions): Forecaster {
   return {
     name: `taylorseer ${order}`,
     historySize: order + 1,
     needs: {},
-    forecast: (input) => ({ weights: taylorWeights({ ...input, order, compat }) }),
+    forecast: (input) => ({ weights: taylorWeights({ ...input, order, lag }) }),
   };
 }
 
@@ -29,10 +27,10 @@ export function taylorSeer({ order, compat = null }: TaylorOptions): Forecaster 
 export function taylorWeights(
   args: TaylorOptions & { positions: readonly number[]; first: number; target: number },
 ): Float64Array {
-  const { positions, first, order } = args;
+  const { positions, first, order, lag = 0 } = args;
   const count = positions.length;
   const elapsed = args.target - positions[0]!;
-  const differs = (k: number) => !args.compat || positions[k]! - first > COMPAT_LAG;
+  const differs = (k: number) => positions[k]! - first > lag;
 
   // ladder[k] holds the weights of the n-th difference at the k-th newest tensor, as far as it exists
   let ladder: Float64Array[] = positions.map((_, k) => Float64Array.from(positions, (_, j) => (j === k ? 1 : 0)));

@@ -1,6 +1,6 @@
 /** The settings a sweep measures: schedules as they are named, and refusals of names it does not know. */
 import { describe, expect, it } from 'vitest';
-import { completeConfigs } from '../../cache/defaults.ts';
+import { completeConfigs } from '../../cache/config/defaults.ts';
 import { curveNames, scheduled, scheduleMask, settingsOf } from './methods.ts';
 
 const show = (name: string, steps: number) => scheduleMask(name, steps).join('');

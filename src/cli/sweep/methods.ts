@@ -2,9 +2,10 @@
  * The settings that a sweep measures. A method is a curve, its settings are the points along it: thresholds, or fixed schedules
  * under which every forecaster pays the same.
  */
-import type { CalibratorOptions } from '../../cache/calibrator-config.ts';
-import type { CacheOptions } from '../../cache/config.ts';
-import { MASK_POLICIES, type StepMask, stepsMask } from '../../cache/steps-mask.ts';
+
+import type { CacheOptions } from '../../cache/config/cache-config.ts';
+import type { CalibratorOptions } from '../../cache/config/calibrator-config.ts';
+import { MASK_POLICIES, type StepMask, stepsMask } from '../../cache/config/steps-mask.ts';
 import { DejaDitError, suggest } from '../../errors/errors.ts';
 import type { Setting } from './run.ts';
 

@@ -2,7 +2,7 @@
  * Runs prompts under one cache setting after the other and compares every image with the uncached one of the same seed. What
  * settings there are is `methods.ts`; tables and plots are made elsewhere.
  */
-import { disableCache, type EnableCacheOptions, enableCache } from '../../cache/enable-cache.ts';
+import { disableCache, type EnableCacheOptions, enableCache } from '../../api/enable-cache.ts';
 import type { Image } from '../../images/image.ts';
 import { psnr } from '../../metrics/pixel-errors.ts';
 import { DiffusionPipeline } from '../../pipelines/diffusion-pipeline.ts';

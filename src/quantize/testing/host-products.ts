@@ -1,6 +1,7 @@
 /** Test support: products without a backend, summed in double precision. */
-import type { Products } from '../linear-algebra.ts';
-import { type Matrix, matrix } from '../matrix.ts';
+
+import { type Matrix, matrix } from '../../linear-algebra/matrix.ts';
+import type { Products } from '../low-rank.ts';
 
 export const hostProducts: Products = {
   async times(w, x) {

@@ -121,7 +121,7 @@ describe('options that are wrong or can have no effect', () => {
     [{ maxInflightPrefetchBytes: 'much' }, "maxInflightPrefetchBytes: must be bytes, or a text such as '512MiB'"],
     [{ maxInflightPrefetchBytes: 0 }, 'maxInflightPrefetchBytes: must be bytes'],
     [{ transferBuckets: 0.5 }, 'layerwiseOffload.transferBuckets: '],
-    [{ prefetch: 1 }, "layerwiseOffload: unknown key 'prefetch'"],
+    [{ prefetch: 1 }, 'layerwiseOffload: unknown key "prefetch"'],
   ])('%j', (options, message) => {
     expect(() => plan(options)).toThrow(message);
   });
