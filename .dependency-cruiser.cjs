@@ -22,6 +22,17 @@ const layers = [
   'errors',
 ];
 
+// The same within cache/, for what is more than a type.
+const cacheLayers = ['run', 'report', 'decide', 'adapters', 'config', 'forecasters'];
+
+const below = (root, names, to = {}) =>
+  names.slice(1).map((name, i) => ({
+    name: `${root.replace('src/', '')}${name}-imports-only-below`,
+    severity: 'error',
+    from: { path: `^${root}${name}/`, pathNot: '\\.test\\.ts$' },
+    to: { path: `^${root}(${names.slice(0, i + 1).join('|')})/`, ...to },
+  }));
+
 module.exports = {
   forbidden: [
     {
@@ -30,12 +41,8 @@ module.exports = {
       from: {},
       to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
     },
-    ...layers.slice(1).map((layer, i) => ({
-      name: `${layer}-imports-only-below`,
-      severity: 'error',
-      from: { path: `^src/${layer}/`, pathNot: '\\.test\\.ts$' },
-      to: { path: `^src/(${layers.slice(0, i + 1).join('|')})/` },
-    })),
+    ...below('src/', layers),
+    ...below('src/cache/', cacheLayers, { dependencyTypesNot: ['type-only'] }),
     {
       name: 'cache-does-not-quantise',
       severity: 'error',

@@ -60,12 +60,12 @@ const wordsFor = (schema: z.core.$ZodType) => aliases.get(schema)?.words ?? [];
 export function asObject(options: unknown, path: string): Record<string, unknown> {
   if (typeof options === 'object' && options !== null && !Array.isArray(options))
     return options as Record<string, unknown>;
-  throw new DejaDitError('INVALID_CONFIG', `must be an object of options, got ${show(options)}`, { path });
+  throw new DejaDitError('INVALID_CONFIG', `must be an object of options, got ${quote(options)}`, { path });
 }
 
 /** The error for a key that no field answers to; it names the nearest known one, and all of them. */
 export function unknownKey(key: string, { known, path }: { known: readonly string[]; path: string }): DejaDitError {
-  return new DejaDitError('INVALID_CONFIG', `unknown key ${show(key)}; ${suggest(key, known)}`, { path });
+  return new DejaDitError('INVALID_CONFIG', `unknown key ${quote(key)}; ${suggest(key, known)}`, { path });
 }
 
 /**
@@ -130,7 +130,7 @@ function read<Schema extends z.ZodType>(schema: Schema, value: unknown, path: st
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;
   const at = issue.path.reduce<unknown>((part, key) => (part as Record<PropertyKey, unknown>)[key], value);
-  const got = at === undefined ? '' : `, got ${show(at)}`;
+  const got = at === undefined ? '' : `, got ${quote(at)}`;
   throw new DejaDitError('INVALID_CONFIG', issue.message + got, { path: issue.path.reduce<string>(memberPath, path) });
 }
 
@@ -158,14 +158,8 @@ function wording(issue: z.core.$ZodRawIssue): string | undefined {
     case 'too_big':
       return `must be ${issue.inclusive === false ? 'below' : 'at most'} ${issue.maximum}`;
     case 'invalid_value':
-      return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map(show).join(', ')}`;
+      return `must be ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map(quote).join(', ')}`;
     default:
       return undefined;
   }
-}
-
-/** A value as an error message shows it. */
-export function show(value: unknown): string {
-  const text = quote(value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

@@ -13,12 +13,12 @@ import {
   knownNames,
   type Options,
   real,
-  show,
 } from '../../errors/options.ts';
-import { budgetForPsnr } from '../decide/error-budget.ts';
+import { quote } from '../../errors/printable.ts';
 import { type CacheType, cacheType } from './cache-type.ts';
 import { THRESHOLD_FIELDS } from './rule.ts';
 import { MASK_POLICIES, type MaskPolicy, maskPolicy, type StepMask } from './steps-mask.ts';
+import { budgetForPsnr } from './target-psnr.ts';
 
 /** Settings of the dual block cache: first F blocks always run, middle blocks are re-used, last B blocks always run. */
 export interface DBCacheConfig {
@@ -269,7 +269,7 @@ function typeOf(options: unknown, path: string): CacheType {
   };
   const name = camel ?? snake ?? 'DBCache';
   if (typeof name === 'string') return cacheType(name, `${path}.cacheType`);
-  throw new DejaDitError('INVALID_CONFIG', `must be a name, got ${show(name)}`, { path: `${path}.cacheType` });
+  throw new DejaDitError('INVALID_CONFIG', `must be a name, got ${quote(name)}`, { path: `${path}.cacheType` });
 }
 
 /** The given fields under canonical names, checked one by one. */

@@ -11,9 +11,9 @@ import {
   integer,
   type Options,
   real,
-  show,
   unknownKey,
 } from '../../errors/options.ts';
+import { quote } from '../../errors/printable.ts';
 import { type LearnedCoefficients, parseLearnedCoefficients } from '../forecasters/learned.ts';
 
 interface CalibratorCommon {
@@ -188,7 +188,7 @@ function splitType(options: object, path: string): { type: CalibratorType | unde
   const name = type ?? calibratorType ?? calibrator_type;
   if (name === undefined || name === null) return { type: undefined, rest };
   if (typeof name !== 'string') {
-    throw new DejaDitError('INVALID_CONFIG', `must be a name, got ${show(name)}`, { path: `${path}.type` });
+    throw new DejaDitError('INVALID_CONFIG', `must be a name, got ${quote(name)}`, { path: `${path}.type` });
   }
   const known = TYPES[name.toLowerCase()];
   if (known === undefined) throw unknownKey(name, { known: Object.keys(TYPES), path: `${path}.type` });

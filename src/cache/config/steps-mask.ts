@@ -3,7 +3,7 @@
  * (0). Makes masks; what a mask means to a decision is in `decide.ts`.
  */
 import { DejaDitError } from '../../errors/errors.ts';
-import { show } from '../../errors/options.ts';
+import { quote } from '../../errors/printable.ts';
 
 export type StepMask = (0 | 1)[];
 
@@ -82,7 +82,7 @@ export function stepsMask(options: StepsMaskOptions): StepMask {
   const policy = maskPolicy(options.maskPolicy ?? 'medium');
   if (totalSteps === undefined) throw invalid('is required with a mask policy', 'totalSteps');
   if (!Number.isSafeInteger(totalSteps) || totalSteps < 1 || totalSteps > 100_000) {
-    throw invalid(`must be an integer from 1 to 100000, got ${show(totalSteps)}`, 'totalSteps');
+    throw invalid(`must be an integer from 1 to 100000, got ${quote(totalSteps)}`, 'totalSteps');
   }
   const preset = presetBins(policy, totalSteps);
   if (preset === undefined) {
@@ -97,7 +97,8 @@ export function stepsMask(options: StepsMaskOptions): StepMask {
 /** The policy that a name or its first letter means. Throws `INVALID_ARGUMENT` for any other name. */
 export function maskPolicy(name: string): MaskPolicy {
   const known = MASK_POLICIES.find((policy) => policy === name || policy[0] === name);
-  if (known === undefined) throw invalid(`must be one of ${MASK_POLICIES.join(', ')}, got ${show(name)}`, 'maskPolicy');
+  if (known === undefined)
+    throw invalid(`must be one of ${MASK_POLICIES.join(', ')}, got ${quote(name)}`, 'maskPolicy');
   return known;
 }
 
@@ -114,7 +115,7 @@ function fromBins(args: {
 }): StepMask {
   for (const name of ['computeBins', 'cacheBins'] as const) {
     if (!args[name].every((bin) => Number.isSafeInteger(bin) && bin >= 0)) {
-      throw invalid(`must hold integers of at least 0, got ${show(args[name])}`, name);
+      throw invalid(`must hold integers of at least 0, got ${quote(args[name])}`, name);
     }
   }
   const mask = expand(bins([...args.computeBins], [...args.cacheBins]));

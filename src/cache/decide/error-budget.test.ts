@@ -3,9 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { type CacheOptions, parseCacheConfig } from '../config/cache-config.ts';
 import { completeConfigs, DEFAULT_ERROR_BUDGET } from '../config/defaults.ts';
 import { applyModifier } from '../config/params-modifier.ts';
+import { budgetForPsnr } from '../config/target-psnr.ts';
 import { advise } from '../report/advise.ts';
 import { decideByDiff, preDecide } from './decide.ts';
-import { budgetForPsnr, importance, visibleError } from './error-budget.ts';
+import { importance, visibleError } from './error-budget.ts';
 import { resolveForSteps } from './resolved-config.ts';
 import { beginStep, newCacheState } from './state.ts';
 

@@ -4,7 +4,8 @@
  */
 import { z } from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
-import { type Fields, givenOptions, integer, show } from '../../errors/options.ts';
+import { type Fields, givenOptions, integer } from '../../errors/options.ts';
+import { quote } from '../../errors/printable.ts';
 import type { Forecaster } from './forecaster.ts';
 import { taylorWeights } from './taylorseer.ts';
 
@@ -38,7 +39,7 @@ export function parseLearnedCoefficients(json: unknown, path: string): LearnedCo
     if (positions.length !== weights.length)
       throw fail('positions and weights must be lists of as many numbers each', `entries[${i}]`);
     if (![target, ...positions].every((step, at, steps) => at === 0 || step < steps[at - 1]!))
-      throw fail(`target and positions must be falling steps, got ${show([target, ...positions])}`, `entries[${i}]`);
+      throw fail(`target and positions must be falling steps, got ${quote([target, ...positions])}`, `entries[${i}]`);
   }
   return { numInferenceSteps, entries };
 }
