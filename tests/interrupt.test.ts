@@ -46,21 +46,23 @@ function isRunning(pid: number): boolean {
   }
 }
 
+/** What the engine's threads have computed so far: seconds of processor time. */
+async function used(command: ChildProcess): Promise<number> {
+  try {
+    const stat = await readFile(`/proc/${await childOf(command.pid!)}/stat`, 'utf8');
+    const [user, system] = stat
+      .slice(stat.lastIndexOf(')') + 2)
+      .split(' ')
+      .slice(11, 13);
+    return (Number(user) + Number(system)) / 100;
+  } catch {
+    return 0;
+  }
+}
+
 /** Waits until the engine's threads have computed for so long: seconds of processor time. */
 async function computing(command: ChildProcess, seconds: number): Promise<void> {
-  const used = async () => {
-    try {
-      const stat = await readFile(`/proc/${await childOf(command.pid!)}/stat`, 'utf8');
-      const [user, system] = stat
-        .slice(stat.lastIndexOf(')') + 2)
-        .split(' ')
-        .slice(11, 13);
-      return (Number(user) + Number(system)) / 100;
-    } catch {
-      return 0;
-    }
-  };
-  while ((await used()) < seconds) await new Promise((resolve) => setTimeout(resolve, 50));
+  while ((await used(command)) < seconds) await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
 describe.skipIf(process.platform !== 'linux')('Ctrl-C', () => {
@@ -72,6 +74,31 @@ describe.skipIf(process.platform !== 'linux')('Ctrl-C', () => {
     const out = args.includes('-o') ? [] : ['-o', path.join(folder, 'never.png')];
     const command = start([...args.map((arg) => (arg === 'small' ? path.join(folder, arg) : arg)), ...out]);
     await computing(command, seconds);
+    expect(await interrupt(command)).toBe(130);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('inside a decode', async () => {
+    const out = path.join(folder, 'never.png');
+    const command = start(['generate', 'apple', '--size', '768', '--steps', '2', '--cache', '-o', out]);
+    // Two steps re-use nothing, and when the last one is over the cache says so; what follows is the decode.
+    let said = '';
+    for await (const text of command.stderr!) {
+      said += text;
+      if (said.includes('none of')) break;
+    }
+    await computing(command, (await used(command)) + 0.3);
+    expect(await interrupt(command)).toBe(130);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('while it writes and does not answer: what it had begun goes with it', async () => {
+    const command = start(['quantize', '-t', 'svdq_int4_r32_dq', '--no-disk-cache', '-o', path.join(folder, 'small')]);
+    const begun = async () => (await readdir(folder, { withFileTypes: true })).some((entry) => entry.isDirectory());
+    while (!(await begun())) await new Promise((resolve) => setTimeout(resolve, 20));
+    const engine = await childOf(command.pid!);
+    process.kill(engine, 'SIGSTOP');
+    expect(await readdir(folder)).toEqual([expect.stringMatching(/^\.small\..*\.tmp$/)]);
     expect(await interrupt(command)).toBe(130);
     expect(await readdir(folder)).toEqual([]);
   });

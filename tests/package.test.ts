@@ -20,6 +20,11 @@ const failing = (...args: string[]) =>
     (error: Failure) => error,
   );
 
+it('a clone installs without a warning about its settings or scripts', async () => {
+  const { stdout, stderr } = await run('npm', ['ci', '--dry-run'], { cwd: root });
+  expect(stdout + stderr).not.toMatch(/unknown|install-scripts/i);
+});
+
 describe('the package root', () => {
   it('loads a bare transformer and runs it under Diffusers’ names', async () => {
     const { AutoModel, Tensor, readSafetensors } = (await import(

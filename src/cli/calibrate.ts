@@ -8,12 +8,13 @@ import { DejaDitError } from '../errors/errors.ts';
 import { checkWritable, writeFileAtomically } from '../files/replace-file.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
 import { interrupted } from './interrupt.ts';
+import { type MemoryFlags, memoryOptions } from './memory-flags.ts';
 import { type ModelFlags, modelOf } from './model-flags.ts';
 import { ProgressBar } from './progress.ts';
 import { scheduleMask } from './sweep/methods.ts';
 import { calibrationPrompts, firstOf } from './sweep/prompts.ts';
 
-export interface CalibrateFlags extends ModelFlags {
+export interface CalibrateFlags extends MemoryFlags, ModelFlags {
   prompts: number;
   steps: number;
   size?: { width: number; height: number };
@@ -27,7 +28,8 @@ export async function calibrate({ steps, size, schedules, out, threads, ...flags
   await checkWritable(out);
   const signal = interrupted;
   const { source, options: fromHub } = modelOf(flags);
-  const pipe = await DiffusionPipeline.fromPretrained(source, { ...fromHub, threads });
+  const memory = memoryOptions(flags);
+  const pipe = await DiffusionPipeline.fromPretrained(source, { ...fromHub, ...memory.load, threads });
   const transformers = Object.values(pipe.transformers);
   if (transformers.length !== 1)
     throw new DejaDitError(
@@ -40,7 +42,7 @@ export async function calibrate({ steps, size, schedules, out, threads, ...flags
   for (const [i, prompt] of prompts.entries()) {
     // Seeds of their own: the sweep's begin at 0.
     const seed = 1000 + i;
-    const what = { prompt, seed, numInferenceSteps: steps, ...size, outputType: 'latent' } as const;
+    const what = { prompt, seed, numInferenceSteps: steps, ...size, ...memory.request, outputType: 'latent' } as const;
     await pipe.generate({ ...what, cache: recorder, signal });
     bar.update(i + 1);
   }

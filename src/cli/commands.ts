@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { addCacheFlags } from './cache-flags.ts';
+import { addMemoryFlags } from './memory-flags.ts';
 import { addHubFlags, modelOption } from './model-flags.ts';
 import { integer, list, number, size } from './numbers.ts';
 import { addOffloadFlags } from './offload-flags.ts';
@@ -65,7 +66,7 @@ const generateCommand = addCacheFlags(
     .addOption(backendOption())
     .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
 );
-addHubFlags(addOffloadFlags(generateCommand)).action(async (prompt: string[], options) =>
+addHubFlags(addMemoryFlags(addOffloadFlags(generateCommand))).action(async (prompt: string[], options) =>
   (await import('./generate.ts')).generate(prompt.join(' '), options),
 );
 
@@ -84,8 +85,7 @@ program
   .option('--json', 'print as JSON')
   .action(async (options) => (await import('./doctor.ts')).doctor(options));
 
-program
-  .command('bench')
+addHubFlags(program.command('bench'))
   .description('measure this machine: step time, overhead, GEMM efficiency, memory, cold start')
   .addOption(modelOption())
   .option('--against <python>', 'a Python with torch and diffusers: runs the same model there, side by side')
@@ -116,7 +116,7 @@ program
   .option('--json', 'print as JSON')
   .action(async (names: string[], options) => (await import('./metrics.ts')).metrics(names, options));
 
-addHubFlags(program.command('sweep'))
+addMemoryFlags(addHubFlags(program.command('sweep')))
   .description('what a speed-up costs in image quality: a table and a plot, beside plainly taking fewer steps')
   .addOption(modelOption())
   .option('--prompts <n>', 'how many of the built-in prompts', integer({ min: 1 }), 24)
@@ -134,7 +134,7 @@ addHubFlags(program.command('sweep'))
   .option('--json', 'print as JSON')
   .action(async (options) => (await import('./sweep/sweep.ts')).sweep(options));
 
-addHubFlags(program.command('calibrate'))
+addMemoryFlags(addHubFlags(program.command('calibrate')))
   .description('fit forecast weights to a model: least squares over uncached runs of a few prompts')
   .addOption(modelOption())
   .option('--prompts <n>', 'how many of the built-in prompts', integer({ min: 1 }), 8)

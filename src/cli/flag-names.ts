@@ -9,6 +9,8 @@ const flags: Readonly<Record<string, string>> = {
   negativePrompt: '--negative',
   numImages: '--num-images',
   numFrames: '--num-frames',
+  maxMemory: '--max-memory',
+  maxProgramBytes: '--max-program-memory',
   layerwiseTextOffload: '--layerwise-text-offload',
   layerwiseOffload: '--layerwise-offload',
   'quantizeConfig.quantType': '--quantize-type',

@@ -15,12 +15,13 @@ import type { CacheFlags } from './cache-flags.ts';
 import { cacheOptions } from './cache-options.ts';
 import { milliseconds } from './format.ts';
 import { interrupted } from './interrupt.ts';
+import { type MemoryFlags, memoryOptions } from './memory-flags.ts';
 import { type ModelFlags, modelOf } from './model-flags.ts';
 import { type OffloadFlags, offloadOptions, summarizeOffload } from './offload-flags.ts';
 import { ProgressBar, redraws } from './progress.ts';
 import { checkOut, type OutputFlags, outputFile, savePictures } from './save-pictures.ts';
 
-export interface GenerateFlags extends CacheFlags, ModelFlags, OffloadFlags, OutputFlags {
+export interface GenerateFlags extends CacheFlags, MemoryFlags, ModelFlags, OffloadFlags, OutputFlags {
   seed?: number;
   steps?: number;
   size?: { width: number; height: number };
@@ -49,10 +50,12 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   const { source, options: fromHub } = modelOf(flags);
   const { backend, threads } = flags;
   const { quantizeConfig, ...others } = settings(flags);
+  const memory = memoryOptions(flags);
   const layerwiseOffload = offloadOptions(flags);
   const lora = loraFile(flags);
   const pipe = await DiffusionPipeline.fromPretrained(source, {
     ...fromHub,
+    ...memory.load,
     backend,
     threads,
     layerwiseOffload,
@@ -71,6 +74,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
     negativePrompt: flags.negative,
     numInferenceSteps: flags.steps,
     ...flags.size,
+    ...memory.request,
     [pipe.traits.guidance]: flags.guidance,
     guidanceScale2: flags.guidance2,
     numImages: flags.numImages,

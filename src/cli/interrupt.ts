@@ -1,4 +1,5 @@
-/** The command's side of `supervise.ts`: being asked to stop. */
+/** The command's side of `supervise.ts`: being asked to stop, and telling what would be left if it were ended by force. */
+import { announceTemporaries } from '../files/temporary.ts';
 
 const controller = new AbortController();
 
@@ -13,5 +14,6 @@ export function hearSupervisor(): void {
   process.on('message', (message) => message === 'stop' && controller.abort());
   // Without a supervisor nobody waits for the result.
   process.on('disconnect', () => process.exit(1));
+  announceTemporaries((temporary) => process.send?.({ temporary }));
   process.channel.unref();
 }

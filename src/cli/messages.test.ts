@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { DejaDitError } from '../errors/errors.ts';
 import { inFlags } from './flag-names.ts';
 import { bytes, clock } from './format.ts';
-import { integer, number, size } from './numbers.ts';
+import { byteSize, integer, number, size } from './numbers.ts';
 import { ProgressBar } from './progress.ts';
 import { firstOf, sweepPrompts } from './sweep/prompts.ts';
 
@@ -19,7 +19,11 @@ describe('numbers', () => {
   it.each(['', ' ', '1.5', 'many', '0x', '-1', 'Infinity'])('%j is no count', (text) => {
     expect(() => integer({ min: 1 })(text)).toThrow('It must be an integer from 1.');
   });
+  it.each(['', '0', '-1GiB', 'lots', '4TB'])('%j is no size', (text) => {
+    expect(() => byteSize(text)).toThrow('It must be bytes, as 512MiB or 4GiB.');
+  });
   it('are read', () => {
+    expect([byteSize('512MiB'), byteSize('1.5 GB'), byteSize('1024')]).toEqual([2 ** 29, 1.5e9, 1024]);
     expect([integer()('-3'), number()('1e-3'), size('768x512')]).toEqual([-3, 0.001, { width: 768, height: 512 }]);
     expect(() => number({ min: 0, max: 1 })('2')).toThrow('It must be a number from 0 to 1.');
   });

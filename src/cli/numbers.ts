@@ -1,5 +1,6 @@
 /** How the command line reads numbers and lists: one way for all flags. */
 import { InvalidArgumentError } from 'commander';
+import { parseBytes } from '../weights/byte-size.ts';
 
 interface Bounds {
   min?: number;
@@ -23,6 +24,13 @@ function parser(kind: string, is: (value: number) => boolean, { min, max }: Boun
     if (is(value) && value >= (min ?? value) && value <= (max ?? value)) return value;
     throw new InvalidArgumentError(`It must be ${kind}${range}.`);
   };
+}
+
+/** Bytes, as 512MiB, 4GB or a plain number. */
+export function byteSize(text: string): number {
+  const bytes = parseBytes(text);
+  if (bytes > 0) return bytes;
+  throw new InvalidArgumentError('It must be bytes, as 512MiB or 4GiB.');
 }
 
 /** Names separated by commas. */

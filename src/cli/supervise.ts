@@ -1,5 +1,6 @@
 /** Runs a command in a process of its own and ends it when asked to: in order if it answers at once, by force if it does not. */
 import { fork } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { constants } from 'node:os';
 
 /** Milliseconds that an interrupted command has to clean up after itself. Inside a run of ONNX Runtime it does not get to it. */
@@ -19,7 +20,11 @@ export function supervise(): void {
       setTimeout(() => child.kill('SIGKILL'), grace);
     });
   }
-  child.on('exit', (code, signal) => {
+  const unfinished: string[] = [];
+  child.on('message', ({ temporary }: { temporary: string }) => unfinished.push(temporary));
+  // Once its messages have been read too.
+  child.on('close', (code, signal) => {
+    if (signal) for (const path of unfinished) rmSync(path, { recursive: true, force: true });
     if (asked) {
       process.stderr.write(`${process.stderr.isTTY ? '\r\x1b[K' : ''}deja-dit: interrupted\n`);
       process.exit(128 + constants.signals[asked]);

@@ -15,9 +15,18 @@ export function ownerMark(): string {
   return `${host()}-${process.pid}-${randomUUID().slice(0, 8)}`;
 }
 
+let announce: (path: string) => void = () => {};
+
+/** Tells every unfinished file's absolute path before it is created, to whoever outlives this process and can remove it. */
+export function announceTemporaries(to: (path: string) => void): void {
+  announce = to;
+}
+
 /** A name beside `path` for what is to become `path`. Hidden, since what is not complete is nobody's business. */
 export function temporaryPath(path: string): string {
-  return join(dirname(path), `.${basename(path).slice(0, 100)}.${ownerMark()}${ending}`);
+  const temporary = join(dirname(path), `.${basename(path).slice(0, 100)}.${ownerMark()}${ending}`);
+  announce(resolve(temporary));
+  return temporary;
 }
 
 /**

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readSafetensors, writeSafetensors } from '../weights/safetensors.ts';
 import { type ScaleLayout, scaledCheckpoint } from '../weights/testing/scaled-float8.ts';
 import { AutoModel, type LoadOptions } from './auto-model.ts';
+import { Autoencoder } from './autoencoders/autoencoder.ts';
 import { fixtures, readGolden } from './testing/golden.ts';
 import { loadEncoder } from './text-encoders/testing/parity.ts';
 
@@ -70,4 +71,23 @@ it.each<LoadOptions>([
     await model.dispose();
   }
   expect(results[1]).toEqual(results[0]);
+});
+
+it.each<ScaleLayout>([
+  { suffix: 'scale_weight', per: 'tensor', marker: 'scaled_fp8' },
+  { suffix: 'weight_scale', per: 'row' },
+])('an autoencoder, its kernels too: %j', async (layout) => {
+  const from = 'autoencoders/autoencoder_kl';
+  const { scaled, plain } = await write(from, 'diffusion_pytorch_model.safetensors', layout);
+  const recording = await readSafetensors(path.join(fixtures, from, 'io.safetensors'));
+  const results = [];
+  for (const checkpoint of [plain, scaled]) {
+    const autoencoder = await Autoencoder.fromPretrained(checkpoint);
+    results.push(
+      await autoencoder.decode(recording['decode.latents']!),
+      await autoencoder.encode(recording['encode.image']!),
+    );
+    await autoencoder.dispose();
+  }
+  expect(results.slice(2)).toEqual(results.slice(0, 2));
 });

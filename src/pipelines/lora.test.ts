@@ -202,6 +202,13 @@ describe('refuses', () => {
 
   it.each<[string, Record<string, Tensor>, string]>([
     ['half a pair', { [`${q}.lora_A.weight`]: matrix(2, 32) }, `layer "${q}" has no up matrix (lora_B)`],
+    ['the other half', { [`${q}.lora_B.weight`]: matrix(32, 2) }, `layer "${q}" has no down matrix (lora_A)`],
+    ['an alpha alone', { [`${q}.alpha`]: floatTensor([1]) }, `layer "${q}" has no down matrix (lora_A)`],
+    [
+      'a matrix twice, under two names',
+      { ...pair(q), [`transformer.${q}.lora_down.weight`]: matrix(2, 32) },
+      `tensor "transformer.${q}.lora_down.weight" is a second down matrix of its layer`,
+    ],
     ['an unknown layer', pair('transformer_blocks.0.attn.to_qq'), `(did you mean ${q}?)`],
     [
       'another width',
@@ -227,6 +234,17 @@ describe('refuses', () => {
     expect(model.weights.lora!.names).toEqual([]);
   });
 
+  it('a file that lacks any one of its tensors, or has one more, by name', async () => {
+    for (const [name, tensor] of Object.entries(tensors)) {
+      const { [name]: _, ...others } = tensors;
+      const layer = name.replace(/^transformer\./, '').replace(/\.lora_[AB]\.weight$/, '');
+      await expect(loadLora(model, others), name).rejects.toThrow(`layer "${layer}" has no`);
+      const more = { ...tensors, [name.replace('lora_', 'lora_embedding_')]: tensor };
+      await expect(loadLora(model, more), name).rejects.toThrow('is no low-rank matrix');
+    }
+    expect(model.weights.lora!.names).toEqual([]);
+  });
+
   it('a lookup table, when it is read', async () => {
     const dit = await AutoModel.fromPretrained(path.join(fixtures, 'models/dit'));
     const table = 'transformer_blocks.0.norm1.emb.class_embedder.embedding_table';
@@ -247,7 +265,7 @@ describe('refuses', () => {
     await expect(load({ r: 2, lora_alpha: 2, use_dora: true })).rejects.toThrow(`${file}: adapter settings: use_dora`);
     await expect(load({ lora_alpha: 'two' })).rejects.toThrow('adapter settings: lora_alpha');
     await expect(load({ lora_alpha: 2, alpha_pattern: { '(a+)+': 1 } })).rejects.toThrow('alpha_pattern');
-    await expect(load('{')).rejects.toThrow('lora_adapter_metadata is no JSON object');
+    await expect(load('{')).rejects.toThrow('lora_adapter_metadata is not valid JSON');
     await expect(load({ lora_alpha: 2 }, { [`${q}.alpha`]: floatTensor([1]) })).rejects.toThrow(
       'has an alpha of its own',
     );

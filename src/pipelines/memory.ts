@@ -6,7 +6,7 @@ import os from 'node:os';
 import { DejaDitError } from '../errors/errors.ts';
 import { type Autoencoder, activationBytes } from '../models/autoencoders/autoencoder.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
-import { parseBytes } from '../weights/offload/options.ts';
+import { parseBytes } from '../weights/byte-size.ts';
 import { invalid } from './checks.ts';
 import type { GenerateOptions } from './options.ts';
 

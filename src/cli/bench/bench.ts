@@ -9,15 +9,15 @@ import { createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import { disposeTensors } from '../../runtime/tensor-table.ts';
 import { Generator } from '../../tensor/generator.ts';
-import { bundledModel } from '../../weights/bundled-model.ts';
+import { resolveModel } from '../../weights/hub.ts';
 import { bytes, milliseconds, table } from '../format.ts';
 import { median } from '../median.ts';
+import { type ModelFlags, modelOf } from '../model-flags.ts';
 import { type BenchCase, benchCases, caseInputs, loadCase, turn } from './cases.ts';
 import { startPython } from './python.ts';
 import { TimedBackend } from './timed-backend.ts';
 
-export interface BenchFlags {
-  model?: string;
+export interface BenchFlags extends ModelFlags {
   against?: string;
   json?: boolean;
 }
@@ -40,11 +40,13 @@ interface ColdStart {
   peakMemory: number;
 }
 
-export async function bench({ model, against, json }: BenchFlags): Promise<void> {
+export async function bench({ against, json, ...flags }: BenchFlags): Promise<void> {
   const threads = os.availableParallelism();
-  const cold = await coldStart(model ?? bundledModel());
+  const { source, options: fromHub } = modelOf(flags);
+  const model = await resolveModel(source, fromHub);
+  const cold = await coldStart(model);
   const results: CaseResult[] = [];
-  for (const item of benchCases(model ?? bundledModel())) results.push(await runCase(item, { threads, against }));
+  for (const item of benchCases(model)) results.push(await runCase(item, { threads, against }));
   const machine = {
     cpu: os.cpus()[0]?.model.trim(),
     cores: threads,

@@ -7,16 +7,16 @@ import { layerBytes } from '../../quantize/report.ts';
 import { createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { bundledModel } from '../../weights/bundled-model.ts';
+import { resolveModel } from '../../weights/hub.ts';
 import { memoryWeights } from '../../weights/weight-source.ts';
 import { WeightStore } from '../../weights/weight-store.ts';
 import { bytes, milliseconds, table } from '../format.ts';
 import { median } from '../median.ts';
+import { type ModelFlags, modelOf } from '../model-flags.ts';
 import { type BenchCase, benchCases, caseInputs, loadCase, turn } from './cases.ts';
 import { startPython } from './python.ts';
 
-export interface QuantizedBenchFlags {
-  model?: string;
+export interface QuantizedBenchFlags extends ModelFlags {
   quantize: string[];
   against?: string;
   json?: boolean;
@@ -31,10 +31,12 @@ interface Timed {
   layerShare?: number | undefined;
 }
 
-export async function benchQuantized({ model, quantize: types, against, json }: QuantizedBenchFlags): Promise<void> {
+export async function benchQuantized({ quantize: types, against, json, ...flags }: QuantizedBenchFlags): Promise<void> {
   const threads = os.availableParallelism();
+  const { source, options: fromHub } = modelOf(flags);
+  const model = await resolveModel(source, fromHub);
   const results: { name: string; rows: Timed[] }[] = [];
-  for (const item of benchCases(model ?? bundledModel()))
+  for (const item of benchCases(model))
     results.push({ name: item.name, rows: await runCase(item, { types, threads, against }) });
   if (json) return console.log(JSON.stringify(results, null, 2));
   for (const { name, rows } of results) {

@@ -11,6 +11,7 @@ import type { Pipeline } from '../../pipelines/pipeline.ts';
 import { createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import { TimedBackend } from '../bench/timed-backend.ts';
+import type { memoryOptions } from '../memory-flags.ts';
 import type { modelOf } from '../model-flags.ts';
 
 /** A way to make images faster: fewer steps, or a cache. */
@@ -44,6 +45,7 @@ export interface SweepOptions {
   /** Prompts per request, 1 unless given. Decisions made at run time are made for a request as a whole. */
   batch?: number;
   threads?: number;
+  memory?: ReturnType<typeof memoryOptions>;
   signal?: AbortSignal;
   /** Called after every image. */
   onImage?: (about: { method: string; label: string }) => void;
@@ -68,11 +70,12 @@ export class Sweep {
 
   /** Loads the model and makes the uncached images. */
   static async start(options: SweepOptions): Promise<Sweep> {
-    const { model, threads, signal } = options;
+    const { model, threads, memory, signal } = options;
+    const maxBytes = memory?.load.maxProgramBytes;
     const backend = new TimedBackend(await createBackend({ threads }));
     const pipe = await DiffusionPipeline.fromPretrained(model.source, {
       ...model.options,
-      programs: new ProgramCache(backend),
+      programs: new ProgramCache(backend, { maxBytes }),
       signal,
     });
     const sweep = new Sweep(options, pipe, backend);
@@ -127,7 +130,7 @@ export class Sweep {
 
   /** One request for the prompts from one index to another. A prompt's seed is its index. */
   private async make({ from, to, steps }: { from: number; to: number; steps: number }): Promise<Made[]> {
-    const { prompts, size, signal } = this.options;
+    const { prompts, size, memory, signal } = this.options;
     const { backend } = this;
     let afterFirst = 0;
     let laterFlops = 0;
@@ -136,6 +139,7 @@ export class Sweep {
       seed: Array.from({ length: to - from }, (_, i) => from + i),
       numInferenceSteps: steps,
       ...size,
+      ...memory?.request,
       ...(signal ? { signal } : {}),
       onStep: ({ step }) => {
         if (step === 1) afterFirst = backend.flops;

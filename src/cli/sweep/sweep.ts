@@ -8,6 +8,7 @@ import { checkFolderWritable, writeFileAtomically } from '../../files/replace-fi
 import { loadSharp } from '../../images/sharp.ts';
 import { markdownTable } from '../../metrics/markdown-table.ts';
 import { interrupted } from '../interrupt.ts';
+import { type MemoryFlags, memoryOptions } from '../memory-flags.ts';
 import { type ModelFlags, modelOf } from '../model-flags.ts';
 import { ProgressBar } from '../progress.ts';
 import { forecasters, scheduled, settingsOf, unknown } from './methods.ts';
@@ -15,7 +16,7 @@ import { plotSvg } from './plot.ts';
 import { firstOf, sweepPrompts } from './prompts.ts';
 import { type Point, type Setting, Sweep } from './run.ts';
 
-export interface SweepFlags extends ModelFlags {
+export interface SweepFlags extends MemoryFlags, ModelFlags {
   prompts: number;
   methods?: string[];
   schedules?: string[];
@@ -42,6 +43,7 @@ export async function sweep(flags: SweepFlags): Promise<void> {
     batch: flags.schedules ? 10 : 1,
     size: flags.size,
     threads: flags.threads,
+    memory: memoryOptions(flags),
     signal,
     onImage: ({ method, label }) => bar.update(++done, `${method} ${label}`),
   });

@@ -41,6 +41,8 @@ const diffusersName = 'pytorch_lora_weights.safetensors';
 const peftName = 'adapter_model.safetensors';
 const peftConfigName = 'adapter_config.json';
 
+const what: Readonly<Record<Role, string>> = { down: 'down matrix', up: 'up matrix', alpha: 'alpha' };
+
 const roles: readonly [RegExp, Role][] = [
   [/\.(lora_A|lora_down|lora\.down)(\.default)?\.weight$/, 'down'],
   [/\.(lora_B|lora_up|lora\.up)(\.default)?\.weight$/, 'up'],
@@ -111,7 +113,12 @@ function sortTensors(
     }
     const { component, module, role } = place;
     const modules = layers.get(component) ?? new Map<string, Partial<Record<Role, Tensor>>>();
-    layers.set(component, modules.set(module, { ...modules.get(module), [role]: tensor }));
+    const found = modules.get(module);
+    if (found?.[role])
+      throw new DejaDitError('INVALID_FILE', `tensor ${quote(name)} is a second ${what[role]} of its layer`, {
+        path: origin,
+      });
+    layers.set(component, modules.set(module, { ...found, [role]: tensor }));
   }
   if (layers.size === 0) {
     const found = ignored.length > 0 ? 'is for text encoders only, which take no LoRA here' : 'holds no tensors';

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import { readOptions } from '../../errors/options.ts';
+import { parseBytes } from '../byte-size.ts';
 
 /** Options as a user writes them, in camelCase or in Python's spelling. */
 export interface OffloadOptions {
@@ -27,22 +28,6 @@ export interface OffloadConfig {
   maxInflightPrefetchBytes: number | undefined;
   persistentBuckets: number;
   persistentBins: number;
-}
-
-const byteUnits: Readonly<Record<string, number>> = {
-  '': 1,
-  k: 1e3,
-  m: 1e6,
-  g: 1e9,
-  ki: 2 ** 10,
-  mi: 2 ** 20,
-  gi: 2 ** 30,
-};
-
-/** Bytes of `4GiB`, `512MB`, `1.5 GiB` or a plain number; NaN for anything else. */
-export function parseBytes(size: number | string): number {
-  const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([kmg]?i?)b?$/i.exec(String(size).trim()) ?? [];
-  return Math.floor(Number(number) * (byteUnits[unit?.toLowerCase() ?? ''] ?? Number.NaN));
 }
 
 const fields = {

@@ -14,7 +14,7 @@ export interface ScaleLayout {
 
 type Tensors = Record<string, Tensor>;
 
-/** Every matrix under a list of blocks as made-up codes with scales, and the same checkpoint as plain numbers. */
+/** Every matrix and every kernel under a list of blocks as made-up codes with scales, and the same checkpoint as plain numbers. */
 export function scaledCheckpoint(
   original: Tensors,
   { suffix, per, marker }: ScaleLayout,
@@ -22,11 +22,12 @@ export function scaledCheckpoint(
   const scaled: Tensors = {};
   const plain: Tensors = {};
   for (const [name, tensor] of Object.entries(original)) {
-    if (!/\.\d+\..*\.weight$/.test(name) || tensor.shape.length !== 2 || name.includes('relative_attention_bias')) {
+    if (!/\.\d+\..*\.weight$/.test(name) || tensor.shape.length < 2 || name.includes('relative_attention_bias')) {
       scaled[name] = plain[name] = tensor;
       continue;
     }
-    const [rows, width] = tensor.shape as [number, number];
+    const rows = tensor.shape[0]!;
+    const width = tensor.size / rows;
     const shape = { tensor: [], row: [rows, 1], tile: [Math.ceil(rows / 128), Math.ceil(width / 128)] }[per];
     const scales = Float32Array.from({ length: sizeOf(shape) }, (_, i) => (1 + i / 7) / 1000);
     // 0x7f and 0xff are NaN.
