@@ -1,4 +1,5 @@
 /** Matrices of the size of weights: float32 as they are stored, summed up in double precision. */
+import { dot } from './dot.ts';
 
 /** Row-major float32 [rows, columns]; of a linear layer: [out, in]. */
 export interface Matrix {
@@ -29,12 +30,6 @@ export function orthonormalColumns({ data, rows, columns }: Matrix): Matrix {
   const result = matrix(rows, columns);
   for (const [j, column] of basis.entries()) for (let i = 0; i < rows; i++) result.data[i * columns + j] = column[i]!;
   return result;
-}
-
-function dot(a: Float64Array, b: Float64Array): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
-  return sum;
 }
 
 function subtract(from: Float64Array, direction: Float64Array, amount: number): void {

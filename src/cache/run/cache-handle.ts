@@ -1,6 +1,6 @@
 /**
  * A cache for one transformer: its settings, and the sessions that it makes of requests. Whose it is, a model's by default or
- * one request's, is decided elsewhere (`enable-cache.ts`, `request-sessions.ts`).
+ * one request's, is decided elsewhere (`default-caches.ts`, `request-sessions.ts`).
  */
 import { DejaDitError } from '../../errors/errors.ts';
 import { WarningLog } from '../../errors/warnings.ts';

@@ -1,7 +1,7 @@
 /**
  * A range of blocks that every step either computes or forecasts, and the probe by which that is decided. DBCache has one range
- * for its middle blocks, DBPrune one for every block. Which of the two a step does is the caller's decision (`decide.ts`,
- * `dbprune.ts`), how remembered tensors are weighted is the forecasters'; here tensors meet both.
+ * for its middle blocks, DBPrune one for every block. Which of the two a step does is the caller's decision (`decide/`), how
+ * remembered tensors are weighted is the forecasters'; here tensors meet both.
  */
 import type { Piece } from '../../models/span.ts';
 import type { Backend } from '../../runtime/backend.ts';

@@ -3,7 +3,9 @@
  * over requests and guidance branches. That is all that fitting weights takes (`forecasters/fit.ts`). A recorder takes the place of
  * a cache, in `generate({ cache: recorder })` or a model's `newSession`.
  */
+
 import { DejaDitError } from '../../errors/errors.ts';
+import { dot } from '../../linear-algebra/dot.ts';
 import { epilogue, prologue } from '../../models/span.ts';
 import type {
   ForwardSession,
@@ -81,10 +83,4 @@ export class TrajectoryRecorder implements SessionFactory {
       for (const [j, product] of row.entries()) this.gram[i]![j]! += product / size;
     this.count++;
   }
-}
-
-function dot(a: Float32Array, b: Float32Array): number {
-  let total = 0;
-  for (let i = 0; i < a.length; i++) total += a[i]! * b[i]!;
-  return total;
 }
