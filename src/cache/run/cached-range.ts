@@ -215,7 +215,7 @@ export class CachedRange {
 
   private async matrices(outputs: Outputs, name: string): Promise<Gram[]> {
     const { data, shape } = await this.options.backend.download(outputs[name]!);
-    const [batch, size] = dims({ shape }, 2);
+    const [batch, size] = dims({ shape }, 3);
     return Array.from({ length: batch }, (_, b) =>
       Array.from({ length: size }, (_, i) =>
         Array.from({ length: size }, (_, j) => data[(b * size + i) * size + j] as number),
