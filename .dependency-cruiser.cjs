@@ -2,6 +2,7 @@
 const layers = [
   'cli',
   'serve',
+  'lab',
   'api',
   'pipelines',
   'cache',
@@ -16,7 +17,6 @@ const layers = [
   'tokenizers',
   'metrics',
   'images',
-  'linear-algebra',
   'tensor',
   'files',
   'errors',

@@ -54,9 +54,10 @@ export {
 export { type LoraOptions, type LoraTarget, loadLora, unloadLora } from './pipelines/lora.ts';
 export type { GenerateOptions, GenerateResult, StepEvent, Timings } from './pipelines/options.ts';
 export type { Pipeline, PipelineTraits } from './pipelines/pipeline.ts';
-export type { QuantizeConfig, QuantizeOptions } from './quantize/config.ts';
-export { type ConvertOptions, convertCheckpoint } from './quantize/convert-checkpoint.ts';
-export { plainQuantTypes, type QuantType } from './quantize/quant-type.ts';
+export { type ConvertOptions, convertCheckpoint } from './quantize/checkpoint/convert-checkpoint.ts';
+export { saveQuantized } from './quantize/checkpoint/save-checkpoint.ts';
+export type { QuantizeConfig, QuantizeOptions } from './quantize/config/config.ts';
+export { plainQuantTypes, type QuantType } from './quantize/config/quant-type.ts';
 export { type Quantizable, type QuantizeCallOptions, quantize } from './quantize/quantize.ts';
 export {
   type ComponentReport,
@@ -64,7 +65,6 @@ export {
   type QuantizeReport,
   summarizeReport,
 } from './quantize/report.ts';
-export { saveQuantized } from './quantize/save-checkpoint.ts';
 export type { Backend, DeviceTensor, Executable, Live } from './runtime/backend.ts';
 export { type CreateBackendOptions, createBackend } from './runtime/create-backend.ts';
 export { ProgramCache, type ProgramCacheOptions, type ProgramCacheStats } from './runtime/program-cache.ts';
@@ -75,7 +75,7 @@ export { Generator } from './tensor/generator.ts';
 export { type Shape, Tensor } from './tensor/tensor.ts';
 export { loadTokenizer, Tokenizer } from './tokenizers/tokenizer.ts';
 export { bundledModel } from './weights/bundled-model.ts';
-export { type DownloadProgress, type ResolveOptions, resolveModel } from './weights/hub.ts';
+export { type DownloadProgress, type ResolveOptions, resolveModel } from './weights/hub/hub.ts';
 export type { OffloadOptions } from './weights/offload/options.ts';
 export type { OffloadSummary } from './weights/offload/weight-buckets.ts';
-export { readSafetensors, readSafetensorsHeader, writeSafetensors } from './weights/safetensors.ts';
+export { readSafetensors, readSafetensorsHeader, writeSafetensors } from './weights/safetensors/safetensors.ts';

@@ -20,8 +20,8 @@ export {
 export { defineModel, type GraphModelDefinition, type GraphModelFamily } from './models/graph-model.ts';
 export type { ForwardInputs, InputSpec, InputValue, TensorInput } from './models/inputs.ts';
 export { registerTransformer } from './models/registry.ts';
-export * from './nn/attention.ts';
-export * from './nn/attention-mask.ts';
+export * from './nn/attention/attention.ts';
+export * from './nn/attention/attention-mask.ts';
 export * from './nn/conv.ts';
 export * from './nn/embeddings.ts';
 export * from './nn/linear.ts';

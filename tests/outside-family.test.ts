@@ -51,13 +51,13 @@ it('a block of one linear layer', async () => {
         Array.from({ length: 8 }, (_, k) => x[(i >> 3) * 8 + k]! * Number(w[(i & 7) * 8 + k])).reduce((a, b) => a + b),
       );
     };
-    let x = Array.from(input.data as Float32Array);
+    let x = Array.from(input.f32);
     for (const block of names.slice(0, 2)) {
       const change = product(x, block);
       x = x.map((value, i) => value + change[i]!);
     }
     const expected = product(x, 'proj_out');
-    const actual = (sample as typeof input).data as Float32Array;
+    const actual = (sample as typeof input).f32;
     for (const [i, value] of expected.entries()) expect(actual[i]).toBeCloseTo(value, 3);
     await model.dispose();
   } finally {

@@ -9,7 +9,7 @@ import { relativeError } from '../models/testing/golden.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { readSafetensors } from '../weights/safetensors.ts';
+import { readSafetensors } from '../weights/safetensors/safetensors.ts';
 import { disableCache, enableCache } from './enable-cache.ts';
 import { summary } from './summary.ts';
 

@@ -9,7 +9,7 @@ import { CacheHandle } from '../cache/run/cache-handle.ts';
 import { defaultCaches, setDefaultCaches } from '../cache/run/default-caches.ts';
 import { cacheArguments, makeCaches, type RequestCacheOptions } from '../cache/run/make-caches.ts';
 import { DejaDitError } from '../errors/errors.ts';
-import type { QuantizeOptions } from '../quantize/config.ts';
+import type { QuantizeOptions } from '../quantize/config/config.ts';
 
 export type { Cacheable };
 

@@ -7,7 +7,7 @@ import { setWarningHandler } from '../errors/warnings.ts';
 import { AutoModel } from '../models/auto-model.ts';
 import { fixtures, readGolden } from '../models/testing/golden.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
-import { convertCheckpoint } from '../quantize/convert-checkpoint.ts';
+import { convertCheckpoint } from '../quantize/checkpoint/convert-checkpoint.ts';
 import { quantize } from '../quantize/quantize.ts';
 import { floatTensor, type Tensor } from '../tensor/tensor.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';
@@ -35,9 +35,9 @@ async function request(model: TransformerModel, cache: EnableCacheOptions | unde
   const handle = cache && enableCache(model, cache);
   const samples: Tensor['data'][] = [];
   for (let step = 0; step < steps; step++) {
-    const { data, shape } = inputs['hidden_states'] as Tensor;
+    const { f32, shape } = inputs['hidden_states'] as Tensor;
     const hidden_states = floatTensor(
-      Array.from(data as Float32Array, (x) => x * (1 - step / 50)),
+      Array.from(f32, (x) => x * (1 - step / 50)),
       shape,
     );
     samples.push(((await model.forward({ ...inputs, hidden_states })).sample as Tensor).data);

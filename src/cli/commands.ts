@@ -1,11 +1,11 @@
 /** The commands of `deja-dit` and their flags. They are imported when run, so that `--help` and short jobs start fast. */
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
-import { addCacheFlags } from './cache-flags.ts';
-import { addMemoryFlags } from './memory-flags.ts';
-import { addHubFlags, modelOption } from './model-flags.ts';
-import { integer, list, number, size } from './numbers.ts';
-import { addOffloadFlags } from './offload-flags.ts';
+import { addCacheFlags } from './flags/cache-flags.ts';
+import { addMemoryFlags } from './flags/memory-flags.ts';
+import { addHubFlags, modelOption } from './flags/model-flags.ts';
+import { integer, list, number, size } from './flags/numbers.ts';
+import { addOffloadFlags } from './flags/offload-flags.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -67,7 +67,7 @@ const generateCommand = addCacheFlags(
     .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
 );
 addHubFlags(addMemoryFlags(addOffloadFlags(generateCommand))).action(async (prompt: string[], options) =>
-  (await import('./generate.ts')).generate(prompt.join(' '), options),
+  (await import('./commands/generate.ts')).generate(prompt.join(' '), options),
 );
 
 addHubFlags(
@@ -77,13 +77,13 @@ addHubFlags(
     .argument('[model]', 'folder in Diffusers layout, or a Hugging Face repository')
     .option('--verify', 'hash all files from the hub, and download damaged ones anew')
     .option('--json', 'print as JSON'),
-).action(async (model: string | undefined, options) => (await import('./inspect.ts')).inspect(model, options));
+).action(async (model: string | undefined, options) => (await import('./commands/inspect.ts')).inspect(model, options));
 
 program
   .command('doctor')
   .description('which backends work on this machine, and why the others do not')
   .option('--json', 'print as JSON')
-  .action(async (options) => (await import('./doctor.ts')).doctor(options));
+  .action(async (options) => (await import('./commands/doctor.ts')).doctor(options));
 
 addHubFlags(program.command('bench'))
   .description('measure this machine: step time, overhead, GEMM efficiency, memory, cold start')
@@ -95,11 +95,7 @@ addHubFlags(program.command('bench'))
     list,
   )
   .option('--json', 'print as JSON')
-  .action(async (options) =>
-    options.quantize
-      ? (await import('./bench/quantized.ts')).benchQuantized(options)
-      : (await import('./bench/bench.ts')).bench(options),
-  );
+  .action(async (options) => (await import('./commands/bench.ts')).bench(options));
 
 program
   .command('metrics')
@@ -114,7 +110,7 @@ program
   )
   .option('-s, --summary', 'the mean only')
   .option('--json', 'print as JSON')
-  .action(async (names: string[], options) => (await import('./metrics.ts')).metrics(names, options));
+  .action(async (names: string[], options) => (await import('./commands/metrics.ts')).metrics(names, options));
 
 addMemoryFlags(addHubFlags(program.command('sweep')))
   .description('what a speed-up costs in image quality: a table and a plot, beside plainly taking fewer steps')
@@ -132,7 +128,7 @@ addMemoryFlags(addHubFlags(program.command('sweep')))
   .option('-o, --out <folder>', 'write sweep.md, sweep.json, sweep.svg and sweep.png there')
   .option('--threads <n>', 'threads within an operator', integer({ min: 1 }))
   .option('--json', 'print as JSON')
-  .action(async (options) => (await import('./sweep/sweep.ts')).sweep(options));
+  .action(async (options) => (await import('./commands/sweep.ts')).sweep(options));
 
 addMemoryFlags(addHubFlags(program.command('calibrate')))
   .description('fit forecast weights to a model: least squares over uncached runs of a few prompts')
@@ -148,7 +144,7 @@ addMemoryFlags(addHubFlags(program.command('calibrate')))
   ])
   .option('-o, --out <file>', 'JSON for the forecaster `learned`', 'coefficients.json')
   .option('--threads <n>', 'threads within an operator', integer({ min: 1 }))
-  .action(async (options) => (await import('./calibrate.ts')).calibrate(options));
+  .action(async (options) => (await import('./commands/calibrate.ts')).calibrate(options));
 
 addHubFlags(program.command('quantize'))
   .alias('convert')
@@ -175,10 +171,10 @@ addHubFlags(program.command('quantize'))
   .option('--no-disk-cache', 'do not keep layers that took long')
   .option('--threads <n>', 'threads within an operator', integer({ min: 1 }))
   .option('--json', 'print as JSON')
-  .action(async (options) => (await import('./quantize.ts')).quantize(options));
+  .action(async (options) => (await import('./commands/quantize.ts')).quantize(options));
 
 program
   .command('matrix')
-  .description('for contributors: which family can do what, from a test report')
+  .description('for contributors: the page of what works, from a test report')
   .argument('<report>', 'JSON of vitest run --reporter=json')
-  .action(async (report: string) => (await import('./matrix.ts')).matrix(report));
+  .action(async (report: string) => (await import('./commands/matrix.ts')).matrix(report));

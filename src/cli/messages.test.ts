@@ -1,11 +1,11 @@
 /** What the command line says and reads: flags instead of option names, numbers in one way. */
 import { describe, expect, it } from 'vitest';
 import { DejaDitError } from '../errors/errors.ts';
-import { inFlags } from './flag-names.ts';
-import { bytes, clock } from './format.ts';
-import { byteSize, integer, number, size } from './numbers.ts';
-import { ProgressBar } from './progress.ts';
-import { firstOf, sweepPrompts } from './sweep/prompts.ts';
+import { firstOf, sweepPrompts } from '../lab/prompts.ts';
+import { inFlags } from './flags/flag-names.ts';
+import { byteSize, integer, number, size } from './flags/numbers.ts';
+import { bytes, clock } from './output/format.ts';
+import { ProgressBar } from './output/progress.ts';
 
 it.each([
   ['numInferenceSteps: expected an integer from 1', '--steps: expected an integer from 1'],

@@ -2,7 +2,7 @@
 import { DejaDitError } from '../errors/errors.ts';
 import { setWarningHandler } from '../errors/warnings.ts';
 import { program } from './commands.ts';
-import { inFlags } from './flag-names.ts';
+import { inFlags } from './flags/flag-names.ts';
 import { hearSupervisor } from './interrupt.ts';
 
 hearSupervisor();

@@ -3,7 +3,7 @@
  * Runtime's CPU, WebGPU and CUDA providers execute. What a layer means (weights, names) is up to `nn/`.
  */
 
-import { sizeOf, Tensor } from '../tensor/tensor.ts';
+import { dims, sizeOf, Tensor } from '../tensor/tensor.ts';
 import { broadcastShapes, normalizeAxis } from './shapes.ts';
 import type { SymbolicTensor } from './symbolic.ts';
 
@@ -50,7 +50,7 @@ export function gather(table: SymbolicTensor, indices: SymbolicTensor, axis = 0)
 
 /** x [..., in] times weight [out, in] transposed (PyTorch's Linear layout), plus bias [out] or, for two axes, [rows, out]: [..., out]. */
 export function gemm(x: SymbolicTensor, weight: SymbolicTensor, bias?: SymbolicTensor): SymbolicTensor {
-  const [outFeatures, inFeatures] = weight.shape as [number, number];
+  const [outFeatures, inFeatures] = [weight.dim(0), weight.dim(-1)];
   const added = bias && [[outFeatures], [x.dim(0), outFeatures]][bias.rank - 1];
   if (weight.rank !== 2 || x.dim(-1) !== inFeatures || (bias && String(bias.shape) !== String(added))) {
     x.graph.fail(`linear of [${x.shape}] with weight [${weight.shape}]${bias ? ` and bias [${bias.shape}]` : ''}`);
@@ -83,7 +83,7 @@ export function dynamicQuantizeMatMul(
   x: SymbolicTensor,
   { codes, scale, zeroPoint, bias }: Int8Operand & { bias?: SymbolicTensor | undefined },
 ): SymbolicTensor {
-  const [rows, inner] = x.shape as [number, number];
+  const [rows, inner] = dims(x, 2);
   const out = codes.dim(-1);
   if (x.rank !== 2 || codes.rank !== 2 || codes.dim(0) !== inner || (scale.dim(0) !== out && scale.dim(0) !== 1)) {
     x.graph.fail(`int8 product of [${x.shape}] with codes [${codes.shape}] and scale [${scale.shape}]`);
@@ -220,7 +220,7 @@ export interface RotaryOptions {
 
 /** Rotary position embedding (arXiv 2104.09864) of x [B, S, heads·headDim]. */
 export function rotaryEmbedding(x: SymbolicTensor, { cos, sin, numHeads, interleaved }: RotaryOptions): SymbolicTensor {
-  const [batch, length] = x.shape as [number, number];
+  const [batch, length] = dims(x, 3);
   const headDim = x.dim(-1) / numHeads;
   const rotated = cos.dim(-1) * 2;
   if (x.rank !== 3 || cos.rank !== 3 || cos.dim(1) !== length || rotated > headDim || cos.dim(0) > batch) {

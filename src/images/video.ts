@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
 import { replaceFile, writeFileAtomically } from '../files/replace-file.ts';
-import { floatTensor, type Tensor } from '../tensor/tensor.ts';
+import { dims, floatTensor, type Tensor } from '../tensor/tensor.ts';
 import { encodeAnimatedWebp } from './animated-webp.ts';
 import { exifBlock } from './exif.ts';
 import { encodeMp4 } from './ffmpeg.ts';
@@ -78,9 +78,9 @@ export class Video {
 
 /** One video per entry of a [B, C, frames, H, W] float tensor from -1 to 1. Rounding and errors as in `Image.fromTensor`. */
 export function videosFromTensor(tensor: Tensor, { fps }: { fps: number }): Video[] {
-  const [count, channels, frames, height, width] = tensor.shape as [number, number, number, number, number];
+  const [count, channels, frames, height, width] = dims(tensor, 5);
   const plane = height * width;
-  const source = tensor.float().data as Float32Array;
+  const source = tensor.float().f32;
   return Array.from({ length: count }, (_, video) => {
     const data = new Float32Array(frames * channels * plane);
     for (let c = 0; c < channels; c++) {

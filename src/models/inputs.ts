@@ -2,7 +2,6 @@
  * The inputs of a model's forward: what users may pass, checked against what the model declares, before any graph is built.
  */
 import { DejaDitError, suggest } from '../errors/errors.ts';
-import { fromFloat32 } from '../tensor/convert.ts';
 import { floatTensor, intTensor, Tensor } from '../tensor/tensor.ts';
 
 /** What callers pass: tensors, lists and dicts of them, plain numbers, flags. */
@@ -86,7 +85,7 @@ function toTensor(value: InputValue, spec: TensorInput): Tensor {
       if (tensor.dtype === 'bool') return tensor;
       return new Tensor(
         'bool',
-        Uint8Array.from(tensor.float().data as Float32Array, (v) => (v === 0 ? 0 : 1)),
+        Uint8Array.from(tensor.float().f32, (v) => (v === 0 ? 0 : 1)),
         tensor.shape,
       );
     default:
@@ -98,7 +97,7 @@ function toTensor(value: InputValue, spec: TensorInput): Tensor {
 function toIntegers(tensor: Tensor, name: string): Tensor {
   const values = tensor.dtype.includes('int')
     ? Array.from(tensor.data as Int32Array, Number)
-    : Array.from(tensor.float().data as Float32Array);
+    : Array.from(tensor.float().f32);
   const fraction = values.find((value) => !Number.isInteger(value));
   if (fraction === undefined) return intTensor(values, tensor.shape);
   throw new DejaDitError('INVALID_ARGUMENT', `expected integers, got ${fraction}`, { path: name });
@@ -129,7 +128,7 @@ function shapesOf({ shape, orShape }: TensorInput, sizes: ReadonlyMap<string, nu
 /** A float tensor repeated along a first axis of size 1 up to `batch`. */
 export function repeatBatch(tensor: Tensor, batch: number): Tensor {
   if (tensor.shape[0] === batch) return tensor;
-  const data = fromFloat32('float32', tensor.data as Float32Array) as Float32Array;
+  const data = tensor.f32;
   const out = new Float32Array(data.length * batch);
   for (let i = 0; i < batch; i++) out.set(data, i * data.length);
   return floatTensor(out, [batch, ...tensor.shape.slice(1)]);

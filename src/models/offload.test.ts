@@ -8,7 +8,7 @@ import { ProgramCache } from '../runtime/program-cache.ts';
 import { fromFloat32 } from '../tensor/convert.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';
-import { readSafetensors, writeSafetensors } from '../weights/safetensors.ts';
+import { readSafetensors, writeSafetensors } from '../weights/safetensors/safetensors.ts';
 import { AutoModel, type LoadOptions } from './auto-model.ts';
 import { fixtures, readGolden } from './testing/golden.ts';
 import { loadEncoder } from './text-encoders/testing/parity.ts';
@@ -63,9 +63,10 @@ describe('equal bit for bit to the model in memory', () => {
 
   it('bfloat16 weights, which stay so', async () => {
     await cp(flux, folder, { recursive: true });
-    const narrow = Object.entries(await readSafetensors(path.join(flux, weightsName))).map(
-      ([name, { data, shape }]) => [name, new Tensor('bfloat16', fromFloat32('bfloat16', data as Float32Array), shape)],
-    );
+    const narrow = Object.entries(await readSafetensors(path.join(flux, weightsName))).map(([name, { f32, shape }]) => [
+      name,
+      new Tensor('bfloat16', fromFloat32('bfloat16', f32), shape),
+    ]);
     await writeSafetensors(path.join(folder, weightsName), Object.fromEntries(narrow));
     const expected = await samples(await load(folder));
     const model = await load(folder, { layerwiseOffload: true });

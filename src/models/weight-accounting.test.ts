@@ -5,7 +5,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { setWarningHandler } from '../errors/warnings.ts';
 import { floatTensor, type Tensor } from '../tensor/tensor.ts';
-import { readSafetensors, writeSafetensors } from '../weights/safetensors.ts';
+import { readSafetensors, writeSafetensors } from '../weights/safetensors/safetensors.ts';
 import { derivedSource, type WeightSource } from '../weights/weight-source.ts';
 import { AutoModel } from './auto-model.ts';
 import { checkpointFolders, openCheckpoint } from './testing/checkpoints.ts';

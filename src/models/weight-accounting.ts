@@ -7,7 +7,7 @@ import { DejaDitError } from '../errors/errors.ts';
 import { GraphBuilder } from '../graph/builder.ts';
 import { Module, type WeightCatalog } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { isNarrowFloat } from '../weights/safetensors-data.ts';
+import { isNarrowFloat } from '../weights/safetensors/safetensors-data.ts';
 import type { WeightSource } from '../weights/weight-source.ts';
 import type { WeightStoreOptions } from '../weights/weight-store.ts';
 import type { Prepared, State, Statics, Transformer } from './definition.ts';

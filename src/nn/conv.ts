@@ -1,6 +1,8 @@
 /** Convolution layers. */
+
 import { type ConvOptions, conv } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
+import { dims } from '../tensor/tensor.ts';
 import type { BiasOption } from './linear.ts';
 import { layer } from './module.ts';
 
@@ -43,7 +45,7 @@ export const gatedConvolution = layer(
 
 /** Moves pixels of factor×factor squares into channels: x [B, C, H, W] → [B, C·factor², H / factor, W / factor], channels first. */
 export function pixelUnshuffle(x: SymbolicTensor, factor: number): SymbolicTensor {
-  const [batch, channels, height, width] = x.shape as [number, number, number, number];
+  const [batch, channels, height, width] = dims(x, 4);
   return x
     .reshape([batch, channels, height / factor, factor, width / factor, factor])
     .transpose([0, 1, 3, 5, 2, 4])
@@ -52,7 +54,7 @@ export function pixelUnshuffle(x: SymbolicTensor, factor: number): SymbolicTenso
 
 /** The inverse of `pixelUnshuffle`: [B, C·factor², H, W] → [B, C, H·factor, W·factor]. */
 export function pixelShuffle(x: SymbolicTensor, factor: number): SymbolicTensor {
-  const [batch, channels, height, width] = x.shape as [number, number, number, number];
+  const [batch, channels, height, width] = dims(x, 4);
   return x
     .reshape([batch, channels / factor ** 2, factor, factor, height, width])
     .transpose([0, 1, 4, 2, 5, 3])

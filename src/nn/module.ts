@@ -7,9 +7,10 @@ import type { GraphBuilder } from '../graph/builder.ts';
 import { concat, gather } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { Shape } from '../tensor/tensor.ts';
+import { partName } from '../weights/formats/weight-format.ts';
 import type { LoraSelection, LowRankNames } from '../weights/lora/lora-weights.ts';
-import { partName } from '../weights/weight-format.ts';
-import type { WeightInfo, Weights } from '../weights/weight-store.ts';
+import type { WeightInfo } from '../weights/weight-info.ts';
+import type { Weights } from '../weights/weight-store.ts';
 import type { QuantizedWeight } from './quantized-linear.ts';
 
 /** What graphs may know of weights: names, dtypes and shapes, but no data. */

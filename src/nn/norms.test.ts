@@ -22,7 +22,7 @@ it('groupNorm keeps its digits over the pixels of a large image', async () => {
   const feeds = { x: floatTensor(x, shape), w0: weight, w1: bias };
   const uploaded = uploadAll(backend, feeds);
   const { y } = await takeDown(backend, { y: (await executable.run(uploaded)).y! });
-  const actual = y!.data as Float32Array;
+  const actual = y!.f32;
   disposeTensors(uploaded);
   await backend.dispose();
 

@@ -5,7 +5,7 @@
 import { gather, pad } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import { intTensor, type Tensor } from '../tensor/tensor.ts';
-import { type KeyMask, keyMask } from './attention-mask.ts';
+import { type KeyMask, keyMask } from './attention/attention-mask.ts';
 
 export interface PackingSizes {
   /** Tokens each sample keeps of its first part. */

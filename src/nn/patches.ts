@@ -54,7 +54,7 @@ export const patchEmbedding = layer((m, x: SymbolicTensor, options: PatchEmbeddi
 
 /** Cuts x [B, C, …] into tokens of raw values: [B, tokens, patch · C], channels last within a token. */
 export function patchify(x: SymbolicTensor, patch: readonly number[]): SymbolicTensor {
-  const [batch, channels, ...spatial] = x.shape as [number, number, ...number[]];
+  const [batch, channels, spatial] = [x.dim(0), x.dim(1), x.shape.slice(2)];
   const axes = patch.map((_, axis) => axis);
   const cut = x.reshape([batch, channels, ...axes.flatMap((axis) => [spatial[axis]! / patch[axis]!, patch[axis]!])]);
   const order = [0, ...axes.map((axis) => 2 + 2 * axis), ...axes.map((axis) => 3 + 2 * axis), 1];

@@ -1,18 +1,18 @@
 /**
  * Products with quantised weights: one function per format, chosen by how a layer's weight is stored. A model does not know of
- * them: it calls `linear`. What the parts of a format hold is written in `weights/weight-format.ts`.
+ * them: it calls `linear`. What the parts of a format hold is written in `weights/formats/weight-format.ts`.
  */
 import { concat, dequantize, dynamicQuantizeMatMul, gemm, type Int8Operand, quantizeToInt8 } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
-import { floatTensor, type Shape, Tensor } from '../tensor/tensor.ts';
-import { unsignedZero } from '../weights/held-parts.ts';
+import { dims, floatTensor, type Shape, Tensor } from '../tensor/tensor.ts';
+import { unsignedZero } from '../weights/formats/held-parts.ts';
 import {
   type FormatKind,
   type FormatOf,
   nvfp4BlockSize,
   tileSize,
   type WeightFormat,
-} from '../weights/weight-format.ts';
+} from '../weights/formats/weight-format.ts';
 
 /** A weight [out, in] in parts. */
 export interface QuantizedWeight<Format extends WeightFormat = WeightFormat> {
@@ -48,7 +48,7 @@ const multiply: { [Kind in FormatKind]: Multiply<FormatOf<Kind>> } = {
     const [codes, scale] = [part('codes'), part('scale')];
     const columns = withZeros(x, codes.dim(1) * blockSize);
     if (bits === 4) return fourBitProduct(columns, { codes, scale, bias });
-    const [out, blocks, bytes] = codes.shape as [number, number, number];
+    const [out, blocks, bytes] = dims(codes, 3);
     const flat = { scale: scale.reshape([out * blocks]), zeroPoint: 128 };
     const weight = dequantize(codes.reshape([out * blocks, bytes]), flat).reshape([out, blocks * bytes]);
     return gemm(columns, weight, bias);
@@ -57,7 +57,7 @@ const multiply: { [Kind in FormatKind]: Multiply<FormatOf<Kind>> } = {
   /** Arithmetic in float32 on values that float8 hardware would see. */
   float8(x, { format, part }, bias) {
     const { values, unit } = smallFloats(part('codes'), 4);
-    const [out, inner] = values.shape as [number, number];
+    const [out, inner] = dims(values, 2);
     const scale = part('scale').mul(unit);
     const weight =
       format.scales === 'tile'
@@ -75,7 +75,7 @@ const multiply: { [Kind in FormatKind]: Multiply<FormatOf<Kind>> } = {
     const { values, unit } = smallFloats(concat([bitShift(codes, 'LEFT'), bitAnd(codes, 0xf0)], 1), 2);
     const blockScale = smallFloats(part('blockScale'), 4);
     const scale = blockScale.values.mul(part('scale').mul(unit * blockScale.unit));
-    const [out, inner] = values.shape as [number, number];
+    const [out, inner] = dims(values, 2);
     const blocks = inner / nvfp4BlockSize;
     const weight = values.reshape([out, blocks, nvfp4BlockSize]).mul(scale.reshape([out, blocks, 1]));
     return gemm(x, weight.reshape([out, inner]), bias);
@@ -114,7 +114,7 @@ function fourBitProduct(
   x: SymbolicTensor,
   { codes, scale, bias }: { codes: SymbolicTensor; scale: SymbolicTensor; bias: SymbolicTensor | undefined },
 ): SymbolicTensor {
-  const [out, blocks, bytes] = codes.shape as [number, number, number];
+  const [out, blocks, bytes] = dims(codes, 3);
   // The largest code is 8, so 8 of these are the largest number of a row, and become 64.
   const unit = scale
     .max(1)
@@ -149,7 +149,7 @@ function byte({ graph }: SymbolicTensor, value: number): SymbolicTensor {
 
 /** x [rows, in] with columns of zeros up to `width`. */
 function withZeros(x: SymbolicTensor, width: number): SymbolicTensor {
-  const [rows, columns] = x.shape as [number, number];
+  const [rows, columns] = dims(x, 2);
   if (columns === width) return x;
   const zero = x.graph.constant(floatTensor([0])).expand([rows, width - columns]);
   return concat([x, zero], 1);
@@ -157,7 +157,7 @@ function withZeros(x: SymbolicTensor, width: number): SymbolicTensor {
 
 /** Columns 0, 2, 4, … and then 1, 3, 5, …, as the low and high halves of bytes hold them. */
 function evenThenOdd(x: SymbolicTensor): SymbolicTensor {
-  const [rows, columns] = x.shape as [number, number];
+  const [rows, columns] = dims(x, 2);
   return x
     .reshape([rows, columns / 2, 2])
     .transpose([0, 2, 1])
@@ -173,7 +173,7 @@ function magnitude(x: SymbolicTensor): SymbolicTensor {
 const float8Max = 448;
 
 function roundToFloat8(x: SymbolicTensor, activations: FormatOf<'float8'>['activations']): SymbolicTensor {
-  const [rows, inner] = x.shape as [number, number];
+  const [rows, inner] = dims(x, 2);
   const round = (values: SymbolicTensor, peak: SymbolicTensor) => {
     const scale = peak.mul(1 / float8Max);
     return values.div(scale).cast('float8_e4m3fn').cast('float32').mul(scale);

@@ -5,7 +5,7 @@
  */
 import { concat } from '../graph/ops.ts';
 import type { ListOf, SymbolicTensor } from '../graph/symbolic.ts';
-import { type AttentionLayerOptions, attend, projectQkv } from './attention.ts';
+import { type AttentionLayerOptions, attend, projectQkv } from './attention/attention.ts';
 import { linear } from './linear.ts';
 import { modulatedResidual, type SublayerModulation } from './modulation.ts';
 import { layer } from './module.ts';

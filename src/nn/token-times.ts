@@ -19,7 +19,7 @@ export interface TokenTimes {
  * @throws DejaDitError SHAPE_MISMATCH that names `timestep`
  */
 export function tokenTimes(timestep: Tensor, tokens: number): TokenTimes {
-  const [batch, perSample = 1] = timestep.shape as [number, number?];
+  const [batch = 1, perSample = 1] = timestep.shape;
   if (perSample === 1) return { timestep: timestep.reshape([batch]) };
   if (perSample !== tokens) {
     throw new DejaDitError(
@@ -30,7 +30,7 @@ export function tokenTimes(timestep: Tensor, tokens: number): TokenTimes {
       },
     );
   }
-  const times = Array.from(timestep.float().data as Float32Array);
+  const times = Array.from(timestep.float().f32);
   const distinct = [...new Set(times)];
   const row = new Map(distinct.map((time, i) => [time, i]));
   return {

@@ -194,7 +194,7 @@ function readEmbeds(
     const asList = ragged && name === 'promptEmbeds';
     const fits = asList ? Array.isArray(value) && value.length > 0 && value.every(isTensor) : isTensor(value);
     if (!fits) throw invalid(naming(name), asList ? 'expected a list of tensors [tokens, width]' : 'expected a Tensor');
-    const rows = Array.isArray(value) ? value.length : (value as Tensor).shape[0]!;
+    const rows = Array.isArray(value) ? value.length : (value as Tensor).dim(0);
     count ??= rows;
     if (rows !== count) throw invalid(naming(name), `${rows} rows, but ${naming(present[0]!)} has ${count}`);
     embeds[name] = Array.isArray(value) ? value.map((item: Tensor) => item.float()) : (value as Tensor).float();

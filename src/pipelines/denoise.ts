@@ -4,12 +4,12 @@
  */
 import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
 import type { Image } from '../images/image.ts';
-import { cut, join } from '../models/autoencoders/slices.ts';
 import type { ForwardInputs, InputValue } from '../models/inputs.ts';
 import type { ForwardSession, SessionOptions, StepReport, TransformerModel } from '../models/transformer-model.ts';
 import { takeDown } from '../runtime/host-tensors.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import type { NoiseStream } from '../tensor/generator.ts';
+import { cut, join } from '../tensor/slices.ts';
 import { floatTensor, Tensor } from '../tensor/tensor.ts';
 import type { GenerateOptions } from './options.ts';
 import { changedLatents } from './step-changes.ts';
@@ -134,7 +134,7 @@ function straightTo(
   { sample, modelOutput, timestep }: { sample: Tensor; modelOutput: Tensor; timestep: number },
 ): Tensor {
   if (!className.startsWith('FlowMatch')) return sample;
-  const [x, v] = [sample.data as Float32Array, modelOutput.data as Float32Array];
+  const [x, v] = [sample.f32, modelOutput.f32];
   return floatTensor(
     x.map((value, i) => value - (timestep / 1000) * v[i]!),
     sample.shape,
@@ -172,6 +172,6 @@ function samplesOf(sample: Tensor | readonly Tensor[], branches: number): Tensor
           0,
         );
   if (branches === 1) return [whole];
-  const rows = whole.shape[0]! / branches;
+  const rows = whole.dim(0) / branches;
   return Array.from({ length: branches }, (_, i) => cut(whole, { axis: 0, from: i * rows, to: (i + 1) * rows }));
 }

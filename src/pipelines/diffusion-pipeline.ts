@@ -8,7 +8,7 @@ import { defaultPrograms, elsewhere, loadShape } from '../models/auto-model.ts';
 import { findTransformer } from '../models/registry.ts';
 import { backendShape, type CreateBackendOptions, createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
-import { type ResolveOptions, resolveModel, resolveShape } from '../weights/hub.ts';
+import { type ResolveOptions, resolveModel, resolveShape } from '../weights/hub/hub.ts';
 import { type ModelFolder, openModelFolder } from '../weights/model-folder.ts';
 import { ditPipelineClass } from './dit/dit-pipeline.ts';
 import { fluxPipelineClass } from './flux/flux-pipeline.ts';

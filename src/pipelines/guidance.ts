@@ -3,7 +3,7 @@ import { floatTensor, type Tensor } from '../tensor/tensor.ts';
 
 /** uncond + scale·(cond − uncond). */
 export function guide(cond: Tensor, uncond: Tensor, scale: number): Tensor {
-  const [c, u] = [cond.data as Float32Array, uncond.data as Float32Array];
+  const [c, u] = [cond.f32, uncond.f32];
   return floatTensor(
     c.map((value, i) => u[i]! + Math.fround(scale * Math.fround(value - u[i]!))),
     cond.shape,
@@ -18,8 +18,8 @@ export function guidedBy(scale: number): (outputs: readonly Tensor[]) => Tensor 
 /** `guide`, every vector of the last axis brought back to the length that it has in `cond`. */
 export function guideKeepingNorm(cond: Tensor, uncond: Tensor, scale: number): Tensor {
   const guided = guide(cond, uncond, scale);
-  const width = cond.shape.at(-1)!;
-  const [c, g] = [cond.data as Float32Array, guided.data as Float32Array];
+  const width = cond.dim(-1);
+  const [c, g] = [cond.f32, guided.f32];
   for (let at = 0; at < g.length; at += width) {
     const row = g.subarray(at, at + width);
     const factor = Math.fround(norm(c.subarray(at, at + width)) / norm(row));
@@ -37,9 +37,9 @@ export function guideBeyond(
   uncond: Tensor,
   { scale, maxNorm }: { scale: number; maxNorm: number },
 ): Tensor {
-  const [c, u] = [cond.data as Float32Array, uncond.data as Float32Array];
+  const [c, u] = [cond.f32, uncond.f32];
   const guided = c.map((value, i) => value + Math.fround(scale * Math.fround(value - u[i]!)));
-  const size = c.length / cond.shape[0]!;
+  const size = c.length / cond.dim(0);
   for (let at = 0; maxNorm > 0 && at < c.length; at += size) {
     const sample = guided.subarray(at, at + size);
     const limit = Math.fround(norm(c.subarray(at, at + size)) * maxNorm);

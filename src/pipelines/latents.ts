@@ -1,9 +1,9 @@
 /** Latents between the autoencoder's scale and the transformer's, and where a request's latents come from. */
 import { type Image, imagesFromTensor } from '../images/image.ts';
 import type { Autoencoder } from '../models/autoencoders/autoencoder.ts';
-import { cut } from '../models/autoencoders/slices.ts';
-import { calculateShift } from '../schedulers/flow-shift.ts';
 import type { Scheduler, SetTimestepsOptions } from '../schedulers/scheduler.ts';
+import { calculateShift } from '../schedulers/spacing/flow-shift.ts';
+import { cut } from '../tensor/slices.ts';
 import { floatTensor, type Shape, type Tensor } from '../tensor/tensor.ts';
 import { affine, requireShape } from './tensors.ts';
 
@@ -33,7 +33,7 @@ export function initialLatents(scheduler: Scheduler, { given, draw, shape }: Lat
 
 /** One value per sample of a batch [B]. */
 export function perSample(latents: Tensor, value: number): Tensor {
-  return floatTensor(new Float32Array(latents.shape[0]!).fill(value));
+  return floatTensor(new Float32Array(latents.dim(0)).fill(value));
 }
 
 /** The first `channels` channels of a model's output: models that predict their variance too have twice as many. */
@@ -45,9 +45,9 @@ export function firstChannels(output: Tensor, channels: number): Tensor {
 export function rawLatents(latents: Tensor, { traits }: Autoencoder): Tensor {
   const { latentsMean, latentsStd, scalingFactor, shiftFactor } = traits;
   if (!latentsMean || !latentsStd) return affine(latents, { scale: 1 / scalingFactor, shift: shiftFactor });
-  const [, channels] = latents.shape as [number, number];
-  const plane = latents.size / (latents.shape[0]! * channels);
-  const source = latents.data as Float32Array;
+  const channels = latents.dim(1);
+  const plane = latents.size / (latents.dim(0) * channels);
+  const source = latents.f32;
   return floatTensor(
     source.map((value, i) => {
       const channel = Math.floor(i / plane) % channels;

@@ -10,7 +10,7 @@ import type { Backend, Executable, Live } from '../runtime/backend.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { WrappedBackend } from '../runtime/wrapped-backend.ts';
-import { floatTensor } from '../tensor/tensor.ts';
+import { dims, floatTensor } from '../tensor/tensor.ts';
 import { DiffusionPipeline } from './diffusion-pipeline.ts';
 import { loadLora, unloadLora } from './lora.ts';
 import type { GenerateOptions } from './options.ts';
@@ -42,7 +42,7 @@ const during = (pipe: Pipeline, atStep: () => unknown) =>
 function lora(pipe: Pipeline) {
   const { weights } = pipe.transformers.transformer!;
   const layer = 'transformer_blocks.0.attn.to_q';
-  const [out, columns] = weights.info(`${layer}.weight`)!.shape as [number, number];
+  const [out, columns] = dims(weights.info(`${layer}.weight`)!, 2);
   return {
     [`transformer.${layer}.lora_A.weight`]: floatTensor(new Float32Array(columns).fill(0.1), [1, columns]),
     [`transformer.${layer}.lora_B.weight`]: floatTensor(new Float32Array(out).fill(0.1), [out, 1]),

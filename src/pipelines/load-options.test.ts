@@ -7,7 +7,7 @@ import { DejaDitError } from '../errors/errors.ts';
 import { AutoModel, loadModel } from '../models/auto-model.ts';
 import { fixtures } from '../models/testing/golden.ts';
 import { createBackend } from '../runtime/create-backend.ts';
-import { resolveModel } from '../weights/hub.ts';
+import { resolveModel } from '../weights/hub/hub.ts';
 import { DiffusionPipeline } from './diffusion-pipeline.ts';
 
 const flux = path.join(fixtures, 'models/flux');

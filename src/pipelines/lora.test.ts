@@ -10,8 +10,8 @@ import type { TransformerModel } from '../models/transformer-model.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { fromFloat32 } from '../tensor/convert.ts';
-import { floatTensor, Tensor } from '../tensor/tensor.ts';
-import { readSafetensors, readSafetensorsHeader, writeSafetensors } from '../weights/safetensors.ts';
+import { dims, floatTensor, Tensor } from '../tensor/tensor.ts';
+import { readSafetensors, readSafetensorsHeader, writeSafetensors } from '../weights/safetensors/safetensors.ts';
 import type { WeightStore } from '../weights/weight-store.ts';
 import { loadLora, unloadLora } from './lora.ts';
 
@@ -109,9 +109,9 @@ describe('as Diffusers computes it', () => {
   });
 
   it('under the older names, in bfloat16', async () => {
-    const older = Object.entries(tensors).map(([name, { data, shape }]) => [
+    const older = Object.entries(tensors).map(([name, { f32, shape }]) => [
       name.replace('lora_A', 'lora.down').replace('lora_B', 'lora.up'),
-      new Tensor('bfloat16', fromFloat32('bfloat16', data as Float32Array), shape),
+      new Tensor('bfloat16', fromFloat32('bfloat16', f32), shape),
     ]);
     await loadLora(model, Object.fromEntries(older));
     // bfloat16 has 8 bits: a relative error of 0.4 % in every matrix.
@@ -149,10 +149,10 @@ it('adds up · down to the weights, and leaves them as they were', async () => {
   const store = merged.weights as WeightStore;
   for (const layer of layers) {
     const [down, up] = [tensors[`${layer}.lora_A.weight`]!, tensors[`${layer}.lora_B.weight`]!];
-    const [rank, inner] = down.shape as [number, number];
+    const [rank, inner] = dims(down, 2);
     const name = `${layer.replace('transformer.', '')}.weight`;
     const weight = await store.backend.download(store.get(name));
-    const sums = Array.from(weight.data as Float32Array, (w, i) => {
+    const sums = Array.from(weight.f32, (w, i) => {
       const [row, column] = [Math.floor(i / inner), i % inner];
       for (let r = 0; r < rank; r++)
         w += 0.7 * (up.data[row * rank + r] as number) * (down.data[r * inner + column] as number);
@@ -248,7 +248,7 @@ describe('refuses', () => {
   it('a lookup table, when it is read', async () => {
     const dit = await AutoModel.fromPretrained(path.join(fixtures, 'models/dit'));
     const table = 'transformer_blocks.0.norm1.emb.class_embedder.embedding_table';
-    const [count, width] = dit.weights.info(`${table}.weight`)!.shape as [number, number];
+    const [count, width] = dims(dit.weights.info(`${table}.weight`)!, 2);
     await loadLora(dit, pair(table, matrix(2, width), matrix(count, 2)));
     const { inputs } = await readGolden('models/dit');
     await expect(dit.forward(inputs)).rejects.toThrow(`'${table}.weight', which is a lookup table`);

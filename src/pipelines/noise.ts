@@ -1,7 +1,7 @@
 /** Seeds and the noise drawn from them, in the order in which Diffusers draws. */
 import { DejaDitError } from '../errors/errors.ts';
-import { join } from '../models/autoencoders/slices.ts';
 import { Generator, type NoiseStream } from '../tensor/generator.ts';
+import { join } from '../tensor/slices.ts';
 import type { Shape, Tensor } from '../tensor/tensor.ts';
 import { invalid } from './checks.ts';
 import type { GenerateOptions, GenerateResult } from './options.ts';

@@ -171,9 +171,9 @@ describe('what onStep returns', () => {
   const options = { prompt: 'red apple', numInferenceSteps: 3, seed: 5, outputType: 'latent' } as const;
 
   it('takes the place of the latents', async () => {
-    const half = ({ data, shape }: Tensor) =>
+    const half = ({ f32, shape }: Tensor) =>
       floatTensor(
-        (data as Float32Array).map((value) => value / 2),
+        f32.map((value) => value / 2),
         shape,
       );
     const plain = await pipe.generate({ ...options, numInferenceSteps: 1 });

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fixtures, relativeError } from '../models/testing/golden.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { readSafetensors } from '../weights/safetensors.ts';
+import { readSafetensors } from '../weights/safetensors/safetensors.ts';
 import { DiffusionPipeline } from './diffusion-pipeline.ts';
 import type { GenerateOptions } from './options.ts';
 import { assembleCheckpoint, readRecording, rowOf } from './testing/recorded.ts';

@@ -8,7 +8,7 @@ import { setWarningHandler } from '../errors/warnings.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { Generator } from '../tensor/generator.ts';
-import { floatTensor, type Tensor } from '../tensor/tensor.ts';
+import { dims, floatTensor, type Tensor } from '../tensor/tensor.ts';
 import { DiffusionPipeline } from './diffusion-pipeline.ts';
 import { loadLora, unloadLora } from './lora.ts';
 import type { GenerateOptions } from './options.ts';
@@ -41,15 +41,15 @@ afterAll(async () => {
 function loraOf(seed: number, layers: readonly string[]): Record<string, Tensor> {
   const generator = new Generator(seed);
   const scaled = (shape: number[]) => {
-    const { data } = generator.randn(shape);
+    const { f32 } = generator.randn(shape);
     return floatTensor(
-      Array.from(data as Float32Array, (x) => 0.1 * x),
+      Array.from(f32, (x) => 0.1 * x),
       shape,
     );
   };
   return Object.fromEntries(
     layers.flatMap((layer) => {
-      const [out, inner] = pipe.transformers['transformer']!.weights.info(`${layer}.weight`)!.shape as [number, number];
+      const [out, inner] = dims(pipe.transformers['transformer']!.weights.info(`${layer}.weight`)!, 2);
       return [
         [`${layer}.lora_A.weight`, scaled([4, inner])],
         [`${layer}.lora_B.weight`, scaled([out, 4])],

@@ -1,17 +1,17 @@
 /** Small host-side tensor helpers of the pipelines. */
 import { DejaDitError } from '../errors/errors.ts';
-import { join } from '../models/autoencoders/slices.ts';
+import { join } from '../tensor/slices.ts';
 import { floatTensor, intTensor, type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
 
 /** Every row of the first axis `times` times in a row: [a, b] → [a, a, b, b]. */
 export function repeatRows(tensor: Tensor, times: number): Tensor {
   if (times === 1) return tensor;
-  const [rows, ...rest] = tensor.shape as [number, ...number[]];
+  const [rows, rest] = [tensor.dim(0), tensor.shape.slice(1)];
   const size = tensor.size / rows;
   const data = new Float32Array(tensor.size * times);
   for (let row = 0; row < rows * times; row++) {
     const source = Math.floor(row / times);
-    data.set((tensor.data as Float32Array).subarray(source * size, (source + 1) * size), row * size);
+    data.set(tensor.f32.subarray(source * size, (source + 1) * size), row * size);
   }
   return floatTensor(data, [rows * times, ...rest]);
 }
@@ -19,7 +19,7 @@ export function repeatRows(tensor: Tensor, times: number): Tensor {
 /** value·scale + shift for every element, rounded to float32 after each operation. */
 export function affine(tensor: Tensor, { scale = 1, shift = 0 }: { scale?: number; shift?: number }): Tensor {
   return floatTensor(
-    (tensor.data as Float32Array).map((value) => Math.fround(value * scale) + shift),
+    tensor.f32.map((value) => Math.fround(value * scale) + shift),
     tensor.shape,
   );
 }

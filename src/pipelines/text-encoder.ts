@@ -1,9 +1,9 @@
 /** A text encoder with its tokenizer: texts to embeddings. Which texts, and what a template adds to them, is each pipeline's business. */
 import { DejaDitError } from '../errors/errors.ts';
 import type { WarningLog } from '../errors/warnings.ts';
-import { cut, join } from '../models/autoencoders/slices.ts';
 import type { GraphModel } from '../models/graph-model.ts';
-import { floatTensor, type Tensor } from '../tensor/tensor.ts';
+import { cut, join } from '../tensor/slices.ts';
+import { dims, floatTensor, type Tensor } from '../tensor/tensor.ts';
 import type { Tokenizer } from '../tokenizers/tokenizer.ts';
 import { idTensor, padEnd } from './tensors.ts';
 
@@ -61,7 +61,7 @@ export class TextEncoder {
     for (const text of texts) {
       if (known.has(text)) continue;
       const { hidden } = await this.run(this.tokenize([text], { ...options, padding: false }), options);
-      const [, tokens, width] = hidden.shape as [number, number, number];
+      const [, tokens, width] = dims(hidden, 3);
       const own = cut(hidden, { axis: 1, from: Math.min(options.templateTokens ?? 0, tokens), to: tokens });
       known.set(text, own.reshape([-1, width]));
     }
@@ -99,9 +99,9 @@ export class TextEncoder {
 /** Texts [tokens, width] as one batch [texts, length, width] with zeros behind each. @param length default: the longest */
 export function padTexts(
   texts: readonly Tensor[],
-  length = Math.max(...texts.map(({ shape }) => shape[0]!)),
+  length = Math.max(...texts.map((text) => text.dim(0))),
 ): { embeds: Tensor; mask: Tensor } {
   const padded = texts.map((text) => padEnd(text, { axis: 0, length }).reshape([1, length, -1]));
-  const mask = texts.flatMap(({ shape }) => Array.from({ length }, (_, token) => (token < shape[0]! ? 1 : 0)));
+  const mask = texts.flatMap((text) => Array.from({ length }, (_, token) => (token < text.dim(0) ? 1 : 0)));
   return { embeds: join(padded, 0), mask: floatTensor(mask, [texts.length, length]) };
 }

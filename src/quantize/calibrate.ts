@@ -1,10 +1,10 @@
 /** What linear layers are given while a model runs on typical inputs. */
 import { DejaDitError } from '../errors/errors.ts';
-import { type Matrix, matrix } from '../linear-algebra/matrix.ts';
 import type { GraphModel } from '../models/graph-model.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
 import { disposeTensors } from '../runtime/tensor-table.ts';
+import { type Matrix, matrix, matrixOf } from '../tensor/linear-algebra/matrix.ts';
 
 export type QuantizableModel = TransformerModel | GraphModel;
 
@@ -69,10 +69,7 @@ export async function observe({
         const entries = await Promise.all(
           [...collected].map(async ([name, collector]) => {
             const seen = await Promise.all(collector.seen.map((tensor) => programs.backend.download(tensor)));
-            return [
-              name,
-              summarize(seen.map(({ data, shape }) => matrix(shape[0]!, shape[1]!, data as Float32Array))),
-            ] as const;
+            return [name, summarize(seen.map(matrixOf))] as const;
           }),
         );
         return new Map(entries);

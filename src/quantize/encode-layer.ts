@@ -1,17 +1,17 @@
 /** One layer of a plan: its weight's parts, from the disk cache where they are there, and what the rounding costs. */
 import { DejaDitError } from '../errors/errors.ts';
-import type { Matrix } from '../linear-algebra/matrix.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
+import type { Matrix } from '../tensor/linear-algebra/matrix.ts';
 import { backendProducts } from './backend-products.ts';
 import type { Observation } from './calibrate.ts';
-import type { QuantizeConfig } from './config.ts';
-import { decode, encode } from './encode.ts';
-import { cachedLayer, defaultCacheDir } from './layer-cache.ts';
+import { cachedLayer, defaultCacheDir } from './checkpoint/layer-cache.ts';
+import type { QuantizeConfig } from './config/config.ts';
+import { decode, encode } from './formats/encode.ts';
+import { type Parts, relativeError } from './formats/scales.ts';
+import type { SvdQuantOptions } from './formats/svdquant.ts';
 import type { PlannedLayer } from './plan.ts';
 import type { QuantizedLayer } from './report.ts';
-import { type Parts, relativeError } from './scales.ts';
 import { smoothFactors } from './smoothing.ts';
-import type { SvdQuantOptions } from './svdquant.ts';
 
 export interface EncodeLayerOptions {
   config: QuantizeConfig;

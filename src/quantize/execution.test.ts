@@ -1,7 +1,6 @@
 /** Products with quantised weights, on every backend, against the same arithmetic in plain JavaScript. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GraphBuilder } from '../graph/builder.ts';
-import { type Matrix, matrix, transpose } from '../linear-algebra/matrix.ts';
 import { linear } from '../nn/linear.ts';
 import { Module } from '../nn/module.ts';
 import type { Backend } from '../runtime/backend.ts';
@@ -9,21 +8,22 @@ import { createBackend } from '../runtime/create-backend.ts';
 import { takeDown } from '../runtime/host-tensors.ts';
 import { fromFloat32, toFloat32 } from '../tensor/convert.ts';
 import { Generator } from '../tensor/generator.ts';
+import { type Matrix, matrix, matrixOf, transpose } from '../tensor/linear-algebra/matrix.ts';
 import { roundHalfEven } from '../tensor/rounding.ts';
 import { floatTensor } from '../tensor/tensor.ts';
-import type { WeightFormat } from '../weights/weight-format.ts';
+import type { WeightFormat } from '../weights/formats/weight-format.ts';
 import { memoryWeights } from '../weights/weight-source.ts';
 import { WeightStore } from '../weights/weight-store.ts';
-import { decode, encode } from './encode.ts';
-import { peak, relativeError } from './scales.ts';
+import { decode, encode } from './formats/encode.ts';
+import { peak, relativeError } from './formats/scales.ts';
 import { hostProducts as products } from './testing/host-products.ts';
 
 const [rows, inner, out] = [9, 256, 128];
 const generator = new Generator(5);
-const weight = matrix(out, inner, generator.randn([out, inner]).data as Float32Array);
+const weight = matrixOf(generator.randn([out, inner]));
 const bias = generator.randn([out]);
 /** Rows of very different size, one of them zero, as the tokens of a real model are. */
-const activations = (generator.randn([rows, inner]).data as Float32Array).map((value, i) => {
+const activations = generator.randn([rows, inner]).f32.map((value, i) => {
   const row = Math.floor(i / inner);
   return row === 4 ? 0 : value * 2 ** (row - 3);
 });
@@ -117,7 +117,7 @@ describe.each([
     const rest = format.kind === 'low-rank' ? format.residual : format;
     const fourBits = rest.kind === 'block' && rest.bits === 4;
     const coarse = fourBits ? await decode(parts, rest, { columns: inner, products }) : decoded;
-    const multiplied = fourBits ? sevenBits(coarse, parts.scale!.data as Float32Array) : decoded;
+    const multiplied = fourBits ? sevenBits(coarse, parts.scale!.f32) : decoded;
     // A low-rank branch is multiplied with activations as they are.
     const beside = matrix(
       out,
@@ -147,9 +147,7 @@ describe.each([
     const [rounded, branch] = [await times(multiplied, round(activations)), await times(beside, activations)];
     const expected = rounded.map((value, i) => value + branch[i]! + Number(bias.data[i % out]));
     expect(actual.shape).toEqual([1, rows, out]);
-    expect(relativeError(actual.data as Float32Array, expected)).toBeLessThan(
-      round === dynamic || round === dynamicRows ? 1e-3 : 2e-6,
-    );
+    expect(relativeError(actual.f32, expected)).toBeLessThan(round === dynamic || round === dynamicRows ? 1e-3 : 2e-6);
     // The parts were given up to it, so they are gone with it.
     store.dispose();
   });

@@ -18,20 +18,20 @@ import { takeDown } from '../runtime/host-tensors.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { Generator } from '../tensor/generator.ts';
 import { floatTensor, Tensor } from '../tensor/tensor.ts';
-import { readSafetensors } from '../weights/safetensors.ts';
-import type { WeightFormat } from '../weights/weight-format.ts';
+import type { WeightFormat } from '../weights/formats/weight-format.ts';
+import { readSafetensors } from '../weights/safetensors/safetensors.ts';
 import { memoryWeights, type WeightSource } from '../weights/weight-source.ts';
 import { WeightStore } from '../weights/weight-store.ts';
-import { convertCheckpoint } from './convert-checkpoint.ts';
+import { convertCheckpoint } from './checkpoint/convert-checkpoint.ts';
+import { saveQuantized } from './checkpoint/save-checkpoint.ts';
 import { quantize } from './quantize.ts';
-import { saveQuantized } from './save-checkpoint.ts';
 
 const format: WeightFormat = { kind: 'int8', scales: 'tensor', activations: 'tensor' };
 const generator = new Generator(11);
 
 /** Integers from `low` to `high`, both of which occur; some runs of them, so that neighbours are large together. */
 function integers(count: number, [low, high]: readonly [number, number]): Float32Array {
-  const noise = generator.randn([count]).data as Float32Array;
+  const noise = generator.randn([count]).f32;
   const values = noise.map((x) => Math.round(Math.min(1, Math.max(0, 0.5 + x / 2)) * (high - low)) + low);
   for (const [i, extreme] of [low, low, high, high].entries()) if (i < count) values[i] = extreme;
   return values;
@@ -65,7 +65,7 @@ async function run(backend: Backend, { rows, inner, out, range, top }: Product) 
   const executable = await backend.compile(graph);
   const feeds = Object.fromEntries(graph.weights.map(({ slot, name }) => [slot, store.get(name)]));
   const input = backend.upload(floatTensor(x, [rows, inner]));
-  const actual = (await takeDown(backend, await executable.run({ ...feeds, x: input }))).y!.data as Float32Array;
+  const actual = (await takeDown(backend, await executable.run({ ...feeds, x: input }))).y!.f32;
   input.dispose();
   await executable.dispose();
 

@@ -1,10 +1,10 @@
 /** Which layers of a model are quantised, to what, and why the others are not. Names and shapes decide; no data is read. */
 import { DejaDitError } from '../errors/errors.ts';
-import type { Shape } from '../tensor/tensor.ts';
-import { describeFormat, misfit, type WeightFormat } from '../weights/weight-format.ts';
-import type { WeightInfo } from '../weights/weight-store.ts';
-import type { QuantizeConfig } from './config.ts';
-import { formatOf, perTensorFallback, type QuantType } from './quant-type.ts';
+import { dims, type Shape } from '../tensor/tensor.ts';
+import { describeFormat, misfit, type WeightFormat } from '../weights/formats/weight-format.ts';
+import type { WeightInfo } from '../weights/weight-info.ts';
+import type { QuantizeConfig } from './config/config.ts';
+import { formatOf, perTensorFallback, type QuantType } from './config/quant-type.ts';
 
 export interface PlannedLayer {
   /** Module path. */
@@ -98,7 +98,7 @@ function whyKept({
     const inside = regions ? regions.some((list) => name.startsWith(`${list}.`)) : /\.\d+\./.test(name);
     if (!inside) return 'is outside the repeated blocks';
   }
-  const [outFeatures, inFeatures] = shape as [number, number];
+  const [outFeatures, inFeatures] = dims({ shape }, 2);
   if (config.filterFn && !config.filterFn({ name, outFeatures, inFeatures })) return 'filterFn rejects it';
   return undefined;
 }

@@ -9,17 +9,16 @@ import { fixtures, readGolden } from '../models/testing/golden.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import { floatTensor, intTensor, type Tensor } from '../tensor/tensor.ts';
 import type { WeightStore } from '../weights/weight-store.ts';
-import { decode } from './encode.ts';
+import { decode } from './formats/encode.ts';
+import { relativeError } from './formats/scales.ts';
 import { quantize } from './quantize.ts';
 import { summarizeReport } from './report.ts';
-import { relativeError } from './scales.ts';
 import { hostProducts as products } from './testing/host-products.ts';
 
 const flux = () => AutoModel.fromPretrained(path.join(fixtures, 'models/flux'));
 const storeOf = (model: { weights: unknown }) => model.weights as WeightStore;
 const inputs = (await readGolden('models/flux')).inputs;
-const forward = async (model: TransformerModel) =>
-  ((await model.forward(inputs)).sample as Tensor).data as Float32Array;
+const forward = async (model: TransformerModel) => ((await model.forward(inputs)).sample as Tensor).f32;
 
 let model: TransformerModel;
 let expected: Float32Array;
@@ -152,7 +151,7 @@ describe('quantize', () => {
     const encoder = (await loadModel(path.join(fixtures, 'text-encoders/t5_v1_1'))) as GraphModel;
     expect(encoder).toBeInstanceOf(GraphModel);
     const input_ids = intTensor([5, 17, 42, 8, 1], [1, 5]);
-    const hidden = async () => Object.values(await encoder.forward({ input_ids }))[0]!.data as Float32Array;
+    const hidden = async () => Object.values(await encoder.forward({ input_ids }))[0]!.f32;
     const before = await hidden();
     const { components } = await quantize(
       { transformers: { transformer: model }, models: { text_encoder: encoder } },

@@ -7,22 +7,22 @@ import { DejaDitError, suggest, throwIfAborted } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import { checkVacant } from '../files/create-folder.ts';
 import { GraphBuilder } from '../graph/builder.ts';
-import { type Matrix, matrix, transpose } from '../linear-algebra/matrix.ts';
 import { lockAll } from '../models/occupancy.ts';
 import { TransformerModel } from '../models/transformer-model.ts';
 import { linear } from '../nn/linear.ts';
 import { Module } from '../nn/module.ts';
 import { runOnce } from '../runtime/host-tensors.ts';
+import { type Matrix, matrixOf, transpose } from '../tensor/linear-algebra/matrix.ts';
 import { floatTensor } from '../tensor/tensor.ts';
 import { WeightStore } from '../weights/weight-store.ts';
 import { backendProducts } from './backend-products.ts';
 import { type Observation, observe, type QuantizableModel } from './calibrate.ts';
-import { componentConfig, parseQuantizeConfig, type QuantizeConfig, type QuantizeOptions } from './config.ts';
+import { saveQuantized } from './checkpoint/save-checkpoint.ts';
+import { componentConfig, parseQuantizeConfig, type QuantizeConfig, type QuantizeOptions } from './config/config.ts';
 import { encodeLayer, needsActivations } from './encode-layer.ts';
+import { relativeError } from './formats/scales.ts';
 import { type PlannedLayer, planLayers } from './plan.ts';
 import type { ComponentReport, QuantizedLayer, QuantizeReport } from './report.ts';
-import { saveQuantized } from './save-checkpoint.ts';
-import { relativeError } from './scales.ts';
 
 /** A pipeline, as far as quantising goes. */
 export interface QuantizablePipeline {
@@ -191,8 +191,7 @@ async function quantizeLayer(
 
 /** A weight's data on the host; not to be changed. */
 async function readMatrix(weights: WeightStore, name: string): Promise<Matrix> {
-  const tensor = (await weights.read(name)).float();
-  return matrix(tensor.shape[0]!, tensor.shape[1]!, tensor.data as Float32Array);
+  return matrixOf((await weights.read(name)).float());
 }
 
 /** The layer run as the model runs it, activations rounded and all, against the product with the weight it had. */
@@ -211,5 +210,5 @@ async function outputError(
   const inputs = { x: floatTensor(rows.data, [rows.rows, rows.columns]) };
   const { y } = await runOnce(programs, graph, { inputs, weights: feeds });
   const expected = await backendProducts(programs).times(rows, transpose(w));
-  return relativeError(y!.data as Float32Array, expected.data);
+  return relativeError(y!.f32, expected.data);
 }

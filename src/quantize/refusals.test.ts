@@ -6,8 +6,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AutoModel } from '../models/auto-model.ts';
 import { fixtures } from '../models/testing/golden.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
-import { convertCheckpoint } from './convert-checkpoint.ts';
-import { saveQuantized } from './save-checkpoint.ts';
+import { convertCheckpoint } from './checkpoint/convert-checkpoint.ts';
+import { saveQuantized } from './checkpoint/save-checkpoint.ts';
 
 const original = path.join(fixtures, 'models/flux');
 const weightsName = 'diffusion_pytorch_model.safetensors';

@@ -1,7 +1,7 @@
 /** What became of each layer, and what that costs in accuracy. */
 import { printable } from '../errors/printable.ts';
 import { sizeOf } from '../tensor/tensor.ts';
-import { describeFormat, formatBytes } from '../weights/weight-format.ts';
+import { describeFormat, formatBytes } from '../weights/formats/weight-format.ts';
 import type { KeptLayer, PlannedLayer } from './plan.ts';
 
 export interface QuantizedLayer extends PlannedLayer {

@@ -3,7 +3,7 @@
  * (arXiv 2211.10438), those that need no activations, and the relaxed ones of a few observed steps.
  */
 import { DejaDitError } from '../errors/errors.ts';
-import type { Matrix } from '../linear-algebra/matrix.ts';
+import type { Matrix } from '../tensor/linear-algebra/matrix.ts';
 
 export const smoothStrategies = ['identity', 'activation', 'weight', 'weight_inv', 'few_shot'] as const;
 export type SmoothStrategy = (typeof smoothStrategies)[number];

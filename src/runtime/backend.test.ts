@@ -111,8 +111,7 @@ describe.each(Object.entries(backends))('%s', (_name, options) => {
       ['silu', 'sigmoid'],
       ['rms', 'root'],
     ] as const) {
-      for (const [i, expected] of (y[plain]!.data as Float32Array).entries())
-        expect(y[fused]!.data[i]).toBeCloseTo(expected, 5);
+      for (const [i, expected] of y[plain]!.f32.entries()) expect(y[fused]!.data[i]).toBeCloseTo(expected, 5);
     }
   });
 

@@ -1,20 +1,20 @@
 /** Schedulers by the class name that a checkpoint's `scheduler_config.json` gives. */
 import { DejaDitError, suggest } from '../errors/errors.ts';
-import { CogVideoXDDIMScheduler, CogVideoXDPMScheduler } from './cogvideox.ts';
-import { DDIMScheduler } from './ddim.ts';
-import { DDPMScheduler } from './ddpm.ts';
-import { DPMSolverMultistepScheduler } from './dpm-solver-multistep.ts';
-import { DPMSolverSinglestepScheduler } from './dpm-solver-singlestep.ts';
-import { EulerDiscreteScheduler } from './euler.ts';
-import { EulerAncestralDiscreteScheduler } from './euler-ancestral.ts';
-import { FlowMatchEulerDiscreteScheduler } from './flow-match-euler.ts';
-import { FlowMatchHeunDiscreteScheduler } from './flow-match-heun.ts';
-import { FlowMatchLCMScheduler } from './flow-match-lcm.ts';
-import { HeunDiscreteScheduler } from './heun.ts';
-import { LCMScheduler } from './lcm.ts';
+import { CogVideoXDDIMScheduler, CogVideoXDPMScheduler } from './alpha-bar/cogvideox.ts';
+import { DDIMScheduler } from './alpha-bar/ddim.ts';
+import { DDPMScheduler } from './alpha-bar/ddpm.ts';
+import { LCMScheduler } from './alpha-bar/lcm.ts';
+import { FlowMatchEulerDiscreteScheduler } from './flow-match/flow-match-euler.ts';
+import { FlowMatchHeunDiscreteScheduler } from './flow-match/flow-match-heun.ts';
+import { FlowMatchLCMScheduler } from './flow-match/flow-match-lcm.ts';
 import type { Scheduler } from './scheduler.ts';
 import { SCMScheduler } from './scm.ts';
-import { UniPCMultistepScheduler } from './unipc.ts';
+import { EulerDiscreteScheduler } from './sigma/euler.ts';
+import { EulerAncestralDiscreteScheduler } from './sigma/euler-ancestral.ts';
+import { HeunDiscreteScheduler } from './sigma/heun.ts';
+import { DPMSolverMultistepScheduler } from './solvers/dpm-solver-multistep.ts';
+import { DPMSolverSinglestepScheduler } from './solvers/dpm-solver-singlestep.ts';
+import { UniPCMultistepScheduler } from './solvers/unipc.ts';
 
 const classes = {
   CogVideoXDDIMScheduler,

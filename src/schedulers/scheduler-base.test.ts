@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { Generator } from '../tensor/generator.ts';
 import { floatTensor, Tensor } from '../tensor/tensor.ts';
 import { createScheduler } from './create-scheduler.ts';
-import { FlowMatchEulerDiscreteScheduler } from './flow-match-euler.ts';
-import { calculateShift } from './flow-shift.ts';
+import { FlowMatchEulerDiscreteScheduler } from './flow-match/flow-match-euler.ts';
+import { calculateShift } from './spacing/flow-shift.ts';
 
 const flow = (config = {}) => new FlowMatchEulerDiscreteScheduler(config);
 const x = floatTensor([1, -2, 3]);

@@ -86,7 +86,7 @@ export abstract class SchedulerBase implements Scheduler {
     const scale = this.modelInputScale(this.#indexAt(timestep));
     if (scale === 1) return sample;
     return asTensor(
-      (sample.float().data as Float32Array).map((value) => value * scale),
+      sample.float().f32.map((value) => value * scale),
       sample,
     );
   }
@@ -102,13 +102,13 @@ export abstract class SchedulerBase implements Scheduler {
     if (eta !== undefined && !(this.takesEta && eta >= 0 && eta <= 1)) {
       throw this.invalid(this.takesEta ? `eta must be from 0 to 1, got ${eta}` : 'takes no eta');
     }
-    const output = modelOutput.float().data as Float32Array;
+    const output = modelOutput.float().f32;
     if (!allFinite(output)) {
       throw new DejaDitError('RUNTIME', `${this.className}: the model output at timestep ${timestep} is not finite`);
     }
     const { prevSample, predOriginalSample } = this.advance({
       modelOutput: output,
-      sample: sample.float().data as Float32Array,
+      sample: sample.float().f32,
       shape: sample.shape,
       index,
       timestep,
@@ -136,8 +136,8 @@ export abstract class SchedulerBase implements Scheduler {
       );
     }
     const [signalScale, noiseScale] = this.noiseMix(this.#indexAt(timestep), timestep);
-    const clean = sample.float().data as Float32Array;
-    const noisy = weightedSum([signalScale, clean], [noiseScale, noise.float().data as Float32Array]);
+    const clean = sample.float().f32;
+    const noisy = weightedSum([signalScale, clean], [noiseScale, noise.float().f32]);
     return asTensor(noisy, sample);
   }
 
@@ -192,7 +192,7 @@ export abstract class SchedulerBase implements Scheduler {
 
   #noise(generator: NoiseStream | undefined, sample: Tensor, dtype: RandomDType): Float32Array {
     if (generator === undefined) throw this.invalid('adds noise at each step, pass a generator');
-    return generator.randn(sample.shape, dtype).float().data as Float32Array;
+    return generator.randn(sample.shape, dtype).float().f32;
   }
 
   #checkPlan(options: SetTimestepsOptions): void {

@@ -6,10 +6,10 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { Generator } from '../tensor/generator.ts';
 import { floatTensor, type Tensor } from '../tensor/tensor.ts';
-import { readSafetensors } from '../weights/safetensors.ts';
+import { readSafetensors } from '../weights/safetensors/safetensors.ts';
 import { createScheduler } from './create-scheduler.ts';
 import type { Scheduler, SetTimestepsOptions } from './scheduler.ts';
-import { linspace } from './sigma-spacing.ts';
+import { linspace } from './spacing/sigma-spacing.ts';
 
 interface Recording {
   title: string;
@@ -88,7 +88,7 @@ function prepare({ className, config, setTimesteps }: Omit<Recording, 'samples'>
 }
 
 function recordedSample({ samples }: Recording, i: number): Float32Array {
-  return (samples.data as Float32Array).subarray(i * x0.size, (i + 1) * x0.size);
+  return samples.f32.subarray(i * x0.size, (i + 1) * x0.size);
 }
 
 /**
@@ -106,7 +106,7 @@ function denoise(recording: Recording, from: 'own sample' | 'recorded sample'): 
     if (from === 'recorded sample') sample = floatTensor(before, x0.shape);
     const modelOutput = toyModel(scheduler.scaleModelInput(sample, timestep), timestep);
     sample = scheduler.step({ modelOutput, timestep, sample, generator, eta: recording.eta }).prevSample;
-    difference = Math.max(difference, worst(sample.data as Float32Array, after, largest(before)));
+    difference = Math.max(difference, worst(sample.f32, after, largest(before)));
   }
   return difference;
 }
@@ -127,7 +127,7 @@ describe.each(recordings)('$title', (recording) => {
     const scheduler = prepare(recording);
     expect(worst(scheduler.timesteps, recording.timesteps)).toBeLessThan(1e-7);
     expect(worst(scheduler.sigmas, recording.sigmas)).toBeLessThan(1e-7);
-    const start = (x0.data as Float32Array).map((value) => value * scheduler.initNoiseSigma);
+    const start = x0.f32.map((value) => value * scheduler.initNoiseSigma);
     expect(worst(start, recordedSample(recording, 0))).toBeLessThan(2e-7);
   });
 
@@ -148,12 +148,12 @@ describe.each(recordings)('$title', (recording) => {
 it.each(recordings.filter(({ noisy }) => noisy))('$title: adds noise', (recording) => {
   const scheduler = prepare(recording);
   const noise = floatTensor(
-    (x0.data as Float32Array).map((_, i, all) => all[i - (i % 4) + 3 - (i % 4)]!),
+    x0.f32.map((_, i, all) => all[i - (i % 4) + 3 - (i % 4)]!),
     x0.shape,
   );
   scheduler.setBeginIndex(scheduler.order);
   const noisy = scheduler.addNoise({ sample: x0, noise, timestep: scheduler.timesteps[scheduler.order]! });
-  expect(worst(noisy.data as Float32Array, recording.noisy!.data as Float32Array)).toBeLessThan(1e-6);
+  expect(worst(noisy.f32, recording.noisy!.f32)).toBeLessThan(1e-6);
 });
 
 it('is not stopped by equal timesteps, where Diffusers is', () => {
@@ -167,5 +167,5 @@ it('is not stopped by equal timesteps, where Diffusers is', () => {
     sample = scheduler.step({ modelOutput: toyModel(sample, timestep), timestep, sample }).prevSample;
   }
   const fewer = recordings.find(({ title }) => title === 'dpmpp_2m_beta, 28 steps')!;
-  expect(worst(sample.data as Float32Array, recordedSample(fewer, 28))).toBeLessThan(0.02);
+  expect(worst(sample.f32, recordedSample(fewer, 28))).toBeLessThan(0.02);
 });

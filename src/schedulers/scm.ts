@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { parseConfig, trainTimesteps } from './config.ts';
 import type { SetTimestepsOptions } from './scheduler.ts';
 import { type AdvanceInput, type AdvanceResult, type Schedule, SchedulerBase, weightedSum } from './scheduler-base.ts';
-import { linspace } from './sigma-spacing.ts';
+import { linspace } from './spacing/sigma-spacing.ts';
 
 const fields = {
   num_train_timesteps: trainTimesteps,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { readSafetensors } from '../weights/safetensors.ts';
+import { readSafetensors } from '../weights/safetensors/safetensors.ts';
 import { Generator, type RandomDType } from './generator.ts';
 import type { Tensor } from './tensor.ts';
 

@@ -50,8 +50,27 @@ export class Tensor {
     return this.data.length;
   }
 
+  /**
+   * The elements of a float32 tensor.
+   * @throws DejaDitError INVALID_ARGUMENT for any other dtype; `float()` converts
+   */
+  get f32(): Float32Array {
+    if (this.data instanceof Float32Array) return this.data;
+    throw new DejaDitError('INVALID_ARGUMENT', `${this} is not float32; convert it with float()`);
+  }
+
   get bytes(): number {
     return this.data.length * bytesPerElement(this.dtype);
+  }
+
+  /**
+   * Size of one dimension; negative counts from the end.
+   * @throws DejaDitError SHAPE_MISMATCH if there is no such dimension
+   */
+  dim(axis: number): number {
+    const size = this.shape.at(axis);
+    if (size === undefined) throw new DejaDitError('SHAPE_MISMATCH', `[${this.shape}] has no axis ${axis}`);
+    return size;
   }
 
   /** The same data under another shape. One dimension may be -1 and is then inferred. */
@@ -74,6 +93,38 @@ export class Tensor {
   }
 }
 
+/** `Length` dimensions. */
+export type Dims<Length extends number, Found extends number[] = []> = Length extends Found['length']
+  ? Found
+  : Dims<Length, [...Found, number]>;
+
+/** What has a shape: a tensor, a weight, or a symbolic tensor, whose errors name the module that it is in. */
+interface Shaped {
+  readonly shape: Shape;
+  readonly graph?: { fail(problem: string): never } | undefined;
+}
+
+/**
+ * The shape of a tensor, real or symbolic, that has exactly so many dimensions.
+ * @throws DejaDitError SHAPE_MISMATCH if it has more or fewer
+ * @example
+ * const [rows, columns] = dims(weight, 2);
+ */
+export function dims<Length extends number>({ shape, graph }: Shaped, count: Length): Dims<Length> {
+  if (shape.length === count) return shape as Dims<Length>;
+  const problem = `shape [${shape}] has ${shape.length} dimensions, expected ${count}`;
+  if (graph) graph.fail(problem);
+  throw new DejaDitError('SHAPE_MISMATCH', problem);
+}
+
+/**
+ * The last dimensions of a tensor that may have more: `[height, width]` of a picture, a video or a batch of them.
+ * @throws DejaDitError SHAPE_MISMATCH if it has fewer
+ */
+export function lastDims<Length extends number>({ shape, graph }: Shaped, count: Length): Dims<Length> {
+  return dims({ shape: shape.slice(-count), graph }, count);
+}
+
 /** A float32 tensor from numbers. */
 export function floatTensor(values: ArrayLike<number>, shape: Shape = [values.length]): Tensor {
   return new Tensor('float32', values instanceof Float32Array ? values : Float32Array.from(values), shape);
@@ -85,7 +136,8 @@ export function intTensor(values: ArrayLike<number>, shape: Shape = [values.leng
 }
 
 /** The rows of a matrix as lists of numbers. */
-export function rows({ data, shape }: Tensor): number[][] {
-  const [count, width] = shape as [number, number];
+export function rows(tensor: Tensor): number[][] {
+  const { data } = tensor;
+  const [count, width] = dims(tensor, 2);
   return Array.from({ length: count }, (_, i) => Array.from({ length: width }, (_, j) => Number(data[i * width + j])));
 }

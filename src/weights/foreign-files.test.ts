@@ -5,11 +5,11 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readJsonFile } from '../files/json.ts';
 import { floatTensor } from '../tensor/tensor.ts';
-import { resolveModel } from './hub.ts';
-import { readRemoteModel } from './hub-headers.ts';
+import { resolveModel } from './hub/hub.ts';
+import { readRemoteModel } from './hub/hub-headers.ts';
+import { HubServer } from './hub/testing/hub-server.ts';
 import { openModelFolder } from './model-folder.ts';
-import { readSafetensors, writeSafetensors } from './safetensors.ts';
-import { HubServer } from './testing/hub-server.ts';
+import { readSafetensors, writeSafetensors } from './safetensors/safetensors.ts';
 
 let folder: string;
 beforeEach(async () => {

@@ -7,8 +7,8 @@ import { dirname, join } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
 import { quote } from '../errors/printable.ts';
 import { isPlainObject, readJsonFile } from '../files/json.ts';
-import { quantConfigName, readQuantConfig, withQuantizedLayers } from './quantized-checkpoint.ts';
-import { withScaledFloat8 } from './scaled-float8.ts';
+import { quantConfigName, readQuantConfig, withQuantizedLayers } from './formats/quantized-checkpoint.ts';
+import { withScaledFloat8 } from './formats/scaled-float8.ts';
 import {
   chooseWeightFiles,
   foreignWeightsAmong,

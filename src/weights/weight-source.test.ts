@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fromFloat32 } from '../tensor/convert.ts';
 import { floatTensor, intTensor, Tensor } from '../tensor/tensor.ts';
-import { writeSafetensors } from './safetensors.ts';
+import { writeSafetensors } from './safetensors/safetensors.ts';
 import { memoryWeights, openSafetensors, type WeightSource } from './weight-source.ts';
 
 const values = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(i + 1));
@@ -77,7 +77,7 @@ describe.each(kinds)('weights from %s', (_, open) => {
     expect(digests(Object.fromEntries(seen))).toEqual(digests(tensors));
     for (const { data, bytes } of seen.values()) expect(data.buffer.byteLength).toBe(bytes);
     const again = await source.read('bias');
-    (again.data as Float32Array).fill(0);
+    again.f32.fill(0);
     expect(await source.read('bias')).toEqual(tensors.bias);
   });
 

@@ -5,20 +5,11 @@
 import type { FileHandle } from 'node:fs/promises';
 import { DejaDitError, nearestName, throwIfAborted } from '../errors/errors.ts';
 import { quote } from '../errors/printable.ts';
-import type { DType } from '../tensor/dtype.ts';
 import { type Shape, Tensor } from '../tensor/tensor.ts';
-import { isNarrowFloat, type ReadOptions, readInto, readTensors } from './safetensors-data.ts';
-import { openWithHeader, type TensorInfo } from './safetensors-header.ts';
-import type { WeightFormat } from './weight-format.ts';
-
-export interface WeightInfo {
-  dtype: DType;
-  shape: Shape;
-  /** Size of the stored data. */
-  bytes: number;
-  /** The file it is in; `memory` for tensors that are in none. */
-  file: string;
-}
+import type { WeightFormat } from './formats/weight-format.ts';
+import { isNarrowFloat, type ReadOptions, readInto, readTensors } from './safetensors/safetensors-data.ts';
+import { openWithHeader, type TensorInfo } from './safetensors/safetensors-header.ts';
+import type { StoredWeightInfo } from './weight-info.ts';
 
 export type OnTensor = (name: string, tensor: Tensor) => void | Promise<void>;
 
@@ -34,7 +25,7 @@ export interface WeightSource {
   readonly quantized?: ReadonlyMap<string, { format: WeightFormat; shape: Shape }>;
   has(name: string): boolean;
   /** @throws DejaDitError `MISSING_WEIGHT` */
-  info(name: string): WeightInfo;
+  info(name: string): StoredWeightInfo;
   /** One tensor, in memory of its own. @throws DejaDitError `MISSING_WEIGHT` */
   read(name: string, options?: ReadOptions): Promise<Tensor>;
   /**
@@ -151,7 +142,7 @@ export function memoryWeights(tensors: Readonly<Record<string, Tensor>>): Weight
   const held = new Map(Object.entries(tensors));
   const names = [...held.keys()];
   const get = (name: string): Tensor => held.get(name) ?? missing(name, names, 'memory');
-  const info = (name: string): WeightInfo => {
+  const info = (name: string): StoredWeightInfo => {
     const { dtype, shape, bytes } = get(name);
     return { dtype, shape, bytes, file: 'memory' };
   };
@@ -183,7 +174,7 @@ export function memoryWeights(tensors: Readonly<Record<string, Tensor>>): Weight
 
 function withProgress(
   onTensor: OnTensor,
-  wanted: readonly (readonly [string, WeightInfo])[],
+  wanted: readonly (readonly [string, StoredWeightInfo])[],
   { onProgress }: ReadManyOptions,
 ): OnTensor {
   if (!onProgress) return onTensor;

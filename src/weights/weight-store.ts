@@ -4,22 +4,14 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 import type { Backend, DeviceTensor } from '../runtime/backend.ts';
-import type { DType } from '../tensor/dtype.ts';
 import { bytesPerElement } from '../tensor/dtype.ts';
 import { type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
-import { heldSource, heldTensor, storedTensor } from './held-parts.ts';
+import { heldSource, heldTensor, storedTensor } from './formats/held-parts.ts';
+import { partName, partsOf, type WeightFormat } from './formats/weight-format.ts';
 import { LoraWeights } from './lora/lora-weights.ts';
 import type { WeightBuckets } from './offload/weight-buckets.ts';
-import { partName, partsOf, type WeightFormat } from './weight-format.ts';
+import type { WeightInfo } from './weight-info.ts';
 import { isPart, type WeightSource } from './weight-source.ts';
-
-export interface WeightInfo {
-  /** As it is fed to graphs, which may be narrower than what layers compute in. */
-  readonly dtype: DType;
-  readonly shape: Shape;
-  /** How the weight is quantised: its tensors are then the format's parts, and `dtype` is what they stand for. */
-  readonly format?: WeightFormat | undefined;
-}
 
 /** A matrix in parts: what it stands for, and the tensors that hold it. */
 export interface QuantizedTensor {

@@ -11,11 +11,11 @@ import { ConfigReader } from '../../src/models/config-reader.ts';
 import { findGraphModel, findTransformer } from '../../src/models/registry.ts';
 import { loadScheduler } from '../../src/pipelines/load.ts';
 import { loadTokenizer } from '../../src/tokenizers/tokenizer.ts';
+import { readQuantConfig } from '../../src/weights/formats/quantized-checkpoint.ts';
 import { readLora } from '../../src/weights/lora/lora-file.ts';
 import { openModelFolder, readConfig } from '../../src/weights/model-folder.ts';
 import { openWeights } from '../../src/weights/open-weights.ts';
-import { readQuantConfig } from '../../src/weights/quantized-checkpoint.ts';
-import { readSafetensors } from '../../src/weights/safetensors.ts';
+import { readSafetensors } from '../../src/weights/safetensors/safetensors.ts';
 
 export interface Reader {
   name: string;

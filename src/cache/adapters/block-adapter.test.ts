@@ -11,7 +11,7 @@ import { registerTransformer, supportedTransformers } from '../../models/registr
 import { fixtures, readGolden } from '../../models/testing/golden.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
-import { writeSafetensors } from '../../weights/safetensors.ts';
+import { writeSafetensors } from '../../weights/safetensors/safetensors.ts';
 import { callToy, toyFamily, toyModel } from '../testing/toy-model.ts';
 import { setAttnBackend } from './attn-backend.ts';
 import { BlockAdapter, type BlockAdapterOptions, getAdapter } from './block-adapter.ts';
@@ -91,7 +91,7 @@ describe('BlockAdapter', () => {
       await flux.forward(inputs);
       const { sample } = (await flux.forward(inputs)) as { sample: Tensor };
       // The same inputs again: what is re-used is what would be computed.
-      for (const [i, value] of (expected.data as Float32Array).entries()) expect(sample.data[i]).toBeCloseTo(value, 5);
+      for (const [i, value] of expected.f32.entries()) expect(sample.data[i]).toBeCloseTo(value, 5);
       const stats = statsOf(adapter);
       for (const { cachedSteps } of stats) expect(cachedSteps).toEqual([1]);
       disableCache(adapter);

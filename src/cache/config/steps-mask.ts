@@ -1,6 +1,6 @@
 /**
  * Step computation masks ("SCM"): which denoising steps must be computed (1) and which may be served from the cache
- * (0). Makes masks; what a mask means to a decision is in `decide/gates.ts`.
+ * (0). Makes masks; what a mask means to a decision is in `decide.ts`.
  */
 import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';

@@ -4,9 +4,9 @@
  * the snapshots (method of snapshots): tensors of any size cost the same.
  */
 
-import { eigen, matrixPowerTimes } from '../../linear-algebra/eigen.ts';
-import { multiply, type SmallMatrix, transpose } from '../../linear-algebra/small-matrix.ts';
-import { symmetricEigen } from '../../linear-algebra/symmetric-eigen.ts';
+import { eigen, matrixPowerTimes } from '../../tensor/linear-algebra/eigen.ts';
+import { multiply, type SmallMatrix, transpose } from '../../tensor/linear-algebra/small-matrix.ts';
+import { symmetricEigen } from '../../tensor/linear-algebra/symmetric-eigen.ts';
 import { type Forecast, type Forecaster, type ForecastInput, newest } from './forecaster.ts';
 import { type Gram, plainGram } from './gram.ts';
 import { taylorWeights } from './taylorseer.ts';

@@ -1,8 +1,7 @@
 /**
  * Forecast weights fitted to uncached runs, for schedules known beforehand: ridge regression on the inner products of the true
- * residuals of every step, so that tensors need not be kept. Recording them is `run/trajectory.ts`.
+ * residuals of every step, so that tensors need not be kept. Recording them is `trajectory.ts`.
  */
-import { dot } from '../../linear-algebra/dot.ts';
 import type { StepMask } from '../config/steps-mask.ts';
 import { compensatedWeights } from './compensated.ts';
 import { correctedWeights } from './gram.ts';
@@ -60,4 +59,10 @@ function gramOf(
   const vectors = [newest, ...[...older, wanted].map((vector) => vector.map((value, i) => value - newest[i]!))];
   const images = vectors.map((vector) => gram.map((row) => dot(row, vector)));
   return vectors.map((vector) => images.map((image) => dot(image, vector)));
+}
+
+function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let total = 0;
+  for (let i = 0; i < a.length; i++) total += a[i]! * b[i]!;
+  return total;
 }

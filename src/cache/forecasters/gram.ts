@@ -2,7 +2,7 @@
  * Inner products of remembered tensors, and what can be told from them alone: how far a forecast misses what is known,
  * and the weights that miss it least. Only these few scalars leave the device.
  */
-import { solveSymmetric } from '../../linear-algebra/small-matrix.ts';
+import { solveSymmetric } from '../../tensor/linear-algebra/small-matrix.ts';
 
 /**
  * Symmetric matrix of the inner products of x₀, x₁ − x₀, x₂ − x₀, ..., x₀ being the newest remembered tensor; where the

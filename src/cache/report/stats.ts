@@ -6,7 +6,7 @@
 import type { SpanStats } from '../../models/span.ts';
 import type { Int8Product } from '../../runtime/backend.ts';
 import type { ProgramCacheStats } from '../../runtime/program-cache.ts';
-import { int8ProductOf } from '../../weights/held-parts.ts';
+import { int8ProductOf } from '../../weights/formats/held-parts.ts';
 import type { AdapterPart } from '../adapters/block-adapter.ts';
 import { type CacheConfig, isPrune, parseCacheConfig } from '../config/cache-config.ts';
 import type { CalibratorConfig } from '../config/calibrator-config.ts';

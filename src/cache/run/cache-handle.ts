@@ -1,11 +1,11 @@
 /**
  * A cache for one transformer: its settings, and the sessions that it makes of requests. Whose it is, a model's by default or
- * one request's, is decided elsewhere (`default-caches.ts`, `request-sessions.ts`).
+ * one request's, is decided elsewhere (`enable-cache.ts`, `request-sessions.ts`).
  */
 import { DejaDitError } from '../../errors/errors.ts';
 import { WarningLog } from '../../errors/warnings.ts';
 import type { ForwardSession, SessionFactory, SessionOptions } from '../../models/transformer-model.ts';
-import { int8ProductOf } from '../../weights/held-parts.ts';
+import { int8ProductOf } from '../../weights/formats/held-parts.ts';
 import { type AdapterPart, groupsOf } from '../adapters/block-adapter.ts';
 import type { BlockGroup } from '../adapters/block-group.ts';
 import { type CacheConfig, isPrune } from '../config/cache-config.ts';

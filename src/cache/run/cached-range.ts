@@ -1,11 +1,11 @@
 /**
  * A range of blocks that every step either computes or forecasts, and the probe by which that is decided. DBCache has one range
- * for its middle blocks, DBPrune one for every block. Which of the two a step does is the caller's decision (`decide/`), how
- * remembered tensors are weighted is the forecasters'; here tensors meet both.
+ * for its middle blocks, DBPrune one for every block. Which of the two a step does is the caller's decision (`decide.ts`,
+ * `dbprune.ts`), how remembered tensors are weighted is the forecasters'; here tensors meet both.
  */
 import type { Piece } from '../../models/span.ts';
 import type { Backend } from '../../runtime/backend.ts';
-import { floatTensor } from '../../tensor/tensor.ts';
+import { dims, floatTensor } from '../../tensor/tensor.ts';
 import type { DBCacheConfig } from '../config/cache-config.ts';
 import type { CalibratorConfig } from '../config/calibrator-config.ts';
 import { ERROR_PROBES, visibleError } from '../decide/error-budget.ts';
@@ -215,7 +215,7 @@ export class CachedRange {
 
   private async matrices(outputs: Outputs, name: string): Promise<Gram[]> {
     const { data, shape } = await this.options.backend.download(outputs[name]!);
-    const [batch, size] = shape as [number, number];
+    const [batch, size] = dims({ shape }, 3);
     return Array.from({ length: batch }, (_, b) =>
       Array.from({ length: size }, (_, i) =>
         Array.from({ length: size }, (_, j) => data[(b * size + i) * size + j] as number),

@@ -140,12 +140,12 @@ describe('EasyCache', () => {
       let sample: Tensor | Tensor[] = [];
       // With inputs that do not move, a skipped call repeats the computed one.
       for (let n = 0; n < 3; n++) ({ sample } = await model.forward(inputs));
-      return (Array.isArray(sample) ? sample[0]! : sample).data as Float32Array;
+      return (Array.isArray(sample) ? sample[0]! : sample).f32;
     };
     if (family === 'zimage')
       await expect(run()).rejects.toThrow('EasyCache needs a model whose output has the shape of its input');
     else {
-      const expected = (tensors['output'] ?? tensors['output.0'])!.data as Float32Array;
+      const expected = (tensors['output'] ?? tensors['output.0'])!.f32;
       for (const [i, value] of (await run()).entries()) expect(Math.abs(value - expected[i]!)).toBeLessThan(1e-3);
       expect(summary(model, { logging: false })[0]!.cachedSteps).toEqual([2]);
     }

@@ -137,7 +137,7 @@ export class EasyCache implements RequestCache {
   /** A tensor's values; it is not needed afterwards. */
   private async numbers(tensor: DeviceTensor): Promise<number[]> {
     const { values } = await takeDown(this.model.programs.backend, { values: tensor });
-    return Array.from(values!.data as Float32Array);
+    return Array.from(values!.f32);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * DBCache (cache-dit) on one block group during one request: runs the first F blocks, decides, runs or forecasts the middle,
- * runs the last B. The decision itself is `decide/decide.ts`.
+ * runs the last B. The decision itself is `decide.ts`.
  */
 import type { Piece } from '../../models/span.ts';
 import type { Backend } from '../../runtime/backend.ts';

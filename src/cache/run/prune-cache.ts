@@ -1,6 +1,6 @@
 /**
  * DBPrune (cache-dit) on one block group during one request: every block but the protected ones is run or replaced by a forecast
- * of what it adds, by how far its input has moved since it was last run. The decision itself is `decide/dbprune.ts`.
+ * of what it adds, by how far its input has moved since it was last run. The decision itself is `dbprune.ts`.
  */
 
 import type { DBPruneConfig } from '../config/cache-config.ts';

@@ -71,7 +71,7 @@ describe('sessions of one transformer', () => {
     at: { step: number; branch: string },
   ): ForwardInputs {
     const { in_channels, joint_attention_dim, pooled_projection_dim } = model.config as Record<string, number>;
-    const noise = (seed: number, shape: number[]) => new Generator(seed).randn(shape).data as Float32Array;
+    const noise = (seed: number, shape: number[]) => new Generator(seed).randn(shape).f32;
     const shape = [1, imageTokens, in_channels!];
     const [start, drift] = [noise(1, shape), noise(2, shape)];
     const seed = 3 + branches.indexOf(at.branch);
@@ -111,7 +111,7 @@ describe('sessions of one transformer', () => {
 
   async function valuesOf(sample: DeviceTensor): Promise<number[]> {
     const { values } = await takeDown(backend, { values: sample });
-    return Array.from(values!.data as Float32Array);
+    return Array.from(values!.f32);
   }
 
   async function alone(request: Request): Promise<number[][]> {
@@ -280,9 +280,7 @@ describe('requests of one pipeline', () => {
     height: 64,
     seed: 2,
   };
-  const latentsOf = async (options: GenerateOptions) => [
-    ...((await pipe.generate(options)).latents.data as Float32Array),
-  ];
+  const latentsOf = async (options: GenerateOptions) => [...(await pipe.generate(options)).latents.f32];
 
   it('run at the same time, and give bit for bit what each gives alone; one that is aborted leaves nothing', async () => {
     enableCache(pipe, {

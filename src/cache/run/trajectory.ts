@@ -3,9 +3,7 @@
  * over requests and guidance branches. That is all that fitting weights takes (`forecasters/fit.ts`). A recorder takes the place of
  * a cache, in `generate({ cache: recorder })` or a model's `newSession`.
  */
-
 import { DejaDitError } from '../../errors/errors.ts';
-import { dot } from '../../linear-algebra/dot.ts';
 import { epilogue, prologue } from '../../models/span.ts';
 import type {
   ForwardSession,
@@ -58,7 +56,7 @@ export class TrajectoryRecorder implements SessionFactory {
         );
         try {
           const { [`${id}.hidden`]: hidden, sample } = await flow.run();
-          const residual = (await programs.backend.download(hidden!)).data as Float32Array;
+          const residual = (await programs.backend.download(hidden!)).f32;
           trajectories.set(branch, [...(trajectories.get(branch) ?? []), residual.slice()]);
           return flow.keep(sample!);
         } finally {
@@ -83,4 +81,10 @@ export class TrajectoryRecorder implements SessionFactory {
       for (const [j, product] of row.entries()) this.gram[i]![j]! += product / size;
     this.count++;
   }
+}
+
+function dot(a: Float32Array, b: Float32Array): number {
+  let total = 0;
+  for (let i = 0; i < a.length; i++) total += a[i]! * b[i]!;
+  return total;
 }

@@ -105,5 +105,5 @@ export async function callToy(
   { branch, ...call }: ToyCall & { branch?: string },
 ): Promise<number[]> {
   const { sample } = await model.forward(toyInputs(model, call), branch === undefined ? {} : { branch });
-  return Array.from((sample as Tensor).data as Float32Array);
+  return Array.from((sample as Tensor).f32);
 }

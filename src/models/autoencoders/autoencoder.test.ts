@@ -1,8 +1,8 @@
 import path from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
-import { readSafetensors } from '../../weights/safetensors.ts';
+import { dims, floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import { readSafetensors } from '../../weights/safetensors/safetensors.ts';
 import { fixtures, relativeError } from '../testing/golden.ts';
 import { Autoencoder } from './autoencoder.ts';
 import { openAutoencoder, readRecording } from './testing/parity.ts';
@@ -60,13 +60,10 @@ describe('tiles and slices', () => {
 
   it('works through a batch one by one', async () => {
     const latents = golden['decode.latents']!;
-    const batch = floatTensor(
-      [...(latents.data as Float32Array), ...(latents.data as Float32Array).map((x) => -x)],
-      [2, ...latents.shape.slice(1)],
-    );
+    const batch = floatTensor([...latents.f32, ...latents.f32.map((x) => -x)], [2, ...latents.shape.slice(1)]);
     const image = await autoencoder.decode(batch);
     expect(image.shape).toEqual([2, 3, 32, 32]);
-    const first = floatTensor(image.data.slice(0, image.size / 2) as Float32Array, [1, 3, 32, 32]);
+    const first = floatTensor(image.f32.slice(0, image.size / 2), [1, 3, 32, 32]);
     expect(relativeError(first, golden['decode.image']!)).toBeLessThan(1e-4);
   });
 
@@ -113,7 +110,7 @@ describe('the bundled model', () => {
 
 /** FLUX's packed latents [1, tokens, 4·C] as raw latents [1, C, h, w] of a square image. */
 function unpack({ data, shape }: Tensor, { scalingFactor, shiftFactor }: Autoencoder): Tensor {
-  const [, tokens, width] = shape as [number, number, number];
+  const [, tokens, width] = dims({ shape }, 3);
   const [grid, channels] = [Math.sqrt(tokens), width / 4];
   const size = 2 * grid;
   const out = new Float32Array(data.length);

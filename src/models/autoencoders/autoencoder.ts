@@ -4,7 +4,8 @@
  */
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import type { NoiseStream } from '../../tensor/generator.ts';
-import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import { cut, join } from '../../tensor/slices.ts';
+import { floatTensor, lastDims, type Tensor } from '../../tensor/tensor.ts';
 import { type LoadOptions, loadModel } from '../auto-model.ts';
 import { ConfigReader } from '../config-reader.ts';
 import { GraphModel } from '../graph-model.ts';
@@ -12,7 +13,6 @@ import { checkInputs } from '../inputs.ts';
 import type { LatentTraits, Tiles } from './definition.ts';
 import { autoencoderFamilies } from './families.ts';
 import { sampleGaussian } from './gaussian.ts';
-import { cut, join } from './slices.ts';
 import { processTiles, tileStarts } from './tiling.ts';
 
 export interface AutoencoderOptions {
@@ -99,7 +99,7 @@ export class Autoencoder {
       result: (outputs) => outputs.image!,
     });
     if (!clampsImage) return image;
-    const pixels = image.data as Float32Array;
+    const pixels = image.f32;
     return floatTensor(
       pixels.map((value) => Math.min(1, Math.max(-1, value))),
       image.shape,
@@ -117,9 +117,9 @@ export class Autoencoder {
       framesPerStep: temporalScale ?? 1,
       result: ({ mean, logvar }) => (logvar ? join([mean!, logvar], 1) : mean!),
     });
-    const rounds = (samples ?? encoded.shape[0]!) / encoded.shape[0]!;
+    const rounds = (samples ?? encoded.dim(0)) / encoded.dim(0);
     const moments = join(Array<Tensor>(rounds).fill(encoded), 0);
-    const channels = moments.shape[1]!;
+    const channels = moments.dim(1);
     const mean = cut(moments, { axis: 1, from: 0, to: latentChannels });
     if (!generator || channels === latentChannels) return mean;
     return sampleGaussian(mean, cut(moments, { axis: 1, from: latentChannels, to: channels }), generator);
@@ -138,13 +138,13 @@ export class Autoencoder {
     const x = this.checked(tensor, fn);
     const { tiling = 'auto', signal, onProgress } = options;
     const { scale, pixels, framesPerStep } = fn;
-    const [height, width] = x.shape.slice(-2) as [number, number];
-    const frames = x.shape.length === 5 ? x.shape[2]! : 1;
+    const [height, width] = lastDims(x, 2);
+    const frames = x.shape.length === 5 ? x.dim(2) : 1;
     const grid = this.tileGrid(tiling, { height: height * pixels, width: width * pixels, frames });
     const tiles = grid && { scale, size: grid.size / pixels, stride: grid.stride / pixels };
     const steps = 1 + (frames - 1) / framesPerStep;
     const perImage = tiles ? tileStarts(height, tiles).length * tileStarts(width, tiles).length : 1;
-    const total = x.shape[0]! * perImage * steps;
+    const total = x.dim(0) * perImage * steps;
     let done = 0;
 
     const process = async (part: Tensor): Promise<Tensor> => {
@@ -165,7 +165,7 @@ export class Autoencoder {
       return join(results, 2);
     };
     const images: Tensor[] = [];
-    for (let i = 0; i < x.shape[0]!; i++) {
+    for (let i = 0; i < x.dim(0); i++) {
       const image = cut(x, { axis: 0, from: i, to: i + 1 });
       images.push(await (tiles ? processTiles(image, { ...tiles, process }) : process(image)));
     }

@@ -11,8 +11,8 @@ export function gaussian(moments: SymbolicTensor): { mean: SymbolicTensor; logva
 
 /** mean + exp(logvar / 2)·noise, the noise drawn as Diffusers draws it. */
 export function sampleGaussian(mean: Tensor, logvar: Tensor, generator: NoiseStream): Tensor {
-  const noise = generator.randn(mean.shape).data as Float32Array;
-  const [means, logvars] = [mean.data as Float32Array, logvar.data as Float32Array];
+  const noise = generator.randn(mean.shape).f32;
+  const [means, logvars] = [mean.f32, logvar.f32];
   return floatTensor(
     means.map((value, i) => value + Math.exp(0.5 * logvars[i]!) * noise[i]!),
     mean.shape,

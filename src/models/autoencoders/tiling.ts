@@ -3,8 +3,8 @@
  * caller's function. Norms and attention see one tile at a time, so the result is near to the untiled one, not equal.
  */
 import { DejaDitError } from '../../errors/errors.ts';
-import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
-import { cut } from './slices.ts';
+import { cut } from '../../tensor/slices.ts';
+import { floatTensor, lastDims, type Tensor } from '../../tensor/tensor.ts';
 
 export interface TileOptions {
   /** Edge of a tile in pixels of the input. */
@@ -30,7 +30,7 @@ export function tileStarts(length: number, { stride, scale }: Pick<TileOptions, 
  */
 export async function processTiles(x: Tensor, options: TileOptions): Promise<Tensor> {
   const { size, stride, scale, process } = options;
-  const [height, width] = x.shape.slice(-2) as [number, number];
+  const [height, width] = lastDims(x, 2);
   const kept = Math.floor(stride * scale);
   const overlap = Math.floor(size * scale) - kept;
   if (kept < 1 || overlap < 0 || !Number.isInteger(stride)) {
@@ -71,17 +71,17 @@ interface Square {
 /** The part of x inside the square; smaller where the image ends. */
 function crop(x: Tensor, { top, left, size }: Square): Tensor {
   const rank = x.shape.length;
-  const [height, width] = x.shape.slice(-2) as [number, number];
+  const [height, width] = lastDims(x, 2);
   const rows = cut(x, { axis: rank - 2, from: top, to: Math.min(height, top + size) });
   return cut(rows, { axis: rank - 1, from: left, to: Math.min(width, left + size) });
 }
 
 /** Copies the first `size` rows and columns of a tile, or what there is, to (top, left) of the target. */
 function paste(target: Tensor, tile: Tensor, { top, left, size }: Square): void {
-  const [height, width] = target.shape.slice(-2) as [number, number];
-  const [tileHeight, tileWidth] = tile.shape.slice(-2) as [number, number];
+  const [height, width] = lastDims(target, 2);
+  const [tileHeight, tileWidth] = lastDims(tile, 2);
   const [rows, columns] = [Math.min(size, tileHeight, height - top), Math.min(size, tileWidth, width - left)];
-  const [source, data] = [tile.data as Float32Array, target.data as Float32Array];
+  const [source, data] = [tile.f32, target.f32];
   const planes = source.length / (tileHeight * tileWidth);
   for (let plane = 0; plane < planes; plane++) {
     for (let row = 0; row < rows; row++) {
@@ -97,9 +97,9 @@ function blend(
   tile: Tensor,
   { overlap, axis }: { overlap: number; axis: 'vertical' | 'horizontal' },
 ): void {
-  const [height, width] = tile.shape.slice(-2) as [number, number];
-  const [beforeHeight, beforeWidth] = before.shape.slice(-2) as [number, number];
-  const [old, data] = [before.data as Float32Array, tile.data as Float32Array];
+  const [height, width] = lastDims(tile, 2);
+  const [beforeHeight, beforeWidth] = lastDims(before, 2);
+  const [old, data] = [before.f32, tile.f32];
   const planes = data.length / (height * width);
   const vertical = axis === 'vertical';
   const extent = vertical ? Math.min(overlap, height, beforeHeight) : Math.min(overlap, width, beforeWidth);

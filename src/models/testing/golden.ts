@@ -3,13 +3,13 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { readJsonFile } from '../../files/json.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { readSafetensors } from '../../weights/safetensors.ts';
+import { readSafetensors } from '../../weights/safetensors/safetensors.ts';
 import type { ForwardInputs, InputValue } from '../inputs.ts';
 
 /** max |actual − expected| / max |expected|, the measure of every parity claim. */
 export function relativeError(actual: Tensor, expected: Tensor): number {
   if (actual.size !== expected.size) throw new Error(`${actual} is compared with ${expected}`);
-  const [a, b] = [actual.float().data as Float32Array, expected.float().data as Float32Array];
+  const [a, b] = [actual.float().f32, expected.float().f32];
   let error = 0;
   let scale = 0;
   for (let i = 0; i < a.length; i++) {

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { intTensor } from '../../tensor/tensor.ts';
 import { readConfig } from '../../weights/model-folder.ts';
-import { readSafetensors } from '../../weights/safetensors.ts';
+import { readSafetensors } from '../../weights/safetensors/safetensors.ts';
 import { memoryWeights } from '../../weights/weight-source.ts';
 import { WeightStore } from '../../weights/weight-store.ts';
 import { defaultPrograms } from '../auto-model.ts';

@@ -73,7 +73,7 @@ function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): Graph
 
         prepare({ input_ids, attention_mask }, config, inputs) {
           const ids = input_ids!;
-          const tokens = ids.shape[1]!;
+          const tokens = ids.dim(1);
           checkTokenIds(ids, config.vocabulary);
           if (tokens > config.positions) {
             throw new DejaDitError(

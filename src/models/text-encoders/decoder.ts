@@ -8,12 +8,12 @@
  */
 import { rmsNormalization } from '../../graph/ops.ts';
 import type { SymbolicTensor } from '../../graph/symbolic.ts';
-import { attend, type Projections, projectQkv } from '../../nn/attention.ts';
+import { attend, type Projections, projectQkv } from '../../nn/attention/attention.ts';
 import { embedding } from '../../nn/embeddings.ts';
 import { linear } from '../../nn/linear.ts';
 import { layer, type Module } from '../../nn/module.ts';
 import { applyRotary, type Rotary } from '../../nn/rotary.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
+import { dims, type Tensor } from '../../tensor/tensor.ts';
 import { defineModel, type GraphModelFamily } from '../graph-model.ts';
 import { hiddenActivation } from './activation.ts';
 import { type DecoderConfig, type DecoderFamily, parseDecoderConfig } from './decoder-config.ts';
@@ -48,7 +48,7 @@ export function decoderModels(family: DecoderFamily): GraphModelFamily[] {
 
           prepare({ input_ids, attention_mask }, config, inputs) {
             checkTokenIds(input_ids!, config.vocabulary);
-            const tokens = input_ids!.shape[1]!;
+            const tokens = input_ids!.dim(1);
             const bias = (window?: number) => attentionBias({ tokens, mask: attention_mask, causal: true, window })!;
             const { cos, sin } = ropeTables(tokens, config.frequencies);
             const tensors: Record<string, Tensor> = { input_ids: input_ids!, bias: bias(), cos, sin };
@@ -164,7 +164,7 @@ interface GroupedAttention extends Projections {
 /** Attention with scores bounded by softcap·tanh(score / softcap), which the fused operator does not have. */
 function attendCapped(options: GroupedAttention, softcap: number): SymbolicTensor {
   const { query, key, value, heads, keyValueHeads, scale, bias } = options;
-  const [batch, tokens] = query.shape as [number, number];
+  const [batch, tokens] = dims(query, 3);
   // [B, G, H / G, S, headDim] for queries; keys and values have 1 in place of H / G and are broadcast.
   const grouped = (x: SymbolicTensor, groupSize: number) =>
     x.reshape([batch, tokens, keyValueHeads, groupSize, -1]).transpose([0, 2, 3, 1, 4]);

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { expect, it } from 'vitest';
 import { intTensor } from '../../tensor/tensor.ts';
 import { loadTokenizer } from '../../tokenizers/tokenizer.ts';
-import { readSafetensors } from '../../weights/safetensors.ts';
+import { readSafetensors } from '../../weights/safetensors/safetensors.ts';
 import { relativeError } from '../testing/golden.ts';
 import { loadEncoder } from './testing/parity.ts';
 

@@ -96,7 +96,7 @@ function t5(className: 'T5EncoderModel' | 'UMT5EncoderModel'): GraphModelFamily 
 
         prepare({ input_ids, attention_mask }, config, inputs) {
           checkTokenIds(input_ids!, config.vocabulary);
-          const tokens = input_ids!.shape[1]!;
+          const tokens = input_ids!.dim(1);
           const mask = attentionBias({ tokens, mask: attention_mask, causal: false });
           return {
             tensors: {

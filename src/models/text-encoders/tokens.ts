@@ -7,7 +7,7 @@ import { floatTensor, rows, type Tensor } from '../../tensor/tensor.ts';
  * @throws DejaDitError naming the id and its place
  */
 export function checkTokenIds(ids: Tensor, vocabulary: number): void {
-  const tokens = ids.shape[1]!;
+  const tokens = ids.dim(1);
   for (const [i, id] of ids.data.entries()) {
     if (id >= 0 && id < vocabulary) continue;
     throw new DejaDitError(

@@ -2,11 +2,12 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { covers } from '../../../tests/covers.ts';
 import { Image } from '../../images/image.ts';
 import { psnr } from '../../metrics/pixel-errors.ts';
 import { relativeError } from '../../models/testing/golden.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { readSafetensors } from '../../weights/safetensors.ts';
+import { readSafetensors } from '../../weights/safetensors/safetensors.ts';
 import { DiffusionPipeline } from '../diffusion-pipeline.ts';
 import type { GenerateOptions } from '../options.ts';
 import type { Pipeline } from '../pipeline.ts';
@@ -47,6 +48,7 @@ describe('FluxPipeline on the bundled model', () => {
   afterAll(() => pipe.dispose());
 
   it.each(runs.map((run) => [`${run.tag}: ${run.prompt}`, run] as const))('reproduces %s', async (_title, run) => {
+    const noted = covers({ family: 'FluxTransformer2DModel', check: 'pipeline' });
     const steps: Tensor[] = [];
     const { images, latents } = await pipe.generate({
       ...optionsOf(run),
@@ -54,7 +56,7 @@ describe('FluxPipeline on the bundled model', () => {
     });
     const expected = recorded[`${run.tag}.steps`]!;
     for (const [i, step] of steps.entries())
-      expect(relativeError(step, rowOf(expected, i)), `step ${i}`).toBeLessThan(1e-4);
+      expect(noted(relativeError(step, rowOf(expected, i))), `step ${i}`).toBeLessThan(1e-4);
     expect(steps).toHaveLength(run.steps);
     expect(relativeError(latents, recorded[`${run.tag}.latents`]!)).toBeLessThan(1e-4);
     expect(psnr(await Image.load(path.join(model, `reference/${run.tag}.png`)), images[0]!)).toBeGreaterThan(50);

@@ -5,11 +5,11 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import type { Image } from '../../images/image.ts';
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
-import { join } from '../../models/autoencoders/slices.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
-import { linspace } from '../../schedulers/sigma-spacing.ts';
+import { linspace } from '../../schedulers/spacing/sigma-spacing.ts';
+import { join } from '../../tensor/slices.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { type Condition, guidanceBranches } from '../conditions.ts';
 import { guidedBy } from '../guidance.ts';
@@ -139,7 +139,7 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
     });
     const { scalingFactor, shiftFactor } = autoencoder;
     const scaled = affine(affine(latents, { shift: -shiftFactor }), { scale: scalingFactor });
-    return join(Array<Tensor>(batch / scaled.shape[0]!).fill(scaled), 0);
+    return join(Array<Tensor>(batch / scaled.dim(0)).fill(scaled), 0);
   }
 }
 
@@ -150,7 +150,7 @@ function callInputs({ latentHeight, latentWidth, guidanceScale }: FluxSettings) 
     hidden_states: latents,
     timestep: perSample(latents, Math.fround(timestep) / 1000),
     img_ids,
-    txt_ids: textIds((encoder_hidden_states as Tensor).shape[1]!),
+    txt_ids: textIds((encoder_hidden_states as Tensor).dim(1)),
     ...(guidanceScale === undefined ? {} : { guidance: perSample(latents, guidanceScale) }),
   });
 }

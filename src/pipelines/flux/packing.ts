@@ -1,14 +1,14 @@
 /** FLUX packs 2×2 latent pixels into one token, and gives every token a position. */
-import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import { dims, floatTensor, type Tensor } from '../../tensor/tensor.ts';
 
 /** [B, C, h, w] → [B, h/2·w/2, 4C]; the channels of a token are ordered (c, row, column). */
 export function packLatents(latents: Tensor): Tensor {
-  return repack(latents, latents.shape as [number, number, number, number], 'pack');
+  return repack(latents, dims(latents, 4), 'pack');
 }
 
 /** [B, h/2·w/2, 4C] → [B, C, h, w]. */
 export function unpackLatents(tokens: Tensor, height: number, width: number): Tensor {
-  const [batch, , channels] = tokens.shape as [number, number, number];
+  const [batch, , channels] = dims(tokens, 3);
   return repack(tokens, [batch, channels / 4, height, width], 'unpack');
 }
 
@@ -17,7 +17,7 @@ function repack(
   [batch, channels, height, width]: [number, number, number, number],
   direction: 'pack' | 'unpack',
 ): Tensor {
-  const from = source.data as Float32Array;
+  const from = source.f32;
   const to = new Float32Array(from.length);
   const [rows, columns] = [height / 2, width / 2];
   let pixel = 0;

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { fixtures, relativeError } from '../../models/testing/golden.ts';
-import { readSafetensors } from '../../weights/safetensors.ts';
+import { readSafetensors } from '../../weights/safetensors/safetensors.ts';
 import { nearestTrainedSize, resizeAndCrop } from './aspect-ratios.ts';
 
 type Row = [sampleSize: number, height: number, width: number, trainedHeight: number, trainedWidth: number];

@@ -1,6 +1,6 @@
 /** The image sizes that PixArt was trained on, one per aspect ratio, and how a picture of one becomes one of another size. */
 import { DejaDitError } from '../../errors/errors.ts';
-import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import { dims, floatTensor, type Tensor } from '../../tensor/tensor.ts';
 
 /** Height × width for each ratio, in sixteenths of the square picture's edge. */
 const sizes =
@@ -41,12 +41,12 @@ const rounded = (ratio: number) => Math.round(ratio * 100) / 100;
 
 /** Pictures [B, C, h, w] scaled (bilinear, without smoothing) until they cover a size, and cropped to it around their middle. */
 export function resizeAndCrop(pictures: Tensor, { height, width }: Size): Tensor {
-  const [batch, channels, h, w] = pictures.shape as [number, number, number, number];
+  const [batch, channels, h, w] = dims(pictures, 4);
   if (h === height && w === width) return pictures;
   const ratio = Math.max(height / h, width / w);
   const rows = samples({ from: h, to: Math.trunc(h * ratio), take: height });
   const columns = samples({ from: w, to: Math.trunc(w * ratio), take: width });
-  const source = pictures.data as Float32Array;
+  const source = pictures.f32;
   const out = new Float32Array(batch * channels * height * width);
   let at = 0;
   for (let plane = 0; plane < batch * channels * h * w; plane += h * w) {

@@ -75,7 +75,7 @@ export class PixArtPipeline extends ComponentPipeline<PixArtComponents> {
       inputsAt: (latents, timestep) => ({
         hidden_states: latents,
         timestep: perSample(latents, timestep),
-        ...(sizeConditions ? { added_cond_kwargs: sizeConditionsOf(drawn, latents.shape[0]!) } : {}),
+        ...(sizeConditions ? { added_cond_kwargs: sizeConditionsOf(drawn, latents.dim(0)) } : {}),
       }),
       combine: (outputs) => guidedBy(guidanceScale)(outputs.map((output) => firstChannels(output, channels))),
       decode: async (latents) => {
@@ -141,7 +141,7 @@ export class PixArtPipeline extends ComponentPipeline<PixArtComponents> {
 
 /** Branches in one call need one number of tokens; the mask hides what is added. */
 function equalLengths(branches: readonly GuidanceBranch[]): GuidanceBranch[] {
-  const tokens = (tensor: InputValue) => (tensor as Tensor).shape[1]!;
+  const tokens = (tensor: InputValue) => (tensor as Tensor).dim(1);
   const length = Math.max(...branches.map(({ inputs }) => tokens(inputs.encoder_hidden_states)));
   const padded = (inputs: ForwardInputs) =>
     Object.entries(inputs).map(([name, tensor]) => [name, padEnd(tensor as Tensor, { axis: 1, length })] as const);

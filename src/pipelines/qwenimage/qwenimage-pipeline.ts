@@ -3,7 +3,7 @@ import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
-import { linspace } from '../../schedulers/sigma-spacing.ts';
+import { linspace } from '../../schedulers/spacing/sigma-spacing.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
 import {

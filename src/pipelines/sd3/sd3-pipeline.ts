@@ -1,9 +1,9 @@
 /** Stable Diffusion 3 and 3.5: text to image, read by two CLIP encoders and, where the checkpoint has it, T5. Diffusers' `StableDiffusion3Pipeline`. */
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
-import { join } from '../../models/autoencoders/slices.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
+import { join } from '../../tensor/slices.ts';
 import { floatTensor, sizeOf } from '../../tensor/tensor.ts';
 import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
 import {

@@ -6,10 +6,11 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { covers } from '../../../tests/covers.ts';
 import type { Image } from '../../images/image.ts';
 import { fixtures, relativeError } from '../../models/testing/golden.ts';
-import { Tensor } from '../../tensor/tensor.ts';
-import { readSafetensors } from '../../weights/safetensors.ts';
+import { lastDims, Tensor } from '../../tensor/tensor.ts';
+import { readSafetensors } from '../../weights/safetensors/safetensors.ts';
 import { DiffusionPipeline } from '../diffusion-pipeline.ts';
 import type { GenerateOptions, GenerateResult, StepEvent } from '../options.ts';
 import type { Pipeline } from '../pipeline.ts';
@@ -102,14 +103,16 @@ export interface Reproduced {
 
 /** Generates as recorded, and compares the latents after every step and the pictures. */
 export async function reproduce(pipe: Pipeline, name: string, run: Run): Promise<Reproduced> {
+  const { className } = Object.values(pipe.transformers)[0]!.definition;
+  const noted = covers({ family: className, check: 'pipeline' });
   const recorded = await readSafetensors(path.join(fixtures, 'pipelines', name, 'runs.safetensors'));
   const events: StepEvent[] = [];
   const options = await optionsOf(name, run);
   const result = await pipe.generate({ ...options, onStep: (event) => void events.push(event) });
   const steps = recorded[`${run.name}.latents`]!;
-  expect(events).toHaveLength(steps.shape[0]!);
+  expect(events).toHaveLength(steps.dim(0));
   for (const [i, { latents }] of events.entries())
-    expect(relativeError(latents, rowOf(steps, i)), `latents after step ${i}`).toBeLessThan(1e-4);
+    expect(noted(relativeError(latents, rowOf(steps, i))), `latents after step ${i}`).toBeLessThan(1e-4);
   const pictures = recorded[`${run.name}.image`];
   if (pictures) expectPictures(result, pictures);
   return { result, events };
@@ -118,7 +121,7 @@ export async function reproduce(pipe: Pipeline, name: string, run: Run): Promise
 /** Levels of [B, 3, H, W] or [B, frames, 3, H, W], with room for rounding to fall the other way. */
 function expectPictures({ images, videos }: GenerateResult, recorded: Tensor): void {
   const frames: Image[] = videos.length > 0 ? videos.flatMap((video) => video.frames) : images;
-  const [channels, height, width] = recorded.shape.slice(-3) as [number, number, number];
+  const [channels, height, width] = lastDims(recorded, 3);
   const plane = height * width;
   expect(frames).toHaveLength(recorded.size / (channels * plane));
   for (const [n, frame] of frames.entries()) {
@@ -132,8 +135,9 @@ function expectPictures({ images, videos }: GenerateResult, recorded: Tensor): v
   }
 }
 
-export function rowOf({ dtype, data, shape }: Tensor, index: number): Tensor {
-  const size = data.length / shape[0]!;
+export function rowOf(tensor: Tensor, index: number): Tensor {
+  const { dtype, data, shape } = tensor;
+  const size = data.length / tensor.dim(0);
   return new Tensor(dtype, data.slice(index * size, (index + 1) * size), shape.slice(1));
 }
 

@@ -7,10 +7,10 @@ import { quote } from '../../errors/printable.ts';
 import type { WarningLog } from '../../errors/warnings.ts';
 import { videosFromTensor } from '../../images/video.ts';
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
-import { cut } from '../../models/autoencoders/slices.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
+import { cut } from '../../tensor/slices.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
 import {

@@ -1,11 +1,11 @@
 /** Z-Image: text to image, the text read by a language model as a question to its assistant. Diffusers' `ZImagePipeline`. */
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
-import { cut } from '../../models/autoencoders/slices.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
-import { linspace } from '../../schedulers/sigma-spacing.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
+import { linspace } from '../../schedulers/spacing/sigma-spacing.ts';
+import { cut } from '../../tensor/slices.ts';
+import { dims, type Tensor } from '../../tensor/tensor.ts';
 import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
 import {
   type Condition,
@@ -140,7 +140,7 @@ function progress(timestep: number): number {
 
 /** Latents [B, C, h, w] as the list [C, 1, h, w], … that the model takes. */
 function videosOfOneFrame(latents: Tensor): Tensor[] {
-  const [batch, channels, height, width] = latents.shape as [number, number, number, number];
+  const [batch, channels, height, width] = dims(latents, 4);
   return Array.from({ length: batch }, (_, i) =>
     cut(latents, { axis: 0, from: i, to: i + 1 }).reshape([channels, 1, height, width]),
   );

@@ -1,7 +1,7 @@
 /** Test support: products without a backend, summed in double precision. */
 
-import { type Matrix, matrix } from '../../linear-algebra/matrix.ts';
-import type { Products } from '../low-rank.ts';
+import { type Matrix, matrix } from '../../tensor/linear-algebra/matrix.ts';
+import type { Products } from '../formats/low-rank.ts';
 
 export const hostProducts: Products = {
   async times(w, x) {

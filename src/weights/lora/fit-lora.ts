@@ -1,7 +1,7 @@
 /** Checks what a LoRA's file holds against a model's weights, and makes of it what programs multiply with. */
 import { DejaDitError, nearestName } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
-import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import { dims, floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import type { Weights } from '../weight-store.ts';
 import type { LoraLayer } from './lora-file.ts';
 import type { LowRankPair } from './lora-weights.ts';
@@ -29,8 +29,8 @@ export function fitLora(
       const { shape } = weights.info(weight)!;
       if (shape.length !== 2)
         throw new DejaDitError('UNSUPPORTED', `is no linear layer: its weight is [${shape}]`, where);
-      const [out, inner] = shape as [number, number];
-      const rank = layer.down.shape[0]!;
+      const [out, inner] = dims({ shape }, 2);
+      const rank = layer.down.dim(0);
       const check = (what: string, tensor: Tensor, expected: readonly number[]) => {
         if (String(tensor.shape) === String(expected)) return;
         const message = `the ${what} matrix is [${tensor.shape}], a layer of weight [${shape}] needs [${expected}]`;
@@ -41,7 +41,7 @@ export function fitLora(
       const numbers = (what: string, tensor: Tensor, scale: number) => {
         if (!/^b?float(16|32|64)$/.test(tensor.dtype))
           throw new DejaDitError('UNSUPPORTED', `the ${what} matrix is ${tensor.dtype}, not floating-point`, where);
-        const data = Float32Array.from(tensor.float().data as Float32Array, (x) => x * scale);
+        const data = Float32Array.from(tensor.float().f32, (x) => x * scale);
         if (data.every(Number.isFinite)) return floatTensor(data, tensor.shape);
         throw new DejaDitError('INVALID_FILE', `the ${what} matrix holds NaN or infinite values`, where);
       };

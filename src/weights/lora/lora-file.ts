@@ -9,7 +9,7 @@ import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import { parseJson, readJsonFile } from '../../files/json.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { readSafetensors, readSafetensorsHeader } from '../safetensors.ts';
+import { readSafetensors, readSafetensorsHeader } from '../safetensors/safetensors.ts';
 
 /** What a file says of one linear layer, as it is stored. */
 export interface LoraLayer {

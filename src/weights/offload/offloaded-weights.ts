@@ -4,10 +4,11 @@
  */
 import { DejaDitError } from '../../errors/errors.ts';
 import type { DeviceTensor } from '../../runtime/backend.ts';
-import { heldSource } from '../held-parts.ts';
+import { heldSource } from '../formats/held-parts.ts';
 import type { LoraWeights } from '../lora/lora-weights.ts';
+import type { WeightInfo } from '../weight-info.ts';
 import type { WeightSource } from '../weight-source.ts';
-import { type WeightInfo, WeightStore, type WeightStoreOptions, type Weights } from '../weight-store.ts';
+import { WeightStore, type WeightStoreOptions, type Weights } from '../weight-store.ts';
 import { BucketPool } from './bucket-pool.ts';
 import { type OffloadOptions, parseOffloadOptions } from './options.ts';
 import { type OffloadPlan, planOffload, type TargetList } from './plan.ts';

@@ -6,13 +6,15 @@
  * several scales, then a gated convolution). What makes the compression learnable are shortcuts without weights: pixels move into
  * channels, groups of which are averaged (down) or repeated (up), around every change of size and at both ends of the latents.
  */
+
 import { concat, conv, upsampleNearest } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { linearAttention } from '../../../nn/attention.ts';
+import { linearAttention } from '../../../nn/attention/attention.ts';
 import { convolution, gatedConvolution, pixelShuffle, pixelUnshuffle } from '../../../nn/conv.ts';
 import { activate, type BiasOption, linear } from '../../../nn/linear.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 import { rmsNorm } from '../../../nn/norms.ts';
+import { dims } from '../../../tensor/tensor.ts';
 import { defineAutoencoder } from '../definition.ts';
 import { type DcConfig, type DcLevel, type DcPyramid, parseDcConfig } from './config.ts';
 
@@ -104,13 +106,13 @@ const double = layer((m, x: SymbolicTensor, { width, shuffle, shortcut }: Resize
 
 /** Means of equal groups of neighbouring channels: [B, C, H, W] → [B, width, H, W]. */
 function averageGroups(x: SymbolicTensor, width: number): SymbolicTensor {
-  const [batch, channels, ...image] = x.shape as [number, number, ...number[]];
+  const [batch, channels, image] = [x.dim(0), x.dim(1), x.shape.slice(2)];
   return x.reshape([batch, width, channels / width, ...image]).mean(2, false);
 }
 
 /** Every channel several times in a row: [B, C, H, W] → [B, width, H, W]. */
 function repeatChannels(x: SymbolicTensor, width: number): SymbolicTensor {
-  const [batch, channels, ...image] = x.shape as [number, number, ...number[]];
+  const [batch, channels, image] = [x.dim(0), x.dim(1), x.shape.slice(2)];
   return x
     .unsqueeze(2)
     .expand([batch, channels, width / channels, ...image])
@@ -138,7 +140,7 @@ const vitBlock = layer((m, x: SymbolicTensor, level: DcLevel): SymbolicTensor =>
  * neighbourhood. Every head's query, key and value lie together in the channels.
  */
 const multiscaleAttention = layer((m, x: SymbolicTensor, { headDim, scales, norm }: DcLevel): SymbolicTensor => {
-  const [batch, width, height, columns] = x.shape as [number, number, number, number];
+  const [batch, width, height, columns] = dims(x, 4);
   const inner = Math.floor(width / headDim) * headDim;
   // Linear layers over channels, as 1×1 convolutions.
   const project = (name: string) =>

@@ -2,7 +2,7 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { readSafetensors, writeSafetensors } from '../../../weights/safetensors.ts';
+import { readSafetensors, writeSafetensors } from '../../../weights/safetensors/safetensors.ts';
 import { ConfigReader } from '../../config-reader.ts';
 import { fixtures, relativeError } from '../../testing/golden.ts';
 import { Autoencoder } from '../autoencoder.ts';

@@ -7,12 +7,14 @@
  * FLUX leaves out the 1×1 "quant" convolutions on both sides of the latents. FLUX.2 normalises latents with running statistics
  * (`bn`) in place of a scaling factor; pipelines do that, on latents in patches.
  */
+
 import { multiHeadAttention, upsampleNearest } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { convolution } from '../../../nn/conv.ts';
 import { linear } from '../../../nn/linear.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 import { groupNorm } from '../../../nn/norms.ts';
+import { dims } from '../../../tensor/tensor.ts';
 import type { ConfigReader } from '../../config-reader.ts';
 import type { IgnoredWeights } from '../../definition.ts';
 import { type AutoencoderFamily, defineAutoencoder } from '../definition.ts';
@@ -171,7 +173,7 @@ const resnet = layer((m, x: SymbolicTensor, width: number, { groups }: KlConfig)
 
 /** Self-attention of all pixels of x [B, C, H, W] in one head, added to x. */
 const pixelAttention = layer((m, x: SymbolicTensor, groups: number): SymbolicTensor => {
-  const [batch, width, height, columns] = x.shape as [number, number, number, number];
+  const [batch, width, height, columns] = dims(x, 4);
   const tokens = groupNorm(m.at('group_norm'), x.reshape([batch, width, height * columns]), groups, epsilon).transpose([
     0, 2, 1,
   ]);

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Generator } from '../../../tensor/generator.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
-import { readSafetensors } from '../../../weights/safetensors.ts';
+import { readSafetensors } from '../../../weights/safetensors/safetensors.ts';
 import { fixtures, relativeError } from '../../testing/golden.ts';
 import { Autoencoder } from '../autoencoder.ts';
 

@@ -2,9 +2,11 @@
  * Convolution over time that sees no later frame. A video may so be worked on in chunks: every layer remembers the last frames it
  * was given, and the next chunk continues as if there had been no cut.
  */
+
 import { concat, conv, pad } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { layer, type Module } from '../../../nn/module.ts';
+import { dims } from '../../../tensor/tensor.ts';
 
 export interface HistoryOptions {
   /** What the chunk before has left; nothing for the first chunk, which is one frame. */
@@ -73,7 +75,7 @@ export const causalConvolution = layer(
 
 /** Twice as many frames: x [B, C, T, H, W] → [B, C, 2·T, H, W]. The video's first frame stays one frame. */
 export const doubleFrames = layer((m, x: SymbolicTensor, history: History): SymbolicTensor => {
-  const [batch, channels, time, height, width] = x.shape as [number, number, number, number, number];
+  const [batch, channels, time, height, width] = dims(x, 5);
   if (history.first) {
     // Nor does the next frame see it.
     history.remember(m, x.graph.scalar(0).expand([batch, channels, 2, height, width]));

@@ -33,7 +33,7 @@ export function streamed<Config>(fn: StreamedFunction<Config>): FunctionDefiniti
     prepare(tensors, config, { history }) {
       const remembered = readHistory(history);
       const goesOn = Object.keys(remembered).length > 0;
-      const [step, frames] = [fn.framesPerStep(config), tensors[input]!.shape[2]!];
+      const [step, frames] = [fn.framesPerStep(config), tensors[input]!.dim(2)];
       if ((goesOn ? frames : frames - 1) % step !== 0) {
         throw new DejaDitError(
           'SHAPE_MISMATCH',

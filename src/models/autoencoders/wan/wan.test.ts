@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cut, join } from '../../../tensor/slices.ts';
 import { floatTensor, type Tensor } from '../../../tensor/tensor.ts';
 import { relativeError } from '../../testing/golden.ts';
 import type { Autoencoder } from '../autoencoder.ts';
-import { cut, join } from '../slices.ts';
 import { itMatchesDiffusers, openAutoencoder, readRecording } from '../testing/parity.ts';
 
 describe.each([

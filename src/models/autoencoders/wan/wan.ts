@@ -8,10 +8,12 @@
  *
  * Notation: x [B, C, T, H, W]. Wan 2.2 works on 2×2 pixel patches and has shortcuts without weights around whole levels.
  */
+
 import { conv, gemm, multiHeadAttention, upsampleNearest } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { convolution } from '../../../nn/conv.ts';
 import { layer, type Module } from '../../../nn/module.ts';
+import { dims } from '../../../tensor/tensor.ts';
 import { type AutoencoderFamily, defineAutoencoder } from '../definition.ts';
 import { gaussian } from '../gaussian.ts';
 import { causalConvolution, doubleFrames, type History, halveFrames } from './causal.ts';
@@ -134,7 +136,7 @@ const resnet = layer((m, x: SymbolicTensor, width: number, history: History): Sy
 
 /** Self-attention among the pixels of each frame, in one head, added to x. */
 const frameAttention = layer((m, x: SymbolicTensor): SymbolicTensor => {
-  const [batch, width, time, height, columns] = x.shape as [number, number, number, number, number];
+  const [batch, width, time, height, columns] = dims(x, 5);
   const tokens = channelNorm(m.at('norm'), x)
     .transpose([0, 2, 3, 4, 1])
     .reshape([batch * time, height * columns, width]);
@@ -175,7 +177,7 @@ interface Upsample {
 /** Doubles time, then the image. */
 const upsample = layer((m, x: SymbolicTensor, { width, time, history }: Upsample): SymbolicTensor => {
   const frames = time ? doubleFrames(m.at('time_conv'), x, history) : x;
-  const [batch, channels, count, height, columns] = frames.shape as [number, number, number, number, number];
+  const [batch, channels, count, height, columns] = dims(frames, 5);
   const doubled = upsampleNearest(frames.reshape([batch, channels * count, height, columns]), [2, 2]);
   return conv(doubled.reshape([batch, channels, count, 2 * height, 2 * columns]), {
     ...frameKernel(m.at('resample.1'), channels, width),

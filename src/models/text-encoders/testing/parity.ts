@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { rows, Tensor } from '../../../tensor/tensor.ts';
-import { readSafetensors } from '../../../weights/safetensors.ts';
+import { readSafetensors } from '../../../weights/safetensors/safetensors.ts';
 import { type LoadOptions, loadModel } from '../../auto-model.ts';
 import { GraphModel } from '../../graph-model.ts';
 import { fixtures, relativeError } from '../../testing/golden.ts';
@@ -16,8 +16,8 @@ export async function loadEncoder(folder: string, options: LoadOptions = {}): Pr
 /** The tokens of x [batch, tokens, width] that are no padding; what a model computes at padding is nobody's business. */
 function validRows(x: Tensor, mask: Tensor | undefined): Tensor {
   if (!mask || x.shape.length !== 3) return x;
-  const width = x.shape[2]!;
-  const values = x.float().data as Float32Array;
+  const width = x.dim(2);
+  const values = x.float().f32;
   const kept = rows(mask)
     .flat()
     .flatMap((keep, row) => (keep ? Array.from(values.subarray(row * width, (row + 1) * width)) : []));

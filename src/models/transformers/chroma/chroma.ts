@@ -8,14 +8,14 @@
 import { DejaDitError } from '../../../errors/errors.ts';
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { jointAttention, type QkNorm } from '../../../nn/attention.ts';
+import { jointAttention, type QkNorm } from '../../../nn/attention/attention.ts';
 import {
   type AttentionInputs,
   attentionInputs,
   attentionOptions,
   attentionTensors,
-} from '../../../nn/attention-inputs.ts';
-import { maskRows, tokenMask } from '../../../nn/attention-mask.ts';
+} from '../../../nn/attention/attention-inputs.ts';
+import { maskRows, tokenMask } from '../../../nn/attention/attention-mask.ts';
 import { sinusoidalEmbedding, textProjection } from '../../../nn/embeddings.ts';
 import { feedForward, linear } from '../../../nn/linear.ts';
 import { sublayerModulations } from '../../../nn/modulation.ts';

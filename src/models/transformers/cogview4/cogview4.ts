@@ -5,16 +5,17 @@
  * Notation: D = heads · head dim is the width. `temb` is the sum of the embeddings of time and of the image's sizes (original,
  * crop and target, in pixels). Rotary positions are spread over a grid of fixed size, whatever the image's; text has none.
  */
+
 import { DejaDitError } from '../../../errors/errors.ts';
 import { concat, layerNormalization } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attend } from '../../../nn/attention.ts';
+import { attend } from '../../../nn/attention/attention.ts';
 import {
   type AttentionInputs,
   attentionInputs,
   attentionOptions,
   attentionTensors,
-} from '../../../nn/attention-inputs.ts';
+} from '../../../nn/attention/attention-inputs.ts';
 import { sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../../nn/embeddings.ts';
 import { feedForward, linear } from '../../../nn/linear.ts';
 import { sublayerModulations } from '../../../nn/modulation.ts';
@@ -23,6 +24,7 @@ import { adaLayerNormContinuous, modulation } from '../../../nn/norms.ts';
 import { patchGrid, unpatchify } from '../../../nn/patches.ts';
 import { applyRotary, gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
+import { dims } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 
 interface CogView4Config {
@@ -89,7 +91,7 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
   /** Text sits at position 0, which does not turn it; image tokens at their row and column in the position grid. */
   prepare(tensors, { patchSize, headDim, positionGrid }) {
     const grid = patchGrid('hidden_states', tensors.hidden_states!, [patchSize, patchSize]);
-    const text = Array.from({ length: tensors.encoder_hidden_states!.shape[1]! }, () => [0, 0]);
+    const text = Array.from({ length: tensors.encoder_hidden_states!.dim(1) }, () => [0, 0]);
     const image = gridPositions(grid).map((position) =>
       position.map((index, axis) => Math.floor((index * positionGrid[axis]!) / grid[axis]!)),
     );
@@ -133,7 +135,7 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
 
 /** Cuts x [B, C, H, W] into patches, [B, tokens, C · patch²]. */
 function tokens(x: SymbolicTensor, patch: number): SymbolicTensor {
-  const [batch, channels, height, width] = x.shape as [number, number, number, number];
+  const [batch, channels, height, width] = dims(x, 4);
   return x
     .reshape([batch, channels, height / patch, patch, width / patch, patch])
     .transpose([0, 2, 4, 1, 3, 5])

@@ -8,7 +8,7 @@
 
 import { DejaDitError } from '../../../errors/errors.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attention } from '../../../nn/attention.ts';
+import { attention } from '../../../nn/attention/attention.ts';
 import { embedding, sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
 import { type Activation, feedForward, linear } from '../../../nn/linear.ts';
 import { adaLayerNormZero, modulatedResidual } from '../../../nn/modulation.ts';

@@ -7,13 +7,13 @@
  */
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attend, jointAttention } from '../../../nn/attention.ts';
+import { attend, jointAttention } from '../../../nn/attention/attention.ts';
 import {
   type AttentionInputs,
   attentionInputs,
   attentionOptions,
   attentionTensors,
-} from '../../../nn/attention-inputs.ts';
+} from '../../../nn/attention/attention-inputs.ts';
 import { conditionEmbedding } from '../../../nn/embeddings.ts';
 import { linear } from '../../../nn/linear.ts';
 import { adaLayerNormSingle, modulatedResidual, sublayerModulations } from '../../../nn/modulation.ts';
@@ -21,7 +21,7 @@ import { layer } from '../../../nn/module.ts';
 import { adaLayerNormContinuous, headRmsNorm } from '../../../nn/norms.ts';
 import { rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
-import { rows, type Tensor } from '../../../tensor/tensor.ts';
+import { lastDims, rows, type Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 
 interface Flux2Config {
@@ -198,6 +198,6 @@ function gated(x: SymbolicTensor): SymbolicTensor {
 
 /** The positions of all samples of a batch, which are the same: [tokens, axes] or [B, tokens, axes]. */
 function sharedPositions(ids: Tensor): number[][] {
-  const [tokens, axes] = ids.shape.slice(-2) as [number, number];
+  const [tokens, axes] = lastDims(ids, 2);
   return rows(ids.reshape([-1, axes])).slice(0, tokens);
 }

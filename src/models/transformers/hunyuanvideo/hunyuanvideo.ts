@@ -7,14 +7,14 @@
  */
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { jointAttention, type QkNorm } from '../../../nn/attention.ts';
+import { jointAttention, type QkNorm } from '../../../nn/attention/attention.ts';
 import {
   type AttentionInputs,
   attentionInputs,
   attentionOptions,
   attentionTensors,
-} from '../../../nn/attention-inputs.ts';
-import { keyMask, maskRows } from '../../../nn/attention-mask.ts';
+} from '../../../nn/attention/attention-inputs.ts';
+import { keyMask, maskRows } from '../../../nn/attention/attention-mask.ts';
 import { conditionEmbedding } from '../../../nn/embeddings.ts';
 import { feedForward, linear } from '../../../nn/linear.ts';
 import { adaLayerNormZero } from '../../../nn/modulation.ts';

@@ -4,8 +4,8 @@
  */
 import { DejaDitError } from '../../../errors/errors.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attention } from '../../../nn/attention.ts';
-import { MASKED } from '../../../nn/attention-mask.ts';
+import { attention } from '../../../nn/attention/attention.ts';
+import { MASKED } from '../../../nn/attention/attention-mask.ts';
 import { conditionEmbedding } from '../../../nn/embeddings.ts';
 import { feedForward, linear } from '../../../nn/linear.ts';
 import { layer } from '../../../nn/module.ts';

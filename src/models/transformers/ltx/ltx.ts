@@ -8,8 +8,8 @@
  */
 import { rmsNormalization } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attend, attention, projectQkv, type QkNorm } from '../../../nn/attention.ts';
-import { keyBias, trimText } from '../../../nn/attention-mask.ts';
+import { attend, attention, projectQkv, type QkNorm } from '../../../nn/attention/attention.ts';
+import { keyBias, trimText } from '../../../nn/attention/attention-mask.ts';
 import { sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../../nn/embeddings.ts';
 import { type Activation, feedForward, linear } from '../../../nn/linear.ts';
 import {
@@ -96,7 +96,7 @@ export const ltxTransformer = defineTransformer<LTXConfig, LTXState>({
   ],
 
   prepare({ hidden_states, encoder_hidden_states, timestep, encoder_attention_mask, video_coords }, config, inputs) {
-    const tokens = hidden_states!.shape[1]!;
+    const tokens = hidden_states!.dim(1);
     const { text, bias } = trimText(encoder_hidden_states!, encoder_attention_mask);
     const rotary = videoRotary(inputs, video_coords, { ...config, tokens });
     return {

@@ -5,7 +5,7 @@
  */
 import { DejaDitError } from '../../../errors/errors.ts';
 import { gridPositions, type RotaryTables } from '../../../nn/rotary.ts';
-import { floatTensor, type Tensor } from '../../../tensor/tensor.ts';
+import { dims, floatTensor, type Tensor } from '../../../tensor/tensor.ts';
 import type { ForwardInputs, InputValue } from '../../inputs.ts';
 
 /** Frames, rows and columns that position 1 stands for. */
@@ -73,9 +73,8 @@ function axisFrequencies(count: number): number[] {
 }
 
 function coordPositions(coords: Tensor): number[][][] {
-  const [batch, , tokens] = coords.shape as [number, number, number];
-  const at = (sample: number, axis: number, token: number) =>
-    (coords.data as Float32Array)[(sample * 3 + axis) * tokens + token]!;
+  const [batch, , tokens] = dims(coords, 3);
+  const at = (sample: number, axis: number, token: number) => coords.f32[(sample * 3 + axis) * tokens + token]!;
   return Array.from({ length: batch }, (_, sample) =>
     Array.from({ length: tokens }, (_, token) => BASE.map((base, axis) => Math.fround(at(sample, axis, token) / base))),
   );

@@ -9,14 +9,14 @@
 import { DejaDitError } from '../../../errors/errors.ts';
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { type AttentionLayerOptions, attention } from '../../../nn/attention.ts';
+import { type AttentionLayerOptions, attention } from '../../../nn/attention/attention.ts';
 import {
   type AttentionInputs,
   attentionInputs,
   attentionOptions,
   attentionTensors,
-} from '../../../nn/attention-inputs.ts';
-import { maskRows, trimText } from '../../../nn/attention-mask.ts';
+} from '../../../nn/attention/attention-inputs.ts';
+import { maskRows, trimText } from '../../../nn/attention/attention-mask.ts';
 import { conditionEmbedding } from '../../../nn/embeddings.ts';
 import { gatedFeedForward, linear } from '../../../nn/linear.ts';
 import { sandwichModulations, sandwichResidual } from '../../../nn/modulation.ts';
@@ -90,7 +90,7 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
     const captions = captionLengths(encoder_attention_mask!);
     const { text: caption, bias: captionBias } = trimText(encoder_hidden_states!, encoder_attention_mask);
     const cells = gridPositions(grid);
-    const packing = packingOf({ kept: captions, first: caption.shape[1]!, second: cells.length });
+    const packing = packingOf({ kept: captions, first: caption.dim(1), second: cells.length });
 
     const tables = (positions: readonly (readonly (readonly number[])[])[]): RotaryTables => {
       const { cos, sin } = rotaryTables(positions.flat(), { axesDim, theta: 10000 });
@@ -100,7 +100,7 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
     const captionPositions = (length: number) => Array.from({ length }, (_, i) => [i, 0, 0]);
     const imagePositions = (length: number) => cells.map((cell) => [length, ...cell]);
     const padding = (length: number) => Array.from({ length: packing.length - length - cells.length }, () => [0, 0, 0]);
-    const ofCaption = tables([captionPositions(caption.shape[1]!)]);
+    const ofCaption = tables([captionPositions(caption.dim(1))]);
     const ofImage = tables(captions.map(imagePositions));
     const ofAll = tables(
       captions.map((length) => [...captionPositions(length), ...imagePositions(length), ...padding(length)]),

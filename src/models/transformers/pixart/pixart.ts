@@ -8,8 +8,8 @@
  */
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attention } from '../../../nn/attention.ts';
-import { trimText } from '../../../nn/attention-mask.ts';
+import { attention } from '../../../nn/attention/attention.ts';
+import { trimText } from '../../../nn/attention/attention-mask.ts';
 import { conditionEmbedding, sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../../nn/embeddings.ts';
 import { type Activation, feedForward, linear } from '../../../nn/linear.ts';
 import { adaLayerNormSingle, modulatedResidual, scaleShiftTable, sublayerModulations } from '../../../nn/modulation.ts';
@@ -17,7 +17,7 @@ import { layer } from '../../../nn/module.ts';
 import { modulatedLayerNorm } from '../../../nn/norms.ts';
 import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
 import { sincosPositions } from '../../../nn/sincos-positions.ts';
-import type { Tensor } from '../../../tensor/tensor.ts';
+import { dims, type Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 import { checkInputs, type ForwardInputs, type InputValue } from '../../inputs.ts';
 
@@ -102,7 +102,7 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
         timestep: timestep!,
         text,
         ...(bias ? { text_bias: bias } : {}),
-        ...(config.sizeConditions ? sizeConditions(inputs, hidden_states!.shape[0]!) : {}),
+        ...(config.sizeConditions ? sizeConditions(inputs, hidden_states!.dim(0)) : {}),
         positions: sincosPositions(grid, config),
       },
       statics: { grid },
@@ -116,7 +116,7 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
     if (resolution && aspect_ratio) {
       // Height, width and their ratio share the width of temb in equal thirds.
       const third = (name: string, values: SymbolicTensor) => {
-        const [batch, count] = values.shape as [number, number];
+        const [batch, count] = dims(values, 2);
         const features = sinusoidalEmbedding(values.reshape([-1]), { dim: 256 });
         const embedded = timestepEmbedding(conditioning.at(`emb.${name}`), features, width / 3);
         return embedded.reshape([batch, (count * width) / 3]);

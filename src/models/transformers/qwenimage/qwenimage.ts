@@ -10,14 +10,14 @@
 import { DejaDitError } from '../../../errors/errors.ts';
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { jointAttention } from '../../../nn/attention.ts';
+import { jointAttention } from '../../../nn/attention/attention.ts';
 import {
   type AttentionInputs,
   attentionInputs,
   attentionOptions,
   attentionTensors,
-} from '../../../nn/attention-inputs.ts';
-import { keyMask, maskRows } from '../../../nn/attention-mask.ts';
+} from '../../../nn/attention/attention-inputs.ts';
+import { keyMask, maskRows } from '../../../nn/attention/attention-mask.ts';
 import { embedding, sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
 import { feedForward, linear } from '../../../nn/linear.ts';
 import { projectModulations } from '../../../nn/modulation.ts';
@@ -26,7 +26,7 @@ import { adaLayerNormContinuous, rmsNorm } from '../../../nn/norms.ts';
 import { rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
 import { cleanTokenRows, currentTime } from '../../../nn/token-times.ts';
-import type { Tensor } from '../../../tensor/tensor.ts';
+import { dims, type Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 import { imageShapes, positions, tokensOf } from './image-shapes.ts';
 
@@ -93,8 +93,8 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
     config,
     inputs,
   ) {
-    const [batch, imageTokens] = hidden_states!.shape as [number, number];
-    const textTokens = encoder_hidden_states!.shape[1]!;
+    const [batch, imageTokens] = dims(hidden_states!, 3);
+    const textTokens = encoder_hidden_states!.dim(1);
     const images = imageShapes(inputs.img_shapes, { batch, tokens: imageTokens });
     const rotary = rotaryTables(positions(images, { textTokens, layered: config.layered }), {
       axesDim: config.axesDim,

@@ -7,8 +7,8 @@
  * `interpolation_scale` is given. Conditioning is PixArt's adaLN-single; Sprint embeds the guidance scale beside the time.
  */
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attention, linearAttention, projectQkv, type QkNorm } from '../../../nn/attention.ts';
-import { trimText } from '../../../nn/attention-mask.ts';
+import { attention, linearAttention, projectQkv, type QkNorm } from '../../../nn/attention/attention.ts';
+import { trimText } from '../../../nn/attention/attention-mask.ts';
 import { convolution } from '../../../nn/conv.ts';
 import { conditionEmbedding, textProjection } from '../../../nn/embeddings.ts';
 import { linear } from '../../../nn/linear.ts';

@@ -8,7 +8,7 @@
  */
 import { DejaDitError } from '../../../errors/errors.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attention, jointAttention, type QkNorm } from '../../../nn/attention.ts';
+import { attention, jointAttention, type QkNorm } from '../../../nn/attention/attention.ts';
 import { conditionEmbedding } from '../../../nn/embeddings.ts';
 import { feedForward, linear } from '../../../nn/linear.ts';
 import { adaLayerNormZero, modulatedResidual } from '../../../nn/modulation.ts';
@@ -167,7 +167,7 @@ const jointBlock = layer((m, state: SD3State, { dual, last, ...config }: JointBl
 /** The middle of the position table [1, tableSize², D], as large as the token grid. */
 function croppedPositions(m: Module, grid: readonly [number, number], { tableSize, width }: SD3Config): SymbolicTensor {
   const [rows, columns] = grid;
-  const [top, left] = grid.map((size) => Math.floor((tableSize - size) / 2)) as [number, number];
+  const [top, left] = [Math.floor((tableSize - rows) / 2), Math.floor((tableSize - columns) / 2)];
   return m
     .weight('pos_embed', [1, tableSize * tableSize, width])
     .reshape([tableSize, tableSize, width])

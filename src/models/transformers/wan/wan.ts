@@ -7,15 +7,16 @@
  * Image-to-video models attend to image tokens too, with keys and values of their own. The two experts of Wan 2.2 are two
  * checkpoints of this class; its small model gives every token a time of its own, so that given frames stay clean.
  */
+
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attend, attention, projectQkv, type QkNorm } from '../../../nn/attention.ts';
+import { attend, attention, projectQkv, type QkNorm } from '../../../nn/attention/attention.ts';
 import {
   type AttentionInputs,
   attentionInputs,
   attentionOptions,
   attentionTensors,
-} from '../../../nn/attention-inputs.ts';
+} from '../../../nn/attention/attention-inputs.ts';
 import { sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../../nn/embeddings.ts';
 import { feedForward, linear } from '../../../nn/linear.ts';
 import { modulatedResidual, scaleShiftTable, sublayerModulations } from '../../../nn/modulation.ts';
@@ -24,6 +25,7 @@ import { layerNorm, modulatedLayerNorm, rmsNorm } from '../../../nn/norms.ts';
 import { patchConvolution, patchGrid, unpatchify } from '../../../nn/patches.ts';
 import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { tokenTimes } from '../../../nn/token-times.ts';
+import { dims } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 
 interface WanConfig {
@@ -214,7 +216,7 @@ const imageEmbedding = layer(
     let tokens = image;
     if (imagePositions !== undefined) {
       // First and last frame lie one after the other in the batch, and become one sequence.
-      const [images, length, channels] = image.shape as [number, number, number];
+      const [images, length, channels] = dims(image, 3);
       tokens = image
         .reshape([images / 2, 2 * length, channels])
         .add(m.weight('pos_embed', [1, imagePositions, channels]));

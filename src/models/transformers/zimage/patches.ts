@@ -1,6 +1,6 @@
 /** Images of different sizes as rows of patch values and back, on the host. */
 import { DejaDitError } from '../../../errors/errors.ts';
-import { floatTensor, type Shape, type Tensor } from '../../../tensor/tensor.ts';
+import { dims, floatTensor, type Shape, type Tensor } from '../../../tensor/tensor.ts';
 
 /** Frames, rows and columns. */
 export type Patch = readonly [number, number, number];
@@ -14,7 +14,7 @@ export interface Patches {
 
 /** @param image [C, frames, rows, columns] */
 export function toPatches(image: Tensor, patch: Patch): Patches {
-  const [channels, ...size] = image.shape as [number, number, number, number];
+  const [channels, ...size] = dims(image, 4);
   if (size.some((length, axis) => length % patch[axis]! !== 0)) {
     throw new DejaDitError(
       'SHAPE_MISMATCH',
@@ -22,7 +22,7 @@ export function toPatches(image: Tensor, patch: Patch): Patches {
       { path: 'x' },
     );
   }
-  const values = image.data as Float32Array;
+  const values = image.f32;
   const tokens = Float32Array.from(patchOrder(image.shape, patch), (at) => values[at]!);
   const width = channels * product(patch);
   const grid = size.map((length, axis) => length / patch[axis]!);
@@ -34,8 +34,8 @@ export function fromPatches(
   sample: Tensor,
   { index, shape, patch }: { index: number; shape: Shape; patch: Patch },
 ): Tensor {
-  const values = sample.data as Float32Array;
-  const start = index * (sample.size / sample.shape[0]!);
+  const values = sample.f32;
+  const start = index * (sample.size / sample.dim(0));
   const order = patchOrder(shape, patch);
   const image = new Float32Array(order.length);
   for (const [i, at] of order.entries()) image[at] = values[start + i]!;
@@ -44,7 +44,7 @@ export function fromPatches(
 
 /** For every value of the tokens, in order, its index in the image [C, F, H, W]. */
 function patchOrder(shape: Shape, [pf, ph, pw]: Patch): Int32Array {
-  const [channels, frames, rows, columns] = shape as [number, number, number, number];
+  const [channels, frames, rows, columns] = dims({ shape }, 4);
   const order = new Int32Array(channels * frames * rows * columns);
   let at = 0;
   for (let f = 0; f < frames; f += pf)

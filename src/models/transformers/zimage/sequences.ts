@@ -3,9 +3,9 @@
  * sees. Where samples differ, the shorter are padded with zeros that no key sees but that are still queries, without a position.
  * Positions are (index, 0, 0) from 1 on for captions, padding included, and (index behind the caption, row, column) for images.
  */
-import { type KeyMask, keyMask } from '../../../nn/attention-mask.ts';
+import { type KeyMask, keyMask } from '../../../nn/attention/attention-mask.ts';
 import { gridPositions, type RotaryTableOptions, type RotaryTables, rotaryTables } from '../../../nn/rotary.ts';
-import { floatTensor, intTensor, type Tensor } from '../../../tensor/tensor.ts';
+import { dims, floatTensor, intTensor, type Tensor } from '../../../tensor/tensor.ts';
 
 const MULTIPLE = 32;
 
@@ -44,7 +44,7 @@ export function arrange(samples: readonly SampleSize[], options: RotaryTableOpti
 
   const image = batchOf(imageParts, { zeroRow: padRowOf(imageCounts) + 1, options });
   const caption = batchOf(captionParts, { zeroRow: padRowOf(captionCounts) + 1, options });
-  const [imageTokens, captionTokens] = [image.rows.shape[1]!, caption.rows.shape[1]!];
+  const [imageTokens, captionTokens] = [image.rows.dim(1), caption.rows.dim(1)];
   const joined = batchOf(
     samples.map((_, sample) => ({
       rows: [
@@ -68,13 +68,13 @@ export function arrange(samples: readonly SampleSize[], options: RotaryTableOpti
  * shape, and with it the program, the same for prompts of about the same length.
  */
 export function joinPadded(samples: readonly Tensor[]): Tensor {
-  const width = samples[0]!.shape[1]!;
-  const rows = padRowOf(samples.map(({ shape }) => shape[0]!));
+  const [, width] = dims(samples[0]!, 2);
+  const rows = padRowOf(samples.map((sample) => dims(sample, 2)[0]));
   const out = new Float32Array(rows * width);
   let start = 0;
-  for (const { data, shape } of samples) {
-    out.set(data as Float32Array, start * width);
-    start += padded(shape[0]!);
+  for (const sample of samples) {
+    out.set(sample.f32, start * width);
+    start += padded(dims(sample, 2)[0]);
   }
   return floatTensor(out, [rows, width]);
 }
@@ -114,9 +114,9 @@ function batchOf(
   const visible = parts.map(({ rows }) => fill(Array<boolean>(rows.length).fill(true), false));
   // Zeros in both tables: a token without a position has no direction either, and attends to all keys alike.
   const erased = (table: Tensor) => {
-    const half = table.shape[2]!;
+    const half = table.dim(2);
     const seen = visible.flat();
-    const values = (table.data as Float32Array).map((value, i) => (seen[Math.floor(i / half)] ? value : 0));
+    const values = table.f32.map((value, i) => (seen[Math.floor(i / half)] ? value : 0));
     return floatTensor(values, [parts.length, length, half]);
   };
   return {

@@ -8,13 +8,13 @@
 import { DejaDitError } from '../../../errors/errors.ts';
 import { concat, gather } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attention } from '../../../nn/attention.ts';
+import { attention } from '../../../nn/attention/attention.ts';
 import {
   type AttentionInputs,
   attentionInputs,
   attentionOptions,
   attentionTensors,
-} from '../../../nn/attention-inputs.ts';
+} from '../../../nn/attention/attention-inputs.ts';
 import { sinusoidalEmbedding } from '../../../nn/embeddings.ts';
 import { gatedFeedForward, linear } from '../../../nn/linear.ts';
 import { sandwichModulations, sandwichResidual } from '../../../nn/modulation.ts';
@@ -93,7 +93,7 @@ export const zImageTransformer = defineTransformer<ZImageConfig, ZImageState>({
     const patch = patchOf(inputs, config);
     const patches = images.map((image) => toPatches(image, patch));
     const sequences = arrange(
-      patches.map(({ grid }, i) => ({ grid, captionTokens: captions[i]!.shape[0]! })),
+      patches.map(({ grid }, i) => ({ grid, captionTokens: captions[i]!.dim(0) })),
       config.rotary,
     );
     return {

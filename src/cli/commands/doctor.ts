@@ -1,0 +1,94 @@
+/** `deja-dit doctor`: what works on this machine, and why the rest does not. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import os from 'node:os';
+import { describeInt8Product, type Int8Product } from '../../runtime/backend.ts';
+import { type BackendName, createBackend } from '../../runtime/create-backend.ts';
+import { type ProbeResult, probeProvider } from '../../runtime/ort-node/probe.ts';
+import { bytes, table } from '../output/format.ts';
+
+interface Check extends ProbeResult {
+  name: string;
+  /** What it is for, or what it means that it works. */
+  note: string;
+  /** Of a backend: how it multiplies int8 weights. */
+  int8Product?: Int8Product;
+}
+
+export async function doctor({ json }: { json?: boolean }): Promise<void> {
+  const machine = {
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+    cpu: os.cpus()[0]?.model.trim() ?? 'unknown',
+    cores: os.availableParallelism(),
+    instructions: instructionSets(),
+    memory: os.totalmem(),
+  };
+  const checks: Check[] = [
+    { name: 'cpu', note: 'native ONNX Runtime; --backend cpu', ...(await probeBackend('cpu')) },
+    { name: 'wasm', note: 'WebAssembly, in Node and browsers; --backend wasm', ...(await probeBackend('wasm')) },
+    { name: 'webgpu', note: 'seen by ONNX Runtime; not a deja-dit backend yet', ...(await probeProvider('webgpu')) },
+    { name: 'cuda', note: 'seen by ONNX Runtime; not a deja-dit backend yet', ...(await probeProvider('cuda')) },
+    {
+      name: 'sharp',
+      note: 'reads and writes PNG, JPEG, WebP',
+      ...(await probe(async () => void (await import('sharp')))),
+    },
+    {
+      name: 'ffmpeg',
+      note: 'MP4 output of video pipelines',
+      ...(await probe(async () => void execFileSync('ffmpeg', ['-version'], { stdio: 'ignore' }))),
+    },
+  ];
+  const backend = checks[0]!.works ? 'cpu' : 'wasm';
+  if (json) return console.log(JSON.stringify({ machine, checks, backend }, null, 2));
+  console.log(
+    `${machine.cpu}, ${machine.cores} cores, ${bytes(machine.memory)}  (${machine.instructions.join(', ') || 'instruction sets unknown'})`,
+  );
+  console.log(`Node ${machine.node}, ${machine.platform}\n`);
+  console.log(
+    table(
+      checks.map(({ name, works, note, reason, int8Product }) => {
+        const product = int8Product ? `; int8 products: ${describeInt8Product(int8Product)}` : '';
+        return [works ? '✓' : '✗', name, works ? `${note}${product}` : `${note}: ${reason}`];
+      }),
+    ),
+  );
+  if (checks.some(({ int8Product }) => int8Product === 'u8u8'))
+    console.log('\nWhere int8 products are u8·u8, signed weights would overflow. Exact all the same, and less fast.');
+  if (backend === 'wasm')
+    console.log('\nWithout native ONNX Runtime everything is computed in WebAssembly, several times slower.');
+  else if (!machine.instructions.includes('avx512f'))
+    console.log('\nWithout AVX-512 expect a few times less speed than bench/README.md shows.');
+}
+
+/** Creating a backend runs products on it. */
+async function probeBackend(name: BackendName): Promise<Pick<Check, 'works' | 'reason' | 'int8Product'>> {
+  let int8Product: Int8Product | undefined;
+  const result = await probe(async () => {
+    const backend = await createBackend({ backend: name });
+    int8Product = backend.capabilities.int8Product;
+    await backend.dispose();
+  });
+  return { ...result, ...(int8Product ? { int8Product } : {}) };
+}
+
+async function probe(work: () => Promise<void>): Promise<ProbeResult> {
+  try {
+    await work();
+    return { works: true };
+  } catch (error) {
+    return { works: false, reason: (error as Error).message.split('\n')[0]! };
+  }
+}
+
+/** The instruction sets that decide how fast matrix products are; empty where the system does not tell. */
+function instructionSets(): string[] {
+  const wanted = ['avx2', 'fma', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'amx_int8', 'asimd', 'asimddp', 'i8mm'];
+  try {
+    const flags = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' ') ?? [];
+    return wanted.filter((name) => flags.includes(name));
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,120 @@
+/** `deja-dit inspect`: what a checkpoint is made of, from its headers alone. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { printable } from '../../errors/printable.ts';
+import { warn } from '../../errors/warnings.ts';
+import { sizeOf } from '../../tensor/tensor.ts';
+import { type ResolveOptions, resolveModel } from '../../weights/hub/hub.ts';
+import { isOn } from '../../weights/hub/hub-cache.ts';
+import { readRemoteModel } from '../../weights/hub/hub-headers.ts';
+import { modelIndexName, openModelFolder, readConfig } from '../../weights/model-folder.ts';
+import { openWeights } from '../../weights/open-weights.ts';
+import type { TensorInfo } from '../../weights/safetensors/safetensors-header.ts';
+import { type ModelFlags, modelOf } from '../flags/model-flags.ts';
+import { bytes, jsonText, parameters, table } from '../output/format.ts';
+
+interface ComponentReport {
+  name: string;
+  className: string;
+  tensors: number;
+  parameters: number;
+  /** Share of each dtype as stored, largest first. */
+  dtypes: string[];
+  bytes: number;
+}
+
+export async function inspect(
+  model: string | undefined,
+  flags: ModelFlags & { json?: boolean; verify?: boolean },
+): Promise<void> {
+  const { json, variant, verify } = flags;
+  const { source, options } = modelOf({ ...flags, model });
+  const isRemote = !verify && !existsSync(source) && !(options.offline ?? isOn(process.env['HF_HUB_OFFLINE']));
+  const root = isRemote ? source : await resolveModel(source, { ...options, verify });
+  const { className, components } = isRemote
+    ? await inspectRepository(source, options)
+    : existsSync(path.join(root, modelIndexName))
+      ? await inspectPipeline(root, variant)
+      : await inspectModel(root, variant);
+  if (json) return console.log(jsonText({ path: root, className, components }));
+  const rows = components.map((c) => [
+    c.name,
+    c.className,
+    c.tensors === 0 ? '' : String(c.tensors),
+    c.parameters === 0 ? '' : parameters(c.parameters),
+    c.dtypes.join(' '),
+    c.bytes === 0 ? '' : bytes(c.bytes),
+  ]);
+  const total = (key: 'tensors' | 'parameters' | 'bytes') => components.reduce((sum, c) => sum + c[key], 0);
+  rows.push(['total', '', String(total('tensors')), parameters(total('parameters')), '', bytes(total('bytes'))]);
+  console.log(`${printable(className, 100)}  ${printable(root)}\n`);
+  console.log(table([['component', 'class', 'tensors', 'parameters', 'dtypes', 'bytes'], ...rows]));
+}
+
+async function inspectRepository(repository: string, options: ResolveOptions) {
+  const { className = '(no class)', components } = await readRemoteModel(repository, options);
+  return {
+    className,
+    components: components.map((component) =>
+      report(component.name || 'model', component.className ?? className, [...component.tensors.values()]),
+    ),
+  };
+}
+
+async function inspectPipeline(
+  root: string,
+  variant: string | undefined,
+): Promise<{ className: string; components: ComponentReport[] }> {
+  const folder = await openModelFolder(root);
+  const components: ComponentReport[] = [];
+  for (const component of folder.components.values()) {
+    if (!component) continue;
+    const { name, className } = component;
+    const hasWeights = existsSync(path.join(component.folder, 'config.json'));
+    components.push(
+      hasWeights
+        ? await weightsOf({ name, className, folder: component.folder, variant })
+        : report(name, className, []),
+    );
+  }
+  return { className: folder.className, components };
+}
+
+async function inspectModel(
+  root: string,
+  variant: string | undefined,
+): Promise<{ className: string; components: ComponentReport[] }> {
+  const { className = '(no class)' } = await readConfig(root);
+  return { className, components: [await weightsOf({ name: 'model', className, folder: root, variant })] };
+}
+
+interface LocalWeights {
+  name: string;
+  className: string;
+  folder: string;
+  variant: string | undefined;
+}
+
+async function weightsOf({ name, className, folder, variant }: LocalWeights): Promise<ComponentReport> {
+  const source = await openWeights(folder, { variant, onMissingVariant: warn });
+  const infos = source.names.map((tensor) => source.info(tensor));
+  await source.close();
+  return report(name, className, infos);
+}
+
+function report(
+  name: string,
+  className: string,
+  infos: readonly Pick<TensorInfo, 'dtype' | 'shape' | 'bytes'>[],
+): ComponentReport {
+  const perDtype = new Map<string, number>();
+  for (const { dtype, bytes } of infos) perDtype.set(dtype, (perDtype.get(dtype) ?? 0) + bytes);
+  return {
+    name,
+    className,
+    tensors: infos.length,
+    parameters: infos.reduce((sum, { shape }) => sum + sizeOf(shape), 0),
+    dtypes: [...perDtype].sort((a, b) => b[1] - a[1]).map(([dtype]) => dtype),
+    bytes: infos.reduce((sum, { bytes }) => sum + bytes, 0),
+  };
+}

@@ -1,0 +1,115 @@
+/** What this machine does with a transformer step, and where the rest of the time goes. */
+import os from 'node:os';
+import { GraphBuilder } from '../../graph/builder.ts';
+import { gemm } from '../../graph/ops.ts';
+import { createBackend } from '../../runtime/create-backend.ts';
+import { ProgramCache } from '../../runtime/program-cache.ts';
+import { disposeTensors } from '../../runtime/tensor-table.ts';
+import { Generator } from '../../tensor/generator.ts';
+import { median } from '../median.ts';
+import { TimedBackend } from '../timed-backend.ts';
+import { type BenchCase, benchCases, caseInputs, loadCase, turn } from './cases.ts';
+import { startPython } from './python.ts';
+
+export interface CaseTimes {
+  name: string;
+  /** Medians, in milliseconds. */
+  step: number;
+  /** Share of a step spent outside the backend's runs. */
+  overhead: number;
+  gflops: number;
+  /** A single matrix product of the model's tokens and width, GFLOP/s. */
+  gemmGflops: number;
+  python?: { version: string; step: number; ratio: number };
+}
+
+/** The machine that figures belong to. */
+export function describeMachine() {
+  return {
+    cpu: os.cpus()[0]?.model.trim() ?? 'unknown',
+    cores: os.availableParallelism(),
+    node: process.version,
+    date: new Date().toISOString().slice(0, 10),
+  };
+}
+
+/**
+ * A transformer step of every case in float32, with as many threads as the machine has.
+ * @param model folder of a FLUX pipeline
+ * @param against a Python with torch and diffusers, which runs the same in turns
+ * @throws DejaDitError RUNTIME if that Python cannot
+ */
+export async function timeCases(model: string, against?: string): Promise<CaseTimes[]> {
+  const threads = os.availableParallelism();
+  const results: CaseTimes[] = [];
+  for (const item of benchCases(model)) results.push(await timeCase(item, { threads, against }));
+  return results;
+}
+
+async function timeCase(
+  item: BenchCase,
+  { threads, against }: { threads: number; against: string | undefined },
+): Promise<CaseTimes> {
+  const backend = new TimedBackend(await createBackend({ backend: 'cpu', threads }));
+  const model = await loadCase(item, new ProgramCache(backend));
+  const inputs = caseInputs(item, model.config);
+  for (let i = 0; i < turn; i++) await model.forward(inputs);
+  const python = against === undefined ? undefined : await startPython(against, item, threads);
+  await python?.time(turn);
+
+  const steps: number[] = [];
+  const pythonSteps: number[] = [];
+  const outside: number[] = [];
+  let flops = 0;
+  while (steps.length < item.runs) {
+    for (let i = 0; i < turn; i++) {
+      backend.reset();
+      const start = performance.now();
+      await model.forward(inputs);
+      const time = performance.now() - start;
+      steps.push(time);
+      outside.push((time - backend.runTime) / time);
+      flops = backend.flops;
+    }
+    if (python) pythonSteps.push(...(await python.time(turn)));
+  }
+  python?.close();
+  const tokens = item.imageEdge ** 2 + item.textTokens;
+  const width = Number(model.config['num_attention_heads']) * Number(model.config['attention_head_dim']);
+  const gemmGflops = await timeGemm(backend, tokens, width);
+  await model.dispose();
+  await backend.dispose();
+  const step = median(steps);
+  return {
+    name: item.name,
+    step,
+    overhead: median(outside),
+    gflops: flops / step / 1e6,
+    gemmGflops,
+    ...(python
+      ? { python: { version: python.version, step: median(pythonSteps), ratio: median(pythonSteps) / step } }
+      : {}),
+  };
+}
+
+/** GFLOP/s of [tokens, width] · [width, 4·width], the largest product of a block. */
+async function timeGemm(backend: TimedBackend, tokens: number, width: number): Promise<number> {
+  const g = new GraphBuilder();
+  const x = g.input('x', 'float32', [tokens, width]);
+  g.output('y', gemm(x, g.weight('w', { dtype: 'float32', shape: [4 * width, width] })));
+  const executable = await backend.compile(g.finish());
+  const generator = new Generator(2);
+  const inputs = {
+    x: backend.upload(generator.randn([tokens, width])),
+    w0: backend.upload(generator.randn([4 * width, width])),
+  };
+  const rates: number[] = [];
+  for (let i = 0; i < 20; i++) {
+    backend.reset();
+    disposeTensors(await executable.run(inputs));
+    rates.push(backend.flops / backend.runTime / 1e6);
+  }
+  disposeTensors(inputs);
+  await executable.dispose();
+  return median(rates);
+}

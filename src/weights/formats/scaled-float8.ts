@@ -1,0 +1,134 @@
+/**
+ * Checkpoints whose float8 weights lie beside a scale: what is stored is `weight / scale`, brought to the range of the type. Here
+ * they are read as the float32 numbers they stand for, so that nothing above knows of scales.
+ *
+ * Names differ by the program that wrote them: `layer.scale_weight` (ComfyUI, with a marker `scaled_fp8`), `layer.weight_scale`
+ * (compressed-tensors and others), `layer.weight_scale_inv` (DeepSeek, which multiplies by it all the same). Scales of
+ * activations stand beside some and are not needed, since layers compute in float32.
+ */
+import { DejaDitError } from '../../errors/errors.ts';
+import { quote } from '../../errors/printable.ts';
+import { sizeOf, type Tensor } from '../../tensor/tensor.ts';
+import type { StoredWeightInfo } from '../weight-info.ts';
+import { derivedSource, type WeightSource } from '../weight-source.ts';
+
+const weightScale = /^(.*\.)(?:scale_weight|weight_scale|weight_scale_inv)$/;
+const activationScale = /^(.*\.)(?:scale_input|input_scale)$/;
+const marker = /(?:^|\.)scaled_fp8$/;
+
+/** Edge of the square of weights that share a scale where scales are a matrix. */
+const tile = 128;
+
+/** The scales of a weight [rows, …], and how many of its rows and columns share one. */
+interface Scales {
+  values: Float32Array;
+  /** Scales per row of tiles. */
+  columns: number;
+  tileRows: number;
+  tileColumns: number;
+}
+
+/**
+ * The same weights, with float8 ones multiplied by their scales; the scales themselves are no tensors any more. A source without
+ * scales is returned as it is.
+ * @throws DejaDitError UNSUPPORTED naming a weight whose scale is missing, or a scale that fits no weight
+ */
+export async function withScaledFloat8(source: WeightSource): Promise<WeightSource> {
+  const scaleOf = new Map<string, string>();
+  const hidden = new Set<string>();
+  for (const name of source.names) {
+    const weight = weightScale.exec(name)?.[1];
+    if (weight !== undefined) scaleOf.set(`${weight}weight`, name);
+    const input = activationScale.exec(name)?.[1];
+    if (weight !== undefined || marker.test(name)) hidden.add(name);
+    else if (input !== undefined && source.has(`${input}weight`)) hidden.add(name);
+  }
+  if (hidden.size === 0) return source;
+  for (const [weight, scale] of scaleOf) requireFloat8(source, weight, scale);
+  for (const name of source.names) {
+    const { dtype, file } = source.info(name);
+    if (!dtype.startsWith('float8') || scaleOf.has(name) || hidden.has(name)) continue;
+    throw new DejaDitError(
+      'UNSUPPORTED',
+      `tensor ${quote(name)} is ${dtype} without a scale, in a file that has scales beside such tensors`,
+      { path: file },
+    );
+  }
+
+  const scales = new Map<string, Scales>();
+  const weightOf = new Map([...scaleOf].map(([weight, scale]) => [scale, weight]));
+  await source.readMany(
+    weightOf.keys(),
+    (name, tensor) => {
+      const weight = weightOf.get(name)!;
+      scales.set(weight, scalesFor(source.info(weight), { name, tensor }));
+    },
+    { widen: 'float32' },
+  );
+  const scaled = (name: string, tensor: Tensor) => {
+    const found = scales.get(name);
+    return found ? multiplied(tensor.float(), found) : tensor;
+  };
+  const read: WeightSource['read'] = async (name, options) => scaled(name, await source.read(name, options));
+  return derivedSource(source, {
+    names: source.names.filter((name) => !hidden.has(name)),
+    has: (name) => source.has(name) && !hidden.has(name),
+    info(name) {
+      const info = source.info(name);
+      return scales.has(name) ? { ...info, dtype: 'float32', bytes: 4 * sizeOf(info.shape) } : info;
+    },
+    read,
+    async readInto(name, target) {
+      if (!scales.has(name)) return source.readInto(name, target);
+      const { buffer, byteOffset, byteLength } = (await read(name)).data;
+      target.set(new Uint8Array(buffer, byteOffset, byteLength));
+    },
+    readMany: (names, onTensor, options) =>
+      source.readMany(names, (name, tensor) => onTensor(name, scaled(name, tensor)), options),
+  });
+}
+
+function requireFloat8(source: WeightSource, weight: string, scale: string): void {
+  const found = source.has(weight) ? source.info(weight).dtype : 'missing';
+  if (found.startsWith('float8')) return;
+  throw new DejaDitError(
+    'UNSUPPORTED',
+    `tensor ${quote(scale)} scales ${quote(weight)}, which is ${found}, not float8`,
+    {
+      path: source.info(scale).file,
+    },
+  );
+}
+
+/** Reads a scale: of the whole weight, of each row, or of each tile. */
+function scalesFor(weight: StoredWeightInfo, { name, tensor }: { name: string; tensor: Tensor }): Scales {
+  const rows = weight.shape[0] ?? 1;
+  const width = sizeOf(weight.shape) / rows;
+  const values = tensor.f32;
+  const bad = (problem: string) =>
+    new DejaDitError('UNSUPPORTED', `tensor ${quote(name)} ${problem}`, { path: weight.file });
+  if (!values.every(Number.isFinite)) throw bad('has scales that are no finite numbers');
+  if (tensor.size === 1) return { values, columns: 1, tileRows: rows, tileColumns: width };
+  const [first, ...others] = tensor.shape;
+  if (first === rows && others.every((size) => size === 1))
+    return { values, columns: 1, tileRows: 1, tileColumns: width };
+  const columns = Math.ceil(width / tile);
+  const isTiled = weight.shape.length === 2 && tensor.shape.length === 2;
+  if (isTiled && first === Math.ceil(rows / tile) && others[0] === columns)
+    return { values, columns, tileRows: tile, tileColumns: tile };
+  throw bad(
+    `has shape [${tensor.shape}], which is no scale for [${weight.shape}]: neither one, nor one per row or ${tile}×${tile} tile`,
+  );
+}
+
+/** Multiplies in place. */
+function multiplied(tensor: Tensor, { values, columns, tileRows, tileColumns }: Scales): Tensor {
+  const data = tensor.f32;
+  const rows = tensor.shape[0] ?? 1;
+  const width = data.length / rows;
+  for (let row = 0, at = 0; row < rows; row++) {
+    const first = Math.floor(row / tileRows) * columns;
+    for (let column = 0; column < width; column++) data[at++]! *= values[first + Math.floor(column / tileColumns)]!;
+  }
+  return tensor;
+}

@@ -1,0 +1,142 @@
+/**
+ * Reads tensors' bytes from an open file, in file order and in few large reads, so that loading a model costs one pass
+ * over the disk and peak memory stays near one copy of what is kept. Which bytes belong to which tensor is settled by
+ * `safetensors-header.ts`.
+ */
+import type { FileHandle } from 'node:fs/promises';
+import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
+import { quote } from '../../errors/printable.ts';
+import { bytesPerElement, type DType, viewOf } from '../../tensor/dtype.ts';
+import { sizeOf, Tensor } from '../../tensor/tensor.ts';
+import type { TensorInfo } from './safetensors-header.ts';
+
+export interface ReadOptions {
+  /** `'float32'` turns bfloat16, float16 and float8 tensors into float32 while reading. Default: dtypes as stored. */
+  widen?: 'float32' | undefined;
+  /** Checked between reads. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Up to here neighbours share one read: far above the cost of a call, far below what a model weighs. */
+const groupBytes = 4 << 20;
+/** One read call cannot return 2 GiB; smaller ones leave room to notice an abort. */
+const readBytes = 256 << 20;
+/** A typed array cannot hold more elements on the oldest Node we support. */
+const maxElements = 2 ** 32;
+
+/** The types that `widen` turns into float32. */
+export function isNarrowFloat(dtype: DType): boolean {
+  return dtype === 'float16' || dtype === 'bfloat16' || dtype === 'float8_e4m3fn' || dtype === 'float8_e5m2';
+}
+
+/**
+ * Reads the given tensors of one file and hands them over one by one; each owns its memory.
+ * @param tensors any tensors of the file; they are read in the order of their offsets
+ */
+export async function readTensors(
+  handle: FileHandle,
+  tensors: Iterable<readonly [name: string, info: TensorInfo]>,
+  { onTensor, widen, signal }: ReadOptions & { onTensor: (name: string, tensor: Tensor) => void | Promise<void> },
+): Promise<void> {
+  const sorted = [...tensors].sort(([, a], [, b]) => a.offset - b.offset);
+  for (const [name, info] of sorted) requireHoldable(name, info);
+  // Bytes that will be copied or widened pass through one buffer that is used again and again.
+  let scratch = new ArrayBuffer(0);
+  for (const group of neighbours(sorted)) {
+    const [firstName, first] = group[0]!;
+    const last = group.at(-1)![1];
+    const bytes = last.offset + last.bytes - first.offset;
+    if (group.length === 1 && !(widen && isNarrowFloat(first.dtype))) {
+      const own = inMemory(() => new ArrayBuffer(bytes), firstName, first);
+      await readInto(new Uint8Array(own), { handle, name: firstName, info: first, signal });
+      await onTensor(firstName, makeTensor(own, 0, first));
+      continue;
+    }
+    if (scratch.byteLength < bytes) scratch = inMemory(() => new ArrayBuffer(bytes), firstName, first);
+    await readInto(new Uint8Array(scratch, 0, bytes), { handle, name: firstName, info: first, signal });
+    for (const [name, info] of group) {
+      const take = widen && isNarrowFloat(info.dtype) ? widened : copied;
+      const tensor = inMemory(() => take(scratch, info.offset - first.offset, info), name, info);
+      await onTensor(name, tensor);
+    }
+  }
+}
+
+function requireHoldable(name: string, { dtype, shape, bytes, file }: TensorInfo): void {
+  if (sizeOf(shape) > maxElements) {
+    throw new DejaDitError(
+      'UNSUPPORTED',
+      `tensor ${quote(name)}: ${dtype} [${shape}] is ${(bytes / 2 ** 30).toFixed(1)} GiB; JavaScript arrays end at ${maxElements} elements`,
+      { path: file },
+    );
+  }
+}
+
+/** Splits sorted tensors into runs without holes that fit one read; a large tensor is a run of its own. */
+function neighbours(sorted: readonly (readonly [string, TensorInfo])[]): (readonly [string, TensorInfo])[][] {
+  const groups: (readonly [string, TensorInfo])[][] = [];
+  let start = 0;
+  let end = Number.NaN;
+  for (const item of sorted) {
+    const { offset, bytes } = item[1];
+    if (offset === end && offset + bytes - start <= groupBytes) {
+      groups.at(-1)!.push(item);
+    } else {
+      groups.push([item]);
+      start = offset;
+    }
+    end = offset + bytes;
+  }
+  return groups;
+}
+
+/** Fills `target` with the bytes that begin where the tensor does. The first read is asked for at once. */
+export async function readInto(
+  target: Uint8Array,
+  {
+    handle,
+    name,
+    info,
+    signal,
+  }: { handle: FileHandle; name: string; info: TensorInfo; signal?: AbortSignal | undefined },
+): Promise<void> {
+  for (let done = 0; done < target.length; ) {
+    throwIfAborted(signal);
+    const window = target.subarray(done, done + readBytes);
+    const { bytesRead } = await handle.read(window, 0, window.length, info.offset + done);
+    if (bytesRead === 0) {
+      throw new DejaDitError(
+        'INVALID_FILE',
+        `ends at byte ${info.offset + done}: it was cut while ${quote(name)} was being read`,
+        { path: info.file },
+      );
+    }
+    done += bytesRead;
+  }
+}
+
+function makeTensor(buffer: ArrayBuffer, start: number, { dtype, shape }: TensorInfo): Tensor {
+  return new Tensor(dtype, viewOf(dtype, buffer, start, sizeOf(shape)), shape);
+}
+
+/** A copy, so that a small bias neither pins the buffer around it nor stays misaligned. */
+function copied(scratch: ArrayBuffer, start: number, info: TensorInfo): Tensor {
+  return makeTensor(scratch.slice(start, start + info.bytes), 0, info);
+}
+
+function widened(scratch: ArrayBuffer, start: number, info: TensorInfo): Tensor {
+  const aligned = start % bytesPerElement(info.dtype) === 0;
+  return (aligned ? makeTensor(scratch, start, info) : copied(scratch, start, info)).float();
+}
+
+function inMemory<T>(allocate: () => T, name: string, { bytes, file }: TensorInfo): T {
+  try {
+    return allocate();
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new DejaDitError('RUNTIME', `tensor ${quote(name)}: not enough memory for ${bytes} bytes`, {
+      path: file,
+      cause,
+    });
+  }
+}

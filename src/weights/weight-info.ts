@@ -1,0 +1,20 @@
+/** What is known of a weight without its data. */
+import type { DType } from '../tensor/dtype.ts';
+import type { Shape } from '../tensor/tensor.ts';
+import type { WeightFormat } from './formats/weight-format.ts';
+
+export interface WeightInfo {
+  /** As it is stored, or fed to graphs, which may be narrower than what layers compute in. */
+  readonly dtype: DType;
+  readonly shape: Shape;
+  /** How the weight is quantised: its tensors are then the format's parts, and `dtype` is what they stand for. */
+  readonly format?: WeightFormat | undefined;
+}
+
+/** A weight in its file. */
+export interface StoredWeightInfo extends WeightInfo {
+  /** Size of the stored data. */
+  readonly bytes: number;
+  /** The file it is in; `memory` for tensors that are in none. */
+  readonly file: string;
+}
