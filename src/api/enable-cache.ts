@@ -74,6 +74,10 @@ export function disableCache<T extends Cacheable>(target: T): T {
  * Ends the request that bare `forward` calls form, so that the next call begins a new one; with options, under settings in which
  * the given fields are changed and all others stay.
  * @throws DejaDitError if no cache is enabled, or INVALID_CONFIG naming the field
+ * @example
+ * enableCache(model);
+ * // … the forward calls of one picture …
+ * refreshContext(model, { cacheConfig: { numInferenceSteps: 28 } });
  */
 export function refreshContext(target: Cacheable, options: ParamsModifier = {}): void {
   const found = defaultCaches(target).map(({ part, cache }) => {

@@ -43,6 +43,9 @@ export function summary(
 /**
  * The settings of a request in one name, equal to cache-dit's: `DBCache_F1B0_W8I1M0MC3_R0.24_T1O1_S12`, where S counts re-used
  * steps. Transformers with other settings follow after `+`; `NONE` without a cache.
+ * @example
+ * const result = await pipe.generate({ prompt });
+ * console.log(strify(result)); // DBCache_F1B0_W8I1M0MC3_R0.24_T1O1_S12
  */
 export function strify(of: Cacheable | Summarized | CacheStats): string {
   const all = 'cacheOptions' in of ? [of] : summary(of, { logging: false });

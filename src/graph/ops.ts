@@ -35,7 +35,7 @@ export function where(condition: SymbolicTensor, yes: SymbolicTensor, no: Symbol
   return condition.graph.emit('Where', { dtype: yes.dtype, shape }, { inputs: [condition, yes, no] });
 }
 
-/** Rows of `table` [rows, …] picked by integer `indices` [...]: [..., …]. */
+/** Rows of `table` [rows, …] picked by integer `indices` [n, …], which gives [n, …, …]. */
 export function gather(table: SymbolicTensor, indices: SymbolicTensor, axis = 0): SymbolicTensor {
   const at = normalizeAxis(table, axis);
   if (indices.dtype !== 'int64' && indices.dtype !== 'int32')

@@ -16,6 +16,13 @@ export interface SaveVideoOptions {
   metadata?: ImageMetadata;
 }
 
+/**
+ * A video in memory: frames of one size, and how fast they are meant to be played.
+ * @example
+ * const { videos } = await pipe.generate({ prompt, numFrames: 33 });
+ * const video: Video = videos[0];
+ * await video.save('clip.mp4', { fps: 16 });
+ */
 export class Video {
   readonly frames: readonly Image[];
   /** Frames per second that the video is meant to be played at. */

@@ -74,10 +74,10 @@ export function computeMetric(
 /**
  * Compares two image files, or two folders whose images are paired by name (extensions may differ).
  *
- * @param request.reference path of the true image or images
- * @param request.test path of the images to judge, a file or folder like `reference`
  * @throws DejaDitError `NOT_FOUND` if a folder is empty or lacks a partner of an image in the other, `SHAPE_MISMATCH`
  * naming both files if their sizes differ
+ * @example
+ * const { rows } = await comparePaths({ reference: 'uncached/', test: 'cached/', metrics: metricNames });
  */
 export async function comparePaths({
   reference,

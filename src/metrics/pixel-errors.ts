@@ -15,7 +15,12 @@ export function rmse(reference: Pixels, test: Pixels): number {
   return Math.sqrt(mse(reference, test));
 }
 
-/** Mean absolute error, in levels. */
+/**
+ * Mean absolute error, in levels.
+ * @example
+ * const [a, b] = await Promise.all(['a.png', 'b.png'].map((file) => Image.load(file)));
+ * console.log(mae(a, b), mse(a, b), rmse(a, b));
+ */
 export function mae(reference: Pixels, test: Pixels): number {
   return meanOf(reference, test, (a, b) => Math.abs(a - b));
 }

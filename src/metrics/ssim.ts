@@ -23,6 +23,9 @@ const c2 = (0.03 * 255) ** 2;
  * Mean structural similarity over windows and colours: 1 for equal images, around 0 for unrelated ones.
  *
  * @throws DejaDitError `SHAPE_MISMATCH` for images of different sizes or smaller than the window
+ * @example
+ * const [a, b] = await Promise.all(['a.png', 'b.png'].map((file) => Image.load(file)));
+ * console.log(ssim(a, b, { window: 'gaussian' }));
  */
 export function ssim(reference: Pixels, test: Pixels, { window = 'uniform' }: SsimOptions = {}): number {
   checkSameSize(reference, test);

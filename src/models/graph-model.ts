@@ -53,7 +53,20 @@ export interface GraphModelFamily {
   };
 }
 
-/** Closes a typed definition over a config, as `defineTransformer` does. */
+/**
+ * Closes a typed definition over a config, as `defineTransformer` does.
+ * @example
+ * const family = defineModel<SomeConfig>({
+ *   className: 'SomeProjection',
+ *   parseConfig: (config) => ({ width: config.integer('hidden_size', 1152), blocks: 1 }),
+ *   functions: {
+ *     forward: {
+ *       inputs: ({ width }) => [{ name: 'x', kind: 'float', shape: ['batch', width] }],
+ *       build: (m, inputs, { width }) => ({ y: linear(m.at('proj'), inputs.x!, width) }),
+ *     },
+ *   },
+ * });
+ */
 export function defineModel<Config>(definition: GraphModelDefinition<Config>): GraphModelFamily {
   return {
     className: definition.className,
@@ -77,6 +90,12 @@ export function defineModel<Config>(definition: GraphModelDefinition<Config>): G
   };
 }
 
+/**
+ * A loaded text encoder or autoencoder: named functions over its weights.
+ * @example
+ * await using encoder = await loadModel('path/to/text_encoder');
+ * if (encoder instanceof GraphModel) console.log(encoder.className, encoder.config);
+ */
 export class GraphModel {
   readonly kind = 'graph';
   readonly runner: SpanRunner;

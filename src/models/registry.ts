@@ -10,10 +10,8 @@ const transformers = new Map(byClassName(transformerFamilies));
 const graphModels = byClassName([...textEncoderFamilies, ...autoencoderFamilies]);
 
 /**
- * Adds a transformer of your own, so that checkpoints whose `config.json` names its class load like any other:
- *
- *   registerTransformer(defineTransformer({ className: 'MyTransformer2DModel', ... }))
- *
+ * Adds a transformer of your own, so that checkpoints whose `config.json` names its class load like any other. The example of
+ * `defineTransformer` ends with it.
  * @throws DejaDitError INVALID_ARGUMENT if the class name is taken
  */
 export function registerTransformer(family: TransformerFamily): void {
@@ -24,10 +22,20 @@ export function registerTransformer(family: TransformerFamily): void {
   transformers.set(className, family);
 }
 
+/**
+ * Class names of the transformers that load, your own included.
+ * @example
+ * supportedTransformers().includes('FluxTransformer2DModel'); // true
+ */
 export function supportedTransformers(): string[] {
   return [...transformers.keys()];
 }
 
+/**
+ * Class names of all models that load: transformers, text encoders and autoencoders.
+ * @example
+ * supportedModels().includes('AutoencoderKL'); // true
+ */
 export function supportedModels(): string[] {
   return [...transformers.keys(), ...graphModels.keys()];
 }

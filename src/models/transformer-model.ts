@@ -69,6 +69,12 @@ export interface PreparedInputs {
   statics: Statics;
 }
 
+/**
+ * A loaded transformer: what `AutoModel.fromPretrained` returns, and pipelines have as `transformers`.
+ * @example
+ * const { transformer } = pipe.transformers;
+ * if (transformer instanceof TransformerModel) console.log(transformer.className, transformer.config);
+ */
 export class TransformerModel {
   readonly kind = 'transformer';
   readonly runner: SpanRunner;

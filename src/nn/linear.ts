@@ -12,8 +12,8 @@ export interface BiasOption {
 
 /**
  * `nn.Linear`: x [..., in] → [..., out]. A weight that is stored quantised is multiplied in its own format. What LoRAs add to the
- * weight is computed beside it, in float32.
- * @param outFeatures what the architecture expects; undefined where the checkpoint alone knows
+ * weight is computed beside it, in float32. `outFeatures` is what the architecture expects; undefined where the checkpoint alone
+ * knows.
  */
 export const linear = layer(
   (m, x: SymbolicTensor, outFeatures: number | undefined, { bias = true }: BiasOption = {}): SymbolicTensor => {

@@ -31,7 +31,7 @@ export interface ModulationOptions<Count extends number> {
   sublayers: Count;
   /** D, the width of the stream. */
   width: number;
-  /** [B, S]: which row of temb each token takes; absent if each sample has one. */
+  /** `[B, S]`, which row of temb each token takes; absent if each sample has one. */
   rows?: SymbolicTensor | undefined;
 }
 

@@ -87,7 +87,7 @@ export class Module {
   }
 
   /**
-   * Rows of a table [rows, width] picked by integer `indices` [...]: [..., width] in float32. Only these rows are widened,
+   * Rows of a table [rows, width] picked by integer `indices` [n, …], which gives [n, …, width] in float32. Only these rows are widened,
    * so that a vocabulary kept in half precision stays that small.
    */
   rows(name: string, indices: SymbolicTensor, shape?: Shape): SymbolicTensor {

@@ -33,6 +33,11 @@ function findClass(className: string): PipelineClass | undefined {
   return pipelineClasses.find(({ classNames }) => classNames.includes(className));
 }
 
+/**
+ * Class names of the pipelines that `DiffusionPipeline.fromPretrained` loads.
+ * @example
+ * supportedPipelines().includes('FluxPipeline'); // true
+ */
 export function supportedPipelines(): string[] {
   return pipelineClasses.flatMap(({ classNames }) => classNames);
 }

@@ -36,7 +36,12 @@ export function layerBytes(layers: readonly Pick<PlannedLayer, 'shape' | 'format
   };
 }
 
-/** The report as lines for people: what layers became, by type; what was kept, and why; with errors, the ten worst. */
+/**
+ * The report as lines for people: what layers became, by type; what was kept, and why; with errors, the ten worst.
+ * @example
+ * const report = await quantize(pipe, { quantType: 'int8_per_row' });
+ * console.log(summarizeReport(report).join('\n'));
+ */
 export function summarizeReport({ components }: QuantizeReport): string[] {
   return components.flatMap(({ component, className, layers, kept, bytes }) => [
     `${component} (${printable(className, 100)}): ${megabytes(bytes.before)} → ${megabytes(bytes.after)}, ${ratio(bytes.after, bytes.before)}`,

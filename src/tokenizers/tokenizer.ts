@@ -98,6 +98,12 @@ function useExactCharsmaps(engine: Engine, definition: TokenizerDefinition): voi
   }
 }
 
+/**
+ * Texts to token ids, as the tokenizer of Transformers that the files describe.
+ * @example
+ * const tokenizer: Tokenizer = await loadTokenizer('path/to/tokenizer');
+ * const maximum = tokenizer.modelMaxLength;
+ */
 export class Tokenizer {
   /** Most tokens that the model takes, special ones included; Infinity where the files set no limit. */
   readonly modelMaxLength: number;

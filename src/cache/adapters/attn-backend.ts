@@ -25,6 +25,8 @@ const OTHERS: Readonly<Record<string, string>> = {
  * Chooses the attention implementation. ONNX Runtime has one, which computes what `native` and `sdpa` name: these change nothing,
  * every other name is refused, so that no config silently does something else than it says.
  * @throws DejaDitError UNSUPPORTED with the reason; INVALID_ARGUMENT for an unknown name
+ * @example
+ * setAttnBackend(pipe, 'sdpa'); // what is used anyway; 'flash' would be refused
  */
 export function setAttnBackend(target: Cacheable, name: string | null | undefined): void {
   getAdapter(target);

@@ -87,6 +87,9 @@ export class BlockAdapter implements HasTransformers {
 /**
  * The adapter of a pipeline or transformer as its family defines it; an adapter is returned as it is.
  * @throws DejaDitError INVALID_ARGUMENT for anything without transformers
+ * @example
+ * const adapter = getAdapter(pipe);
+ * console.log(adapter.parts.map(({ name, model }) => `${name}: ${model.className}`));
  */
 export function getAdapter(target: Cacheable): BlockAdapter {
   if (target instanceof BlockAdapter) return target;

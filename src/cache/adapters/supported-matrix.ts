@@ -10,6 +10,8 @@ import { sectionsOf } from './block-group.ts';
 /**
  * A Markdown table of all registered transformers: their cached block lists (`a + b` share one decision per step) with forward
  * patterns, and whether they are called once per guidance branch. All of them take DBCache, DBPrune and EasyCache.
+ * @example
+ * console.log(supportedMatrix());
  */
 export function supportedMatrix(): string {
   const rows = supportedTransformers()

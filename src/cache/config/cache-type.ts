@@ -29,6 +29,8 @@ const SPELLINGS: Readonly<Record<string, CacheType>> = {
 /**
  * The cache type that a name stands for, in any case: `db`, `DBCache`, `dual_block_cache`, ...; absent means `NONE`.
  * Throws `INVALID_CONFIG` for other names. (cache-dit takes any unknown name for NONE: a typo switches caching off.)
+ * @example
+ * cacheType('dual_block_cache'); // 'DBCache'
  */
 export function cacheType(name: string | null | undefined, path = 'cacheType'): CacheType {
   if (name === null || name === undefined) return 'NONE';
@@ -44,6 +46,8 @@ export function cacheType(name: string | null | undefined, path = 'cacheType'): 
  * Block indices from `start` to `end` (exclusive) in steps of `step`, always with the first and the last block of the
  * list: 0 and `end - 1`. Empty if the range is (`end <= 0` or `start > end`). For `DBPruneConfig.nonPruneBlockIds`.
  * (cache-dit returns an empty list for its own default `step` of 1.)
+ * @example
+ * blockRange(0, 12, 4); // [0, 4, 8, 11]
  */
 export function blockRange(start: number, end: number, step = 1): number[] {
   if (![start, end, step].every(Number.isSafeInteger) || start < 0 || step < 1) {

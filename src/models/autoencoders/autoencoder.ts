@@ -41,6 +41,13 @@ export interface EncodeOptions extends AutoencoderOptions {
  */
 export const activationBytes = 6 * 2 ** 30;
 
+/**
+ * Images to latents and back, whole or in tiles.
+ * @example
+ * await using autoencoder = await Autoencoder.fromPretrained('path/to/vae');
+ * const latents = await autoencoder.encode((await Image.load('apple.png')).toTensor());
+ * const [image] = [Image.fromTensor(await autoencoder.decode(latents))];
+ */
 export class Autoencoder {
   readonly traits: LatentTraits;
 

@@ -9,7 +9,7 @@ import { dims, floatTensor, intTensor, type Tensor } from '../../tensor/tensor.t
 export const MASKED = -10000;
 
 export interface TrimmedText {
-  /** [B, T', C]: up to the last token that some sample keeps. */
+  /** `[B, T', C]`, up to the last token that some sample keeps. */
   text: Tensor;
   /** [B, T'], 0 for kept tokens; absent if all samples keep all of them. */
   bias?: Tensor;
@@ -58,11 +58,11 @@ export function keyBias(bias: SymbolicTensor, queries: number): SymbolicTensor {
 
 /** Which keys queries see. All parts are absent if all samples see all keys. */
 export interface KeyMask<T> {
-  /** [K]: the keys that some sample sees, in order. */
+  /** `[K]`, the keys that some sample sees, in order. */
   keys?: T | undefined;
   /** [B, K] over those keys, where the samples differ. */
   bias?: T | undefined;
-  /** [B, S, 1]: 0 for queries that see no key at all, which makes their attention 0, as in PyTorch. */
+  /** `[B, S, 1]`, 0 for queries that see no key at all, which makes their attention 0, as in PyTorch. */
   queries?: T | undefined;
 }
 

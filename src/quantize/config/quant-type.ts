@@ -2,6 +2,11 @@
 import { DejaDitError, suggest } from '../../errors/errors.ts';
 import type { FormatOf, WeightFormat } from '../../weights/formats/weight-format.ts';
 
+/**
+ * The quantisation types that are a plain name; those of SVDQuant, `svdq_int4_r32` and the like, are built from their rank.
+ * @example
+ * for (const quantType of plainQuantTypes) console.log(quantType);
+ */
 export const plainQuantTypes = [
   'float8_per_row',
   'float8_per_tensor',

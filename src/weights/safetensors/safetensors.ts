@@ -33,7 +33,11 @@ export async function readSafetensors(path: string, options: ReadOptions = {}): 
   }
 }
 
-/** Names, dtypes, shapes and byte ranges of a safetensors file, and its `__metadata__`; reads no tensor data. */
+/**
+ * Names, dtypes, shapes and byte ranges of a safetensors file, and its `__metadata__`; reads no tensor data.
+ * @example
+ * const { tensors, metadata } = await readSafetensorsHeader('model.safetensors');
+ */
 export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
   const { handle, header } = await openWithHeader(path);
   await handle.close();
