@@ -90,11 +90,7 @@ export function unknownKey(
  * The options under the table's names, whatever they hold.
  * @throws DejaDitError INVALID_CONFIG (of a function INVALID_ARGUMENT) for a key that is unknown or given twice
  */
-export function underOurNames(
-  shape: z.ZodRawShape,
-  options: unknown,
-  path: string | Callee,
-): Record<string, unknown> {
+export function underOurNames(shape: z.ZodRawShape, options: unknown, path: string | Callee): Record<string, unknown> {
   const names = new Map<string, string>();
   for (const [name, schema] of Object.entries(shape))
     for (const word of [name, ...wordsFor(schema)]) names.set(spelling(word), name);

@@ -21,7 +21,7 @@ const read = (given: GenerateOptions, guidance: GuidanceRule = { option: 'guidan
   } as const satisfies PipelineOptions<undefined>;
   const options = resolveOptions(spec);
   const warnings = new WarningLog();
-  return readSettings(given, { pipeline: 'Some', spec, options, model: undefined, warnings }).conditions;
+  return readSettings(given, { pipeline: 'Some', spec, options, warnings }).conditions;
 };
 const embeds = (count: number) => floatTensor(new Float32Array(count * 6), [count, 3, 2]);
 const pooled = (count: number) => floatTensor(new Float32Array(count * 2), [count, 2]);
@@ -67,7 +67,7 @@ describe('the conditions of a request', () => {
     [{ prompt: [] }, /prompt: is an empty list/],
     [{ prompt: ['a', null] }, /prompt\[1\]: expected a string, got null/],
     [{ prompt: Array(3) }, /prompt\[0\]: expected a string, got undefined/],
-    [{ prompt: [['a']] }, /prompt\[0\]: expected a string, got \[ 'a' \]/],
+    [{ prompt: [['a']] }, /prompt\[0\]: expected a string, got \["a"\]/],
     [{ prompt: 7 }, /prompt: expected a string or a list of strings, got 7/],
     [{ prompt: Array(100_000).fill('a') }, /prompt: 100000 of them, at most 1024/],
     [{ prompt: ['a', 'a'.repeat(1_000_000)] }, /prompt\[1\]: a text of 1000000 characters is too long/],

@@ -29,7 +29,7 @@ const pipelineClasses: readonly PipelineClass[] = [
   zImagePipelineClass,
 ];
 
-function findClass(className: string): PipelineClass | undefined {
+export function findPipeline(className: string): PipelineClass | undefined {
   return pipelineClasses.find(({ classNames }) => classNames.includes(className));
 }
 
@@ -75,11 +75,11 @@ export const DiffusionPipeline = {
       ...pick(options, resolveShape),
       // Before gigabytes arrive.
       checkClass: (index) => {
-        if (!findClass(index.className)) throw unsupportedPipeline(index, source);
+        if (!findPipeline(index.className)) throw unsupportedPipeline(index, source);
       },
     });
     const folder = await openModelFolder(root);
-    const found = findClass(folder.className);
+    const found = findPipeline(folder.className);
     if (!found) throw unsupportedPipeline(folder, root);
     const { variant, weightDtype, signal, layerwiseOffload, layerwiseTextOffload } = options;
     const offload = { layerwiseOffload, layerwiseTextOffload };

@@ -123,8 +123,8 @@ export abstract class ComponentPipeline<C extends Components, Model, Spec extend
     const leave = enterAll(modelsIn(Object.values(this.components)));
     try {
       const warnings = new WarningLog();
-      const { className: pipeline, spec, model } = this;
-      const settings = readSettings(options, { pipeline, spec, options: this.options, model, warnings });
+      const { className: pipeline, spec } = this;
+      const settings = readSettings(options, { pipeline, spec, options: this.options, warnings });
       const request = { settings, warnings };
       return await runRequest(request, { plan: await this.plan(request), transformers: this.transformers });
     } finally {

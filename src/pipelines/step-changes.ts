@@ -1,7 +1,7 @@
 /** What a request's `onStep` returned. */
 
 import { DejaDitError } from '../errors/errors.ts';
-import { shown } from '../errors/shown.ts';
+import { quote } from '../errors/printable.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { requireShape } from './tensors.ts';
 
@@ -20,5 +20,5 @@ export function changedLatents(reply: unknown, latents: Tensor): Tensor {
 }
 
 function refused(expected: string, value: unknown): DejaDitError {
-  return new DejaDitError('INVALID_ARGUMENT', `${expected}, got ${shown(value)}`, { path: 'onStep' });
+  return new DejaDitError('INVALID_ARGUMENT', `${expected}, got ${quote(value)}`, { path: 'onStep' });
 }

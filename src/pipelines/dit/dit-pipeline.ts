@@ -1,5 +1,4 @@
 /** DiT: one of the classes that the model knows to image, Diffusers' `DiTPipeline`. */
-import { DejaDitError } from '../../errors/errors.ts';
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
@@ -26,8 +25,12 @@ export class DiTPipeline extends ComponentPipeline<DiTComponents, DiTModel, type
   protected readonly spec = ditOptions;
 
   protected get model(): DiTModel {
-    const { transformer, labels } = this.components;
-    return { classes: Number(transformer.config['num_embeds_ada_norm'] ?? 1000), names: [...labels.keys()] };
+    const { transformer, labels, scheduler } = this.components;
+    return {
+      trainTimesteps: Number(scheduler.config['num_train_timesteps'] ?? 1000),
+      classes: Number(transformer.config['num_embeds_ada_norm'] ?? 1000),
+      names: [...labels.keys()],
+    };
   }
 
   protected plan({ settings }: GenerateRequest<Settings<typeof ditOptions>>): Plan {
@@ -69,9 +72,7 @@ export class DiTPipeline extends ComponentPipeline<DiTComponents, DiTModel, type
     };
   }
 
-  private numbersOf({ classLabels }: GenerateOptions): number[] {
-    if (classLabels === undefined)
-      throw new DejaDitError('INVALID_ARGUMENT', 'expected the classes to draw', { path: 'classLabels' });
+  private numbersOf({ classLabels = [] }: GenerateOptions): number[] {
     return [classLabels]
       .flat()
       .map((label) => (typeof label === 'string' ? this.components.labels.get(label)! : label));

@@ -28,9 +28,9 @@ export const fluxOptions = {
     trueCfgScale: { default: 1 },
     guidanceScale: {
       default: 3.5,
-      idle: {
+      unused: {
         because: 'as this model has no guidance embedding; use trueCfgScale and negativePrompt',
-        when: (_, { guidanceEmbedding }) => !guidanceEmbedding,
+        when: ({ guidanceEmbedding }) => !guidanceEmbedding,
       },
     },
     maxSequenceLength: {
@@ -39,9 +39,9 @@ export const fluxOptions = {
       ),
     },
     sigmas: {
-      idle: {
+      unused: {
         because: 'as the scheduler of this checkpoint lays out its own (use_flow_sigmas)',
-        when: (_, { flowSigmas }) => flowSigmas,
+        when: ({ flowSigmas }) => flowSigmas,
       },
     },
     latents: {

@@ -21,7 +21,7 @@ export const qwenImageOptions = {
     sigmas: {},
     trueCfgScale: { default: 4 },
     guidanceScale: {
-      idle: {
+      unused: {
         because: 'as this model has no guidance embedding; use trueCfgScale and negativePrompt',
         when: () => true,
       },

@@ -3,13 +3,14 @@
  * takes, with which defaults and within which bounds, is its own business.
  */
 import { z } from 'zod';
-import { anyObject } from '../../errors/options.ts';
+import { anyObject } from '../../errors/arguments.ts';
 import type { GenerateOptions, OptionName } from '../options.ts';
 import {
   aFunction,
   type Bounds,
   choice,
   embeddings,
+  expecting,
   flag,
   flagOrNumber,
   images,
@@ -225,12 +226,15 @@ export const catalogue: Catalogue = {
   cache: {
     group: 'Request',
     value: () =>
-      z.union([z.literal(false), anyObject], { error: 'expected settings as enableCache takes them, or false' }),
+      z.union([z.literal(false), anyObject], {
+        error: expecting('expected settings as enableCache takes them, or false'),
+      }),
     help: 'settings of a cache for this request, as enableCache takes them, or false for none',
   },
   loras: {
     group: 'Request',
-    value: () => z.record(z.string(), number({}), { error: 'expected strengths by name, as in { style: 0.8 }' }),
+    value: () =>
+      z.record(z.string(), number({}), { error: expecting('expected strengths by name, as in { style: 0.8 }') }),
     help: 'strengths of loaded LoRAs by name; others do not apply (default: all, as loaded)',
   },
   maxMemory: {

@@ -24,10 +24,9 @@ export function jsonSchemaOf(pipeline: string, options: ResolvedOptions): Option
     const schema = valueSchema(option.type);
     if (!schema) continue;
     const { name } = option;
-    const isNeeded = (name === 'prompt' || name === 'classLabels') && option.default === undefined;
-    if (isNeeded) required.push(name);
+    if (option.required) required.push(name);
     properties[name] = {
-      ...(isNeeded ? schema : orNull(schema)),
+      ...(option.required ? schema : orNull(schema)),
       description: describe(option),
       ...(option.default === undefined ? {} : { default: option.default }),
     };

@@ -1,8 +1,8 @@
 /** The kinds of values that options have, as zod types: what the checks, their messages and the JSON Schema are made from. */
 import { z } from 'zod';
+import { ofValue } from '../../errors/arguments.ts';
 import { suggest } from '../../errors/errors.ts';
-import { ofValue } from '../../errors/options.ts';
-import { shown } from '../../errors/shown.ts';
+import { quote } from '../../errors/printable.ts';
 import { Image } from '../../images/image.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { halfCharacter, longestText } from '../../tokenizers/limits.ts';
@@ -18,11 +18,11 @@ export interface Bounds {
 }
 
 /** A message that names what is expected and what came. */
-const expecting = (expected: string) => (issue: { input?: unknown }) => `${expected}, got ${shown(issue.input)}`;
+export const expecting = (expected: string) => (issue: { input?: unknown }) => `${expected}, got ${quote(issue.input)}`;
 
 /** What JSON cannot hold. */
 const object = <T>(expected: string, is: (value: unknown) => boolean) =>
-  z.custom<T>(is, { error: (issue) => `${expected}, got ${shown(issue.input)}` });
+  z.custom<T>(is, { error: (issue) => `${expected}, got ${quote(issue.input)}` });
 
 const range = ({ min, max }: Bounds) =>
   [min === undefined ? '' : ` from ${min}`, max === undefined ? '' : ` to ${max}`].join('');
@@ -92,7 +92,7 @@ export function labels({ min, max, names }: Bounds): z.ZodType<(number | string)
         .string()
         .meta({ enum: names })
         .superRefine((value, { addIssue }) => {
-          const message = `the checkpoint lists no class ${shown(value)}; ${suggest(value, names)}`;
+          const message = `the checkpoint lists no class ${quote(value)}; use a number${range({ min, max })}, or a name: ${suggest(value, names)}`;
           if (!names.includes(value)) addIssue({ code: 'custom', message, params: ofValue });
         })
     : z.string();
@@ -100,12 +100,21 @@ export function labels({ min, max, names }: Bounds): z.ZodType<(number | string)
   return z.union([item, z.array(item).min(1, { error: 'is an empty list' })], { error });
 }
 
-const oneSeed = () =>
-  z.union([z.int(), z.custom<bigint>((value) => typeof value === 'bigint'), z.string().regex(/^\s*-?\d+\s*$/)], {
-    error: expecting('expected an integer, its digits, or a list of such'),
-  });
+const aSeed = 'expected an integer, its digits, or a list of such';
 
-export const seeds = () => oneOrMore(oneSeed(), { expected: 'expected an integer, its digits, or a list of such' });
+const oneSeed = () =>
+  z.union(
+    [
+      z.int(),
+      z.custom<bigint>((value) => typeof value === 'bigint'),
+      z.string().regex(/^\s*-?\d+\s*$/, { error: expecting(aSeed) }),
+    ],
+    {
+      error: expecting(aSeed),
+    },
+  );
+
+export const seeds = () => oneOrMore(oneSeed(), { expected: aSeed });
 
 export const numbers = (): z.ZodType<number[]> => {
   const error = expecting('expected a list of numbers');

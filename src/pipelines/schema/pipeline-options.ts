@@ -3,8 +3,9 @@
  * bounds and reasons why one may be idle. What a loaded model determines is completed by `resolveOptions`.
  */
 import type { z } from 'zod';
+import { whatIsWrong } from '../../errors/arguments.ts';
 import { DejaDitError } from '../../errors/errors.ts';
-import { nameFinder, readValue } from '../../errors/options.ts';
+import { alsoCalled, isSpellingOf } from '../../errors/options.ts';
 import { type ConditionNames, conditionOptionNames, type GuidanceRule } from '../conditions.ts';
 import type { GenerateOptions, OptionName } from '../options.ts';
 import { catalogue, commonOptions, type Option, optionNames } from './catalogue.ts';
@@ -25,20 +26,25 @@ export function fromModel<Model, Value>(from: string, of: (model: Model) => Valu
   return { from, of };
 }
 
-/** A given option that changes nothing: a warning, never an error. */
-export interface IdleRule<Model> {
+/** When a given option changes nothing: a warning, never an error. */
+export interface IdleRule<Subject> {
   /** Ends `<option> has no effect …`, with what to do where there is something. */
   because: string;
-  when(given: GenerateOptions, model: Model): boolean;
+  when(subject: Subject): boolean;
 }
 
 export interface OptionUse<Model, Value> {
   default?: Value | FromModel<Model, Value>;
+  /** Whether every request needs it. */
+  required?: boolean;
   min?: number | FromModel<Model, number>;
   max?: number | FromModel<Model, number>;
   multipleOf?: number | FromModel<Model, number>;
   names?: FromModel<Model, readonly string[]>;
-  idle?: IdleRule<Model>;
+  /** In requests with certain other settings. */
+  idle?: IdleRule<GenerateOptions>;
+  /** With certain models. */
+  unused?: IdleRule<Model>;
 }
 
 export interface PipelineOptions<Model> {
@@ -64,9 +70,13 @@ export interface ResolvedOption {
   /** Within the bounds that are known. */
   type: z.ZodType;
   default: unknown;
+  /** Whether every request needs it; a prompt may have embeddings in its place, which JSON cannot hold. */
+  required: boolean;
   /** What a loaded model would determine, in words. */
   unknown: readonly string[];
-  idle: IdleRule<unknown> | undefined;
+  idle: IdleRule<GenerateOptions> | undefined;
+  /** Why it has no effect with the loaded model. */
+  unused: string | undefined;
 }
 
 export type ResolvedOptions = ReadonlyMap<OptionName, ResolvedOption>;
@@ -87,11 +97,11 @@ export function resolveOptions<Model>(spec: PipelineOptions<Model>, loaded?: Loa
   const uses: Partial<Record<OptionName, OptionUse<Model, unknown>>> = spec.options;
   const conditions = spec.conditions ? conditionOptionNames(spec.conditions) : [];
   const taken = new Set<string>([...conditions, ...Object.keys(uses), ...commonOptions]);
-  const own = loaded ? checkpointDefaults(loaded.defaults, taken) : {};
+  const own = loaded ? checkpointDefaults(loaded.defaults) : {};
   const resolved = optionNames
     .filter((name) => taken.has(name))
     .map((name): [OptionName, ResolvedOption] => {
-      const { idle, default: preset, ...limits } = uses[name] ?? {};
+      const { idle, unused: rule, default: preset, required: needed = false, ...limits } = uses[name] ?? {};
       const option: Option<unknown> = catalogue[name];
       const unknown: string[] = [];
       const known = <Value>(value: Value | FromModel<Model, Value> | undefined, what: string): Value | undefined => {
@@ -109,10 +119,13 @@ export function resolveOptions<Model>(spec: PipelineOptions<Model>, loaded?: Loa
           }),
         ),
       };
-      const type = option.value(bounds);
+      const type = alsoCalled(option.value(bounds), ...(option.aliases ?? []));
       const fallback = known(preset, 'default') ?? option.default;
       const value = Object.hasOwn(own, name) ? checkDefault(type, own[name], name) : fallback;
-      return [name, { name, option, type, default: value, unknown, idle: idle as IdleRule<unknown> | undefined }];
+      const required = value === undefined && (needed || name === spec.conditions?.texts[0]);
+      const unused = loaded && rule?.when(loaded.model) ? rule.because : undefined;
+      if (!loaded && rule) unknown.push(`no effect with some models: ${rule.because}`);
+      return [name, { name, option, type, default: value, unknown, required, idle, unused }];
     });
   return new Map(resolved);
 }
@@ -121,25 +134,24 @@ function isFromModel<Model, Value>(value: unknown): value is FromModel<Model, Va
   return typeof value === 'object' && value !== null && 'from' in value && 'of' in value;
 }
 
-/** Other names of options, for the reader. */
-export const aliases: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
-  Object.entries<Option<unknown>>(catalogue).map(([name, { aliases = [] }]) => [name, aliases]),
-);
-
 const defaultsFile = 'generation_config.json';
 
-/** What the file says of these options; files of Transformers have many other fields. */
-function checkpointDefaults(
-  defaults: Readonly<Record<string, unknown>>,
-  taken: ReadonlySet<string>,
-): Record<string, unknown> {
-  const find = nameFinder([...taken], aliases);
-  const known = Object.entries(defaults).filter(([name, value]) => find(name) !== undefined && value !== null);
-  return Object.fromEntries(known.map(([name, value]) => [find(name), value]));
+/** What is a request's own business, and none of a file that comes with a model. */
+const ofRequests: readonly OptionName[] = [...commonOptions, 'image'];
+const ofCheckpoints = optionNames.filter(
+  (name) => !ofRequests.includes(name) || name === 'numInferenceSteps' || name === 'numImages',
+);
+
+/** What the file says of options; files of Transformers have many other fields. */
+function checkpointDefaults(defaults: Readonly<Record<string, unknown>>): Partial<Record<OptionName, unknown>> {
+  const nameOf = (key: string) =>
+    ofCheckpoints.find((name) => isSpellingOf(key, [name, ...(catalogue[name].aliases ?? [])]));
+  const entries = Object.entries(defaults).map(([key, value]) => [nameOf(key), value] as const);
+  return Object.fromEntries(entries.filter(([name, value]) => name !== undefined && value !== null));
 }
 
 function checkDefault(type: z.ZodType, value: unknown, name: string): unknown {
-  const file = { path: defaultsFile };
-  readValue(type, value, (_, message) => new DejaDitError('INVALID_CONFIG', `${name}: ${message}`, file));
-  return value;
+  const wrong = whatIsWrong(type, value, name);
+  if (!wrong) return value;
+  throw new DejaDitError('INVALID_CONFIG', `${wrong.path}: ${wrong.message}`, { path: defaultsFile });
 }

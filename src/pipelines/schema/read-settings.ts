@@ -1,11 +1,12 @@
 /** A request's options as a pipeline's settings: named, checked, with every default filled in, and what has no effect said. */
+
+import { readArguments, whatIsWrong } from '../../errors/arguments.ts';
 import { DejaDitError } from '../../errors/errors.ts';
-import { namedOptions, pathText, readValue } from '../../errors/options.ts';
 import type { WarningLog } from '../../errors/warnings.ts';
 import { type Conditions, readConditions } from '../conditions.ts';
 import type { GenerateOptions, OptionName } from '../options.ts';
 import { elsewhere } from './catalogue.ts';
-import { type AnyPipelineOptions, aliases, type ResolvedOptions } from './pipeline-options.ts';
+import type { AnyPipelineOptions, ResolvedOptions } from './pipeline-options.ts';
 
 /** Options that are never left open. */
 type Filled<Spec extends AnyPipelineOptions> =
@@ -36,8 +37,6 @@ export interface SettingsReading<Spec extends AnyPipelineOptions> {
   pipeline: string;
   spec: Spec;
   options: ResolvedOptions;
-  /** What a loaded model determines. */
-  model: unknown;
   warnings: WarningLog;
 }
 
@@ -47,17 +46,10 @@ export interface SettingsReading<Spec extends AnyPipelineOptions> {
  */
 export function readSettings<Spec extends AnyPipelineOptions>(
   request: unknown,
-  { pipeline, spec, options, model, warnings }: SettingsReading<Spec>,
+  { pipeline, spec, options, warnings }: SettingsReading<Spec>,
 ): Settings<Spec> {
-  const given: GenerateOptions = namedOptions(Object.fromEntries(options), request, {
-    of: pipeline,
-    aliases,
-    elsewhere,
-  });
-  for (const [name, value] of Object.entries(given))
-    readValue(options.get(name as OptionName)!.type, value, (path, message) => {
-      return new DejaDitError('INVALID_ARGUMENT', message, { path: pathText([name, ...path]) });
-    });
+  const types = Object.fromEntries([...options].map(([name, { type }]) => [name, type] as const));
+  const given: GenerateOptions = readArguments(types, request as object, { of: pipeline, elsewhere });
   const idle = (name: OptionName, because: string | false | undefined) => {
     if (because && given[name] !== undefined) warnings.add(`${name} has no effect ${because}`);
   };
@@ -72,9 +64,12 @@ export function readSettings<Spec extends AnyPipelineOptions>(
     ['negativePromptEmbeds', 'negativePrompt'],
   ] as const)
     if (given[embeds] !== undefined && given[text] === undefined) delete settings[text];
-  const rules = [...options.values()].filter(({ idle }) => idle?.when(settings, model));
-  for (const { name, idle: rule, default: value } of rules) {
-    idle(name, rule!.because);
+  const reasons = [...options.values()].map(({ name, unused, idle: rule, default: value }) => {
+    return { name, value, because: unused ?? (rule?.when(settings) ? rule.because : undefined) };
+  });
+  for (const { name, value, because } of reasons) {
+    if (because === undefined) continue;
+    idle(name, because);
     Object.assign(settings, { [name]: value });
   }
 
@@ -86,6 +81,13 @@ export function readSettings<Spec extends AnyPipelineOptions>(
     if (given.numInferenceSteps !== schedule.length)
       idle('numInferenceSteps', `with a schedule of ${schedule.length} steps`);
     settings.numInferenceSteps = schedule.length;
+  }
+  if (!spec.conditions) {
+    for (const { name, required, type } of options.values())
+      if (required && settings[name] === undefined) {
+        const message = whatIsWrong(type, undefined, name)?.message ?? 'is missing';
+        throw new DejaDitError('INVALID_ARGUMENT', message, { path: name });
+      }
   }
   if (!spec.conditions) return settings as Settings<Spec>;
   const conditions = readConditions(settings, { names: spec.conditions, guidance: spec.guidance!, idle });

@@ -36,9 +36,9 @@ export const sd3Options = {
       idle: { because: 'on embeddings', when: ({ promptEmbeds }) => promptEmbeds !== undefined },
     },
     prompt3: {
-      idle: {
+      unused: {
         because: 'as this checkpoint has no third text encoder',
-        when: (_, { maxTextTokens }) => maxTextTokens === undefined,
+        when: ({ maxTextTokens }) => maxTextTokens === undefined,
       },
     },
   },

@@ -25,7 +25,7 @@ export const wanOptions = {
     numFrames: { default: 81 },
     guidanceScale: { default: 5 },
     guidanceScale2: {
-      idle: { because: 'as this model has one expert', when: (_, { twoExperts }) => !twoExperts },
+      unused: { because: 'as this model has one expert', when: ({ twoExperts }) => !twoExperts },
     },
     maxSequenceLength: {
       default: fromModel('512, or model_max_length of the tokenizer', ({ maxTextTokens }) =>
