@@ -55,15 +55,12 @@ export { type LoraOptions, type LoraTarget, loadLora, unloadLora } from './pipel
 export type { GenerateOptions, GenerateResult, StepEvent, Timings } from './pipelines/options.ts';
 export { optionsSchema } from './pipelines/options-schema.ts';
 export type { Pipeline, PipelineTraits } from './pipelines/pipeline.ts';
+export type { JsonSchema, OptionsSchema } from './pipelines/schema/json-schema.ts';
+export type { ResolvedOption, ResolvedOptions } from './pipelines/schema/pipeline-options.ts';
 export { type ConvertOptions, convertCheckpoint } from './quantize/checkpoint/convert-checkpoint.ts';
 export { saveQuantized } from './quantize/checkpoint/save-checkpoint.ts';
 export type { QuantizeConfig, QuantizeOptions } from './quantize/config/config.ts';
 export { plainQuantTypes, type QuantType } from './quantize/config/quant-type.ts';
-export type { JsonSchema, OptionsSchema } from './pipelines/schema/json-schema.ts';
-export type { ResolvedOption, ResolvedOptions } from './pipelines/schema/pipeline-options.ts';
-export type { QuantizeConfig, QuantizeOptions } from './quantize/config.ts';
-export { type ConvertOptions, convertCheckpoint } from './quantize/convert-checkpoint.ts';
-export { plainQuantTypes, type QuantType } from './quantize/quant-type.ts';
 export { type Quantizable, type QuantizeCallOptions, quantize } from './quantize/quantize.ts';
 export {
   type ComponentReport,

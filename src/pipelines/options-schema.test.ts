@@ -91,7 +91,9 @@ async function isTaken(pipe: Pipeline, options: GenerateOptions): Promise<boolea
   );
   expect(error).toBeInstanceOf(DejaDitError);
   const { code, message } = error as DejaDitError;
-  return code === 'ABORTED' || code === 'NOT_FOUND' || ofSeveral.test(message);
+  const taken = code === 'ABORTED' || code === 'NOT_FOUND' || ofSeveral.test(message);
+  if (!taken) expect(code, message).toMatch(/^INVALID_(ARGUMENT|CONFIG)$/);
+  return taken;
 }
 
 describe.each(['dit', 'flux', 'pixart_sigma', 'qwenimage', 'sd3', 'wan', 'zimage'])('%s', (name) => {

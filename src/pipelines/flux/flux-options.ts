@@ -34,6 +34,7 @@ export const fluxOptions = {
       },
     },
     maxSequenceLength: {
+      max: 512,
       default: fromModel("512, or model_max_length of T5's tokenizer", ({ maxTextTokens }) =>
         Math.min(512, maxTextTokens),
       ),

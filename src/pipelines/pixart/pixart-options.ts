@@ -31,6 +31,7 @@ export const pixartOptions = {
     timesteps: {},
     guidanceScale: { default: 4.5 },
     maxSequenceLength: {
+      max: 512,
       default: fromModel('300 for PixArt-Σ, 120 for PixArt-α', ({ textTokens }) => textTokens),
     },
   },

@@ -91,7 +91,7 @@ export const catalogue: Catalogue = {
   maxSequenceLength: {
     group: draw,
     value: integer,
-    bounds: { min: 1, max: 512 },
+    bounds: { min: 1, max: 8192 },
     flag: '--max-sequence-length <n>',
     help: 'tokens of the prompt that are read',
   },

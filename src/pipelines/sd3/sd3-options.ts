@@ -27,6 +27,7 @@ export const sd3Options = {
     sigmas: {},
     guidanceScale: { default: 7 },
     maxSequenceLength: {
+      max: 512,
       default: fromModel("256, or model_max_length of T5's tokenizer", ({ maxTextTokens = 256 }) =>
         Math.min(256, maxTextTokens),
       ),

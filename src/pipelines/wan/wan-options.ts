@@ -28,6 +28,7 @@ export const wanOptions = {
       unused: { because: 'as this model has one expert', when: ({ twoExperts }) => !twoExperts },
     },
     maxSequenceLength: {
+      max: 512,
       default: fromModel('512, or model_max_length of the tokenizer', ({ maxTextTokens }) =>
         Math.min(512, maxTextTokens),
       ),

@@ -28,6 +28,6 @@ export const zImageOptions = {
     guidanceScale: { default: 5 },
     cfgNormalization: { default: false, idle: unguided },
     cfgTruncation: { default: 1, idle: unguided },
-    maxSequenceLength: { default: 512, max: 8192 },
+    maxSequenceLength: { default: 512 },
   },
 } as const satisfies PipelineOptions<ZImageModel>;
