@@ -1,17 +1,19 @@
 /** The commands of `deja-dit` and their flags. They are imported when run, so that `--help` and short jobs start fast. */
 import { readFileSync } from 'node:fs';
-import { Command, Option } from 'commander';
+import { Option } from 'commander';
+import { CliCommand } from './command.ts';
 import { addCacheFlags } from './flags/cache-flags.ts';
 import { addMemoryFlags } from './flags/memory-flags.ts';
 import { addHubFlags, modelOption } from './flags/model-flags.ts';
 import { integer, list, number, size } from './flags/numbers.ts';
 import { addOffloadFlags } from './flags/offload-flags.ts';
+import { addRequestFlags } from './flags/request-flags.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
 
-export const program = new Command('deja-dit')
+export const program = new CliCommand('deja-dit')
   .description('Runs Diffusion Transformers: images and video from text, fast by re-using what earlier steps computed.')
   .version(version)
   // One line, as all errors are.
@@ -31,40 +33,28 @@ const backendOption = () =>
     'wasm',
   ]);
 const generateCommand = addCacheFlags(
-  program
-    .command('generate')
-    .description('generate images or videos from a text')
-    .argument('<prompt...>', 'what to draw; several words need no quotes')
-    .addOption(modelOption())
-    .option(
-      '-o, --out <file>',
-      'PNG, JPEG or WebP by its ending, MP4 for videos (with ffmpeg); several are numbered (default: out.png, videos out.webp)',
-    )
-    .option('-s, --seed <n>', 'seed of the initial noise (default: random)', integer())
-    .option('--steps <n>', 'denoising steps', integer({ min: 1 }))
-    .option('--size <WxH>', 'image size, as 512 or 768x512', size)
-    .option(
-      '-g, --guidance <x>',
-      'guidance scale: the distilled one where the model has it, else classifier-free',
-      number(),
-    )
-    .option('--guidance-2 <x>', 'guidance scale of the second of two experts', number())
-    .option('--negative <text>', 'negative prompt, for classifier-free guidance')
-    .option('-n, --num-images <n>', 'images to draw', integer({ min: 1 }))
-    .option('--num-frames <n>', 'frames of a video', integer({ min: 1 }))
-    .option('--fps <n>', 'frames per second of a video file', number())
-    .option('--grid', 'one file with all images side by side')
-    .option('--image <file>', 'start from this image')
-    .option('--strength <x>', 'how far to move from the starting image, 0 to 1', number({ min: 0, max: 1 }))
-    .option('--lora-path <path>', 'a LoRA as Diffusers or PEFT save it: the file, or its folder')
-    .option('--lora-name <file>', 'which file of that folder')
-    .option('--lora-scale <x>', 'how strongly the LoRA acts (default: 1)', number())
-    .option('--quantize-type <type>', 'compute in fewer bits: int8_per_row, int4_weight_only, svdq_int4_r32_dq, ...')
-    .option('--preview', 'show the image in the terminal while it forms')
-    .option('--json', 'print settings and timings as JSON')
-    .option('-q, --quiet', 'print nothing but errors')
-    .addOption(backendOption())
-    .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
+  addRequestFlags(
+    program
+      .command('generate')
+      .description('generate images or videos from a text')
+      .argument('<prompt...>', 'what to draw; several words need no quotes')
+      .addOption(modelOption())
+      .option(
+        '-o, --out <file>',
+        'PNG, JPEG or WebP by its ending, MP4 for videos (with ffmpeg); several are numbered (default: out.png, videos out.webp)',
+      )
+      .option('--fps <n>', 'frames per second of a video file', number())
+      .option('--grid', 'one file with all images side by side')
+      .option('--lora-path <path>', 'a LoRA as Diffusers or PEFT save it: the file, or its folder')
+      .option('--lora-name <file>', 'which file of that folder')
+      .option('--lora-scale <x>', 'how strongly the LoRA acts (default: 1)', number())
+      .option('--quantize-type <type>', 'compute in fewer bits: int8_per_row, int4_weight_only, svdq_int4_r32_dq, ...')
+      .option('--preview', 'show the image in the terminal while it forms')
+      .option('--json', 'print settings and timings as JSON')
+      .option('-q, --quiet', 'print nothing but errors')
+      .addOption(backendOption())
+      .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
+  ),
 );
 addHubFlags(addMemoryFlags(addOffloadFlags(generateCommand))).action(async (prompt: string[], options) =>
   (await import('./commands/generate.ts')).generate(prompt.join(' '), options),
@@ -75,6 +65,7 @@ addHubFlags(
     .command('inspect')
     .description('components, parameters, dtypes and bytes of a model; of a repository only the headers are fetched')
     .argument('[model]', 'folder in Diffusers layout, or a Hugging Face repository')
+    .option('--options', "what a pipeline's requests may set: the defaults and ranges of this model")
     .option('--verify', 'hash all files from the hub, and download damaged ones anew')
     .option('--json', 'print as JSON'),
 ).action(async (model: string | undefined, options) => (await import('./commands/inspect.ts')).inspect(model, options));

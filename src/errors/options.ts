@@ -56,35 +56,57 @@ export const knownNames = (shape: z.ZodRawShape): string[] =>
 
 const wordsFor = (schema: z.core.$ZodType) => aliases.get(schema)?.words ?? [];
 
+/** A function whose arguments the options are: messages begin with the argument, not with a path, and the code is INVALID_ARGUMENT. */
+export interface Callee {
+  /** Its name. */
+  of: string;
+  /** Names of other libraries for what is said in another way here, and how. */
+  elsewhere?: Readonly<Record<string, string>> | undefined;
+}
+
 /** Throws unless `options` is a plain object; returns it as one. */
-export function asObject(options: unknown, path: string): Record<string, unknown> {
+export function asObject(options: unknown, path: string | Callee): Record<string, unknown> {
   if (typeof options === 'object' && options !== null && !Array.isArray(options))
     return options as Record<string, unknown>;
-  throw new DejaDitError('INVALID_CONFIG', `must be an object of options, got ${quote(options)}`, { path });
+  const message = `must be an object of options, got ${quote(options)}`;
+  throw typeof path === 'string'
+    ? new DejaDitError('INVALID_CONFIG', message, { path })
+    : new DejaDitError('INVALID_ARGUMENT', message, { path: path.of });
 }
 
 /** The error for a key that no field answers to; it names the nearest known one, and all of them. */
-export function unknownKey(key: string, { known, path }: { known: readonly string[]; path: string }): DejaDitError {
-  return new DejaDitError('INVALID_CONFIG', `unknown key ${quote(key)}; ${suggest(key, known)}`, { path });
+export function unknownKey(
+  key: string,
+  { known, path }: { known: readonly string[]; path: string | Callee },
+): DejaDitError {
+  if (typeof path === 'string')
+    return new DejaDitError('INVALID_CONFIG', `unknown key ${quote(key)}; ${suggest(key, known)}`, { path });
+  const { of, elsewhere = {} } = path;
+  const said = Object.entries(elsewhere).find(([word]) => isSpellingOf(key, [word]))?.[1];
+  return new DejaDitError('INVALID_ARGUMENT', `unknown option of ${of}; ${said ?? suggest(key, known)}`, { path: key });
 }
 
 /**
  * The options under the table's names, whatever they hold.
- * @throws DejaDitError INVALID_CONFIG for a key that is unknown or given twice
+ * @throws DejaDitError INVALID_CONFIG (of a function INVALID_ARGUMENT) for a key that is unknown or given twice
  */
-export function underOurNames(shape: z.ZodRawShape, options: unknown, path: string): Record<string, unknown> {
+export function underOurNames(shape: z.ZodRawShape, options: unknown, path: string | Callee): Record<string, unknown> {
   const names = new Map<string, string>();
   for (const [name, schema] of Object.entries(shape))
     for (const word of [name, ...wordsFor(schema)]) names.set(spelling(word), name);
   const result: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(asObject(options, path))) {
     const name = names.get(spelling(key));
-    if (name === undefined) throw unknownKey(key, { known: knownNames(shape), path });
+    if (name === undefined) {
+      // Whoever passes options on names those that are not given too.
+      if (typeof path !== 'string' && value === undefined) continue;
+      throw unknownKey(key, { known: knownNames(shape), path });
+    }
     if (result[name] !== undefined && result[name] !== null) {
       if (value === undefined || value === null) continue;
-      throw new DejaDitError('INVALID_CONFIG', `is given twice, the second time as ${key}`, {
-        path: `${path}.${name}`,
-      });
+      const message = `is given twice, the second time as ${key}`;
+      if (typeof path !== 'string') throw new DejaDitError('INVALID_ARGUMENT', message, { path: name });
+      throw new DejaDitError('INVALID_CONFIG', message, { path: `${path}.${name}` });
     }
     result[name] = value;
   }
@@ -95,7 +117,7 @@ export function underOurNames(shape: z.ZodRawShape, options: unknown, path: stri
  * The same without those that are left to their defaults: undefined or null.
  * @throws DejaDitError INVALID_CONFIG for a key that is unknown or given twice
  */
-export const namedOptions = (shape: z.ZodRawShape, options: unknown, path: string): Record<string, unknown> =>
+export const namedOptions = (shape: z.ZodRawShape, options: unknown, path: string | Callee): Record<string, unknown> =>
   Object.fromEntries(
     Object.entries(underOurNames(shape, options, path)).filter(([, value]) => value !== undefined && value !== null),
   );

@@ -1,6 +1,6 @@
 /** `AutoModel`: loads one component of a Diffusers checkpoint from its folder, whatever its class. */
 import { z } from 'zod';
-import { type ArgumentShape, abortSignal, anyObject, checkArguments } from '../errors/arguments.ts';
+import { type ArgumentShape, abortSignal, anyObject, readArguments } from '../errors/arguments.ts';
 import { DejaDitError } from '../errors/errors.ts';
 import { quote } from '../errors/printable.ts';
 import { warn } from '../errors/warnings.ts';
@@ -88,8 +88,8 @@ export const AutoModel = {
  * @example
  * const encoder = await loadModel(`${path}/text_encoder`);
  */
-export async function loadModel(folder: string, options: LoadOptions = {}): Promise<LoadedModel> {
-  checkArguments({ of: 'loadModel', shape: loadShape, elsewhere }, options);
+export async function loadModel(folder: string, args: LoadOptions = {}): Promise<LoadedModel> {
+  const options = readArguments(loadShape, args, { of: 'loadModel', elsewhere });
   if (typeof folder !== 'string')
     throw new DejaDitError('INVALID_ARGUMENT', `expected the folder of a model, got ${quote(folder)}`, {
       path: 'folder',

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { WarningLog } from '../errors/warnings.ts';
 import { floatTensor } from '../tensor/tensor.ts';
-import { type ConditionNames, guidanceBranches, readConditions } from './conditions.ts';
+import { type ConditionNames, type GuidanceRule, guidanceBranches } from './conditions.ts';
 import type { GenerateOptions } from './options.ts';
+import { type PipelineOptions, resolveOptions } from './schema/pipeline-options.ts';
+import { readSettings } from './schema/read-settings.ts';
 import { warningsOf } from './testing/warnings.ts';
 
 const names: ConditionNames = {
@@ -10,13 +12,21 @@ const names: ConditionNames = {
   embeds: ['promptEmbeds', 'pooledPromptEmbeds'],
   masks: ['promptAttentionMask'],
 };
-const guided = { option: 'guidanceScale', scale: 5 } as const;
-const read = (given: GenerateOptions, guidance: Parameters<typeof readConditions>[1]['guidance'] = guided) =>
-  readConditions({ options: given, warnings: new WarningLog() }, { given, names, guidance });
+/** What a pipeline of these conditions makes of a request. */
+const read = (given: GenerateOptions, guidance: GuidanceRule = { option: 'guidanceScale' }) => {
+  const spec = {
+    conditions: names,
+    guidance,
+    options: { numInferenceSteps: { default: 1 }, guidanceScale: { default: 5 }, trueCfgScale: { default: 4 } },
+  } as const satisfies PipelineOptions<undefined>;
+  const options = resolveOptions(spec);
+  const warnings = new WarningLog();
+  return readSettings(given, { pipeline: 'Some', spec, options, warnings }).conditions;
+};
 const embeds = (count: number) => floatTensor(new Float32Array(count * 6), [count, 3, 2]);
 const pooled = (count: number) => floatTensor(new Float32Array(count * 2), [count, 2]);
 
-describe('readConditions', () => {
+describe('the conditions of a request', () => {
   it('uses the first text for all encoders, and one text for all prompts', () => {
     const { positive, negative } = read({ prompt: ['a', 'b'], prompt2: 'c', negativePrompt: 'd' });
     expect(positive).toMatchObject({
@@ -39,8 +49,8 @@ describe('readConditions', () => {
     expect(read({ prompt: 'a' }).negative?.texts).toEqual([[''], ['']]);
     expect(read({ prompt: 'a', negativePrompt: null } as object).negative?.texts).toEqual([[''], ['']]);
     expect(read({ prompt: 'a', negativePrompt2: 'x' }).negative?.texts).toEqual([[''], ['x']]);
-    expect(read({ prompt: 'a' }, { option: 'guidanceScale', scale: 1 }).negative).toBeUndefined();
-    expect(read({ prompt: 'a' }, { option: 'trueCfgScale', scale: 4, needsNegative: true }).negative).toBeUndefined();
+    expect(read({ prompt: 'a', guidanceScale: 1 }).negative).toBeUndefined();
+    expect(read({ prompt: 'a' }, { option: 'trueCfgScale', needsNegative: true }).negative).toBeUndefined();
   });
 
   it('takes embeddings in place of texts, one negative for all prompts', () => {
@@ -57,12 +67,12 @@ describe('readConditions', () => {
     [{ prompt: [] }, /prompt: is an empty list/],
     [{ prompt: ['a', null] }, /prompt\[1\]: expected a string, got null/],
     [{ prompt: Array(3) }, /prompt\[0\]: expected a string, got undefined/],
-    [{ prompt: [['a']] }, /prompt\[0\]: expected a string, got object/],
-    [{ prompt: 7 }, /prompt: expected a string, got number/],
-    [{ prompt: Array(100_000).fill('a') }, /prompt: 100000 texts, at most 1024/],
+    [{ prompt: [['a']] }, /prompt\[0\]: expected a string, got \["a"\]/],
+    [{ prompt: 7 }, /prompt: expected a string or a list of strings, got 7/],
+    [{ prompt: Array(100_000).fill('a') }, /prompt: 100000 of them, at most 1024/],
     [{ prompt: ['a', 'a'.repeat(1_000_000)] }, /prompt\[1\]: a text of 1000000 characters is too long/],
     [{ prompt: 'a', negativePrompt: 'b\ud83d' }, /negativePrompt: has half a character .* at position 1$/],
-    [{ prompt: 'a', prompt2: ['a', 3] }, /prompt2\[1\]: expected a string, got number/],
+    [{ prompt: 'a', prompt2: ['a', 3] }, /prompt2\[1\]: expected a string, got 3/],
     [{ prompt: ['a', 'b', 'c'], prompt2: ['a', 'b'] }, /prompt2: 2 texts for 3 prompts/],
     [{ prompt2: 'a' }, /prompt: missing/],
     [{ prompt: ['a', 'b'], negativePrompt: ['a', 'b', 'c'] }, /negativePrompt: 3 of them for 2 prompts/],
@@ -78,8 +88,8 @@ describe('readConditions', () => {
 
   it('says what has no effect', async () => {
     const warnings = await warningsOf(async () => {
-      read({ prompt: 'a', negativePrompt: 'b' }, { option: 'guidanceScale', scale: 1 });
-      read({ prompt: 'a', trueCfgScale: 4 }, { option: 'trueCfgScale', scale: 4, needsNegative: true });
+      read({ prompt: 'a', negativePrompt: 'b', guidanceScale: 1 });
+      read({ prompt: 'a', trueCfgScale: 4 }, { option: 'trueCfgScale', needsNegative: true });
     });
     expect(warnings).toMatch(/^negativePrompt has no effect at guidanceScale 1; set it above 1$/m);
     expect(warnings).toMatch(/^trueCfgScale has no effect without a negativePrompt/m);
@@ -88,7 +98,7 @@ describe('readConditions', () => {
 
 describe('guidanceBranches', () => {
   it('repeats rows and list items for the pictures of each prompt', async () => {
-    const conditions = read({ prompt: ['a', 'b'] }, { option: 'guidanceScale', scale: 1 });
+    const conditions = read({ prompt: ['a', 'b'], guidanceScale: 1 });
     const [branch, ...others] = await guidanceBranches(conditions, 2, async () => ({
       rows: floatTensor([1, 2, 3, 4], [2, 2]),
       list: ['a', 'b'],

@@ -5,15 +5,9 @@
 import { DejaDitError } from '../errors/errors.ts';
 import type { ForwardInputs, InputValue } from '../models/inputs.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import { checkText } from '../tokenizers/limits.ts';
-import { warnIdle } from './checks.ts';
 import type { GuidanceBranch } from './denoise.ts';
 import type { GenerateOptions, OptionName } from './options.ts';
-import type { GenerateRequest } from './request.ts';
 import { repeatRows } from './tensors.ts';
-
-/** As many as `numImages` may be. */
-const mostTexts = 1024;
 
 /** The options that condition a pipeline, under the names they have for the positive prompt. */
 export interface ConditionNames {
@@ -43,9 +37,8 @@ export function conditionOptionNames(names: ConditionNames): OptionName[] {
 
 /** When a request is guided. */
 export interface GuidanceRule {
+  /** The option that is the scale. */
   option: 'guidanceScale' | 'trueCfgScale';
-  /** That option's value. */
-  scale: number;
   /** Guidance is on above this scale. Default 1. */
   above?: number;
   /** Whether guidance is on with a negative prompt only. Default: an empty one stands in. */
@@ -58,33 +51,32 @@ export interface Conditions {
   negative: Condition | undefined;
 }
 
+export interface ConditionReading {
+  names: ConditionNames;
+  guidance: GuidanceRule;
+  /** Told of options that have no effect, if they are given at all, and why. */
+  idle(name: OptionName, because: string | false | undefined): void;
+}
+
 /**
- * The conditions of a request; warns about those that have no effect.
- * @param request what was asked for; `given` is that over the checkpoint's defaults
+ * The conditions of a request whose options are all of the right type.
  * @throws DejaDitError if there is no prompt, or texts as well as embeddings, or some of the embeddings only, or counts do not fit
  */
-export function readConditions(
-  request: GenerateRequest,
-  { given, names, guidance }: { given: GenerateOptions; names: ConditionNames; guidance: GuidanceRule },
-): Conditions {
-  const { option, scale, above = 1, needsNegative = false } = guidance;
-  const positive = read(given, names, { naming: (name) => name });
+export function readConditions(settings: GenerateOptions, { names, guidance, idle }: ConditionReading): Conditions {
+  const { option, above = 1, needsNegative = false } = guidance;
+  const scale = settings[option]!;
+  const positive = read(settings, names, { naming: (name) => name });
   if (!positive)
     throw invalid(names.texts[0]!, `expected a string or a list of strings (or ${names.embeds.join(' and ')})`);
   const fallback = needsNegative ? undefined : '';
-  const negative = withCount(read(given, names, { naming: negativeName, fallback }), names, positive.count);
+  const negative = withCount(read(settings, names, { naming: negativeName, fallback }), names, positive.count);
   const guided = scale > above;
   const unguided = !guided && `at ${option} ${scale}; set it above ${above}`;
-  warnIdle(request, {
-    [option]:
-      guided &&
-      needsNegative &&
-      !negative &&
-      "without a negativePrompt; pass negativePrompt: '' for none in particular",
-    negativePrompt: unguided,
-    negativePromptEmbeds: unguided,
-    maxSequenceLength: positive.embeds && 'on embeddings, which have their length',
-  });
+  const missing = guided && needsNegative && !negative;
+  idle(option, missing && "without a negativePrompt; pass negativePrompt: '' for none in particular");
+  idle('negativePrompt', unguided);
+  idle('negativePromptEmbeds', unguided);
+  idle('maxSequenceLength', positive.embeds && 'on embeddings, which have their length');
   const empty = fallback === undefined ? undefined : emptyCondition(names, positive.count);
   return { positive, negative: guided ? (negative ?? empty) : undefined };
 }
@@ -143,8 +135,7 @@ interface Reading {
 
 function read(given: GenerateOptions, names: ConditionNames, reading: Reading): Condition | undefined {
   const { naming } = reading;
-  // Python callers write null for what they do not give.
-  const has = (name: OptionName) => (given[naming(name)] ?? undefined) !== undefined;
+  const has = (name: OptionName) => given[naming(name)] !== undefined;
   const embeds = [...names.embeds, ...(names.masks ?? [])].filter(has);
   const text = names.texts.find(has);
   if (embeds.length === 0) return text && readTexts(given, names, reading);
@@ -160,7 +151,7 @@ function readTexts(given: GenerateOptions, { texts: names }: ConditionNames, { n
     const others = names.map(naming).filter((name) => given[name] !== undefined);
     throw invalid(naming(names[0]!), `missing, it goes with ${others.join(' and ')}`);
   }
-  const lists = names.map((name) => checkTexts(naming(name), given[naming(name)] ?? first));
+  const lists = names.map((name) => [(given[naming(name)] ?? first) as string | string[]].flat());
   const count = Math.max(...lists.map((list) => list.length));
   const texts = lists.map((list, i) => {
     if (list.length === count) return list;
@@ -170,34 +161,20 @@ function readTexts(given: GenerateOptions, { texts: names }: ConditionNames, { n
   return { count, texts, embeds: undefined };
 }
 
-/** One text or several. */
-function checkTexts(name: OptionName, value: unknown): string[] {
-  if (!Array.isArray(value)) {
-    checkText(value, name);
-    return [value];
-  }
-  if (value.length === 0) throw invalid(name, 'is an empty list');
-  if (value.length > mostTexts) throw invalid(name, `${value.length} texts, at most ${mostTexts} are taken at once`);
-  for (const [i, text] of value.entries()) checkText(text, `${name}[${i}]`);
-  return value;
-}
-
 function readEmbeds(
   given: GenerateOptions,
   { present, ragged, naming }: { present: readonly OptionName[]; ragged: boolean; naming: Reading['naming'] },
 ): Condition {
-  const isTensor = (value: unknown): value is Tensor => value instanceof Tensor && value.size > 0;
   let count: number | undefined;
   const embeds: Record<string, InputValue> = {};
   for (const name of present) {
-    const value: unknown = given[naming(name)];
-    const asList = ragged && name === 'promptEmbeds';
-    const fits = asList ? Array.isArray(value) && value.length > 0 && value.every(isTensor) : isTensor(value);
-    if (!fits) throw invalid(naming(name), asList ? 'expected a list of tensors [tokens, width]' : 'expected a Tensor');
-    const rows = Array.isArray(value) ? value.length : (value as Tensor).dim(0);
+    const value = given[naming(name)] as Tensor | Tensor[];
+    if (Array.isArray(value) !== (ragged && name === 'promptEmbeds'))
+      throw invalid(naming(name), ragged ? 'expected a list of tensors [tokens, width]' : 'expected a Tensor');
+    const rows = Array.isArray(value) ? value.length : value.dim(0);
     count ??= rows;
     if (rows !== count) throw invalid(naming(name), `${rows} rows, but ${naming(present[0]!)} has ${count}`);
-    embeds[name] = Array.isArray(value) ? value.map((item: Tensor) => item.float()) : (value as Tensor).float();
+    embeds[name] = Array.isArray(value) ? value.map((item) => item.float()) : value.float();
   }
   return { count: count!, texts: [], embeds };
 }

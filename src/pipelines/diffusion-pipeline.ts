@@ -1,7 +1,7 @@
 /** `DiffusionPipeline.fromPretrained`: any supported pipeline from a folder or a repository id. */
 import path from 'node:path';
 import { z } from 'zod';
-import { type ArgumentShape, checkArguments } from '../errors/arguments.ts';
+import { type ArgumentShape, readArguments } from '../errors/arguments.ts';
 import { DejaDitError, suggest } from '../errors/errors.ts';
 import { readJsonFile } from '../files/json.ts';
 import { defaultPrograms, elsewhere, loadShape } from '../models/auto-model.ts';
@@ -29,7 +29,7 @@ const pipelineClasses: readonly PipelineClass[] = [
   zImagePipelineClass,
 ];
 
-function findClass(className: string): PipelineClass | undefined {
+export function findPipeline(className: string): PipelineClass | undefined {
   return pipelineClasses.find(({ classNames }) => classNames.includes(className));
 }
 
@@ -69,17 +69,17 @@ export const DiffusionPipeline = {
    * const pipe = await DiffusionPipeline.fromPretrained(bundledModel());
    * const { images } = await pipe.generate({ prompt: 'red apple', seed: 7 });
    */
-  async fromPretrained(source: string, options: FromPretrainedOptions = {}): Promise<Pipeline> {
-    checkArguments({ of: 'fromPretrained', shape: fromPretrainedShape, elsewhere }, options);
+  async fromPretrained(source: string, args: FromPretrainedOptions = {}): Promise<Pipeline> {
+    const options = readArguments(fromPretrainedShape, args, { of: 'fromPretrained', elsewhere });
     const root = await resolveModel(source, {
       ...pick(options, resolveShape),
       // Before gigabytes arrive.
       checkClass: (index) => {
-        if (!findClass(index.className)) throw unsupportedPipeline(index, source);
+        if (!findPipeline(index.className)) throw unsupportedPipeline(index, source);
       },
     });
     const folder = await openModelFolder(root);
-    const found = findClass(folder.className);
+    const found = findPipeline(folder.className);
     if (!found) throw unsupportedPipeline(folder, root);
     const { variant, weightDtype, signal, layerwiseOffload, layerwiseTextOffload } = options;
     const offload = { layerwiseOffload, layerwiseTextOffload };
@@ -117,15 +117,12 @@ async function programsFor(options: FromPretrainedOptions): Promise<{ programs: 
   }
 }
 
-/** `generation_config.json` beside `model_index.json`: a checkpoint's own defaults, in Python's spelling. */
-async function readDefaults(root: string): Promise<GenerationDefaults> {
-  const file = path.join(root, 'generation_config.json');
-  const json = await readJsonFile(file).catch((error) => {
+/** `generation_config.json` beside `model_index.json`: a checkpoint's own defaults. */
+function readDefaults(root: string): Promise<GenerationDefaults> {
+  return readJsonFile(path.join(root, 'generation_config.json')).catch((error) => {
     if (error instanceof DejaDitError && error.code === 'NOT_FOUND') return {};
     throw error;
   });
-  const camel = (name: string) => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
-  return Object.fromEntries(Object.entries(json).map(([name, value]) => [camel(name), value]));
 }
 
 function unsupportedPipeline(

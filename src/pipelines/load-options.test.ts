@@ -33,7 +33,7 @@ describe.each(loaders)('%s', (name, load) => {
     expect(error.message).not.toContain('\n');
   };
 
-  it('refuses what is no object of options', () => refuses('float16', /expected an object of options, got "float16"/));
+  it('refuses what is no object of options', () => refuses('float16', /must be an object of options, got "float16"/));
   it('refuses an unknown option and lists the known', () =>
     refuses({ colour: 1 }, /^colour: unknown option of .*; known: \w+/));
 

@@ -7,7 +7,6 @@ import { DejaDitError } from '../errors/errors.ts';
 import { type Autoencoder, activationBytes } from '../models/autoencoders/autoencoder.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import { parseBytes } from '../weights/byte-size.ts';
-import { invalid } from './checks.ts';
 import type { GenerateOptions } from './options.ts';
 
 export interface Workload {
@@ -51,7 +50,7 @@ export function checkMemory(
     maxMemory,
   }: { batch: number; samplesPerPicture: number } & Pick<GenerateOptions, 'maxMemory'>,
 ): void {
-  const limit = maxMemory === undefined ? machineMemory() - workload.transformer.weights.bytes : readBytes(maxMemory);
+  const limit = maxMemory === undefined ? machineMemory() - workload.transformer.weights.bytes : parseBytes(maxMemory);
   const need = (pictures: number) => estimateMemory(workload, { batch: pictures, samplesPerPicture });
   if (need(batch) <= limit) return;
   const { height, width, frames = 1 } = workload;
@@ -70,12 +69,6 @@ export function checkMemory(
 function machineMemory(): number {
   const constrained = process.constrainedMemory();
   return constrained > 0 ? Math.min(constrained, os.totalmem()) : os.totalmem();
-}
-
-function readBytes(maxMemory: number | string): number {
-  const bytes = typeof maxMemory === 'number' || typeof maxMemory === 'string' ? parseBytes(maxMemory) : Number.NaN;
-  if (bytes > 0) return bytes;
-  throw invalid('maxMemory', "expected bytes, or a text such as '512MiB' or '4GiB'", maxMemory);
 }
 
 /** Of the hidden states; a config that leaves it out means a model of the usual size. */

@@ -3,8 +3,7 @@ import { DejaDitError } from '../errors/errors.ts';
 import { Generator, type NoiseStream } from '../tensor/generator.ts';
 import { join } from '../tensor/slices.ts';
 import type { Shape, Tensor } from '../tensor/tensor.ts';
-import { invalid } from './checks.ts';
-import type { GenerateOptions, GenerateResult } from './options.ts';
+import type { GenerateOptions, GenerateResult, Seed } from './options.ts';
 
 /**
  * One stream of noise for a whole batch, or one per image: then every image gets the noise that it would get alone, at its start
@@ -16,7 +15,7 @@ export class NoiseSource implements NoiseStream {
 
   /** @param batch images of the request; a list of seeds must have as many */
   constructor(seed: GenerateOptions['seed'], batch: number) {
-    const seeds = Array.isArray(seed) ? seed.map(readSeed) : [readSeed(seed ?? Math.floor(Math.random() * 2 ** 32))];
+    const seeds = [seed ?? Math.floor(Math.random() * 2 ** 32)].flat().map(readSeed);
     if (Array.isArray(seed) && seeds.length !== batch)
       throw new DejaDitError('INVALID_ARGUMENT', `${seeds.length} seeds for ${batch} images`, { path: 'seed' });
     this.seed = Array.isArray(seed) ? seeds : seeds[0]!;
@@ -41,10 +40,7 @@ export class NoiseSource implements NoiseStream {
 }
 
 /** An integer as a number where that is exact. */
-function readSeed(value: unknown): number | bigint {
-  const isDigits = typeof value === 'string' && /^\s*-?\d+\s*$/.test(value);
-  if (typeof value !== 'bigint' && !isDigits && !Number.isSafeInteger(value))
-    throw invalid('seed', 'expected an integer, its digits, or a list of such', value);
-  const seed = BigInt(value as bigint | string | number);
+function readSeed(value: Seed): number | bigint {
+  const seed = BigInt(value);
   return Number.isSafeInteger(Number(seed)) ? Number(seed) : seed;
 }

@@ -147,9 +147,9 @@ describe('starting images and seeds', () => {
     [{ image: Buffer.alloc(10) }, 'image: is not a PNG, JPEG, WebP, AVIF or GIF image'],
     [{ image: new URL('http://localhost/a.png') }, 'image: http://localhost/a.png: only file: URLs are read'],
     [{ image: [picture, picture, picture], numImages: 2 }, 'image: 3 of them cannot take turns in 2 pictures'],
-    [{ image: { width: 1 } }, 'image: expected an Image, a path, a file: URL or the bytes of a file, got { width: 1 }'],
-    [{ seed: '5x' }, "seed: expected an integer, its digits, or a list of such, got '5x'"],
-    [{ seed: [1, 2.5], numImages: 2 }, 'seed: expected an integer, its digits, or a list of such, got 2.5'],
+    [{ image: { width: 1 } }, 'image: expected an Image, a path, a file: URL or the bytes of a file, got {"width":1}'],
+    [{ seed: '5x' }, 'seed: expected an integer, its digits, or a list of such, got "5x"'],
+    [{ seed: [1, 2.5], numImages: 2 }, 'seed[1]: expected an integer, its digits, or a list of such, got 2.5'],
   ])('are refused by name: %o', async (options, message) => {
     await expect(latents(options as unknown as GenerateOptions)).rejects.toThrow(message);
   });
@@ -203,8 +203,8 @@ describe('what onStep returns', () => {
   it.each([
     [3, 'onStep: expected nothing or { latents } to be returned, got 3'],
     [null, 'onStep: expected nothing or { latents } to be returned, got null'],
-    [{ promptEmbeds: 1 }, 'onStep: expected nothing or { latents } to be returned, got { promptEmbeds: 1 }'],
-    [{ latents: [1] }, 'onStep: expected the returned latents to be a Tensor, got [ 1 ]'],
+    [{ promptEmbeds: 1 }, 'onStep: expected nothing or { latents } to be returned, got {"promptEmbeds":1}'],
+    [{ latents: [1] }, 'onStep: expected the returned latents to be a Tensor, got [1]'],
     [{ latents: floatTensor([1]) }, 'onStep: shape [1], expected [1,'],
   ])('is refused by name: %o', async (reply, message) => {
     const onStep = (() => reply) as unknown as GenerateOptions['onStep'];

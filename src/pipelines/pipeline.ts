@@ -12,6 +12,13 @@ import type { OffloadOptions } from '../weights/offload/options.ts';
 import type { WeightStoreOptions } from '../weights/weight-store.ts';
 import type { GenerateOptions, GenerateResult } from './options.ts';
 import { type GenerateRequest, type Plan, runRequest } from './request.ts';
+import {
+  type AnyPipelineOptions,
+  type PipelineOptions,
+  type ResolvedOptions,
+  resolveOptions,
+} from './schema/pipeline-options.ts';
+import { readSettings, type Settings } from './schema/read-settings.ts';
 import { TextEncoder } from './text-encoder.ts';
 
 export interface PipelineLoadOptions {
@@ -25,7 +32,7 @@ export interface PipelineLoadOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Defaults that a checkpoint brings along in `generation_config.json`, camelCased. */
+/** Defaults that a checkpoint brings along in `generation_config.json`, as they stand there. */
 export type GenerationDefaults = Readonly<Record<string, unknown>>;
 
 /** How requests are written that work with any pipeline: what command lines and servers need to know. */
@@ -48,6 +55,8 @@ export interface Pipeline extends AsyncDisposable {
   /** Other models by component name that can be quantised: `text_encoder`, `text_encoder_2`, … */
   readonly models: Readonly<Record<string, GraphModel>>;
   readonly traits: PipelineTraits;
+  /** What `generate` takes: with the defaults of the checkpoint, within the bounds of the model. */
+  readonly options: ResolvedOptions;
   /**
    * Runs one request; several may run at the same time.
    * @throws DejaDitError naming the option that cannot be used; `ABORTED` if the signal fired; `DISPOSED` if the pipeline or its
@@ -64,11 +73,12 @@ export interface Pipeline extends AsyncDisposable {
 /** How `DiffusionPipeline.fromPretrained` makes a pipeline of one class. */
 export interface PipelineClass {
   readonly classNames: readonly string[];
+  readonly options: AnyPipelineOptions;
   load(folder: ModelFolder, defaults: GenerationDefaults, options: PipelineLoadOptions): Promise<LoadedPipeline>;
 }
 
 /** What it hands out as a `Pipeline`. */
-type LoadedPipeline = ComponentPipeline<Components>;
+type LoadedPipeline = Pipeline & { own(backend: Backend): void };
 
 /** Where a pipeline came from. */
 export interface Origin {
@@ -80,12 +90,19 @@ export interface Origin {
 /** Components by name; transformers under the names that they have in the checkpoint. */
 export type Components = Readonly<Record<string, unknown>> & { readonly transformer: TransformerModel };
 
-/** The part of a pipeline that is the same for all: it owns its components. */
-export abstract class ComponentPipeline<C extends Components> implements Pipeline {
+/** The part of a pipeline that is the same for all: it owns its components and reads requests. */
+export abstract class ComponentPipeline<C extends Components, Model, Spec extends PipelineOptions<Model>>
+  implements Pipeline
+{
   abstract readonly traits: PipelineTraits;
+  /** The options it takes. */
+  protected abstract readonly spec: Spec;
+  /** What of the components determines them. */
+  protected abstract readonly model: Model;
 
   private disposed = false;
   private backend: Backend | undefined;
+  private resolved: ResolvedOptions | undefined;
 
   constructor(
     protected readonly origin: Origin,
@@ -93,14 +110,22 @@ export abstract class ComponentPipeline<C extends Components> implements Pipelin
   ) {}
 
   /** How a request is run. @throws DejaDitError naming the option that cannot be used */
-  protected abstract plan(request: GenerateRequest): Plan | Promise<Plan>;
+  protected abstract plan(request: GenerateRequest<Settings<Spec>>): Plan | Promise<Plan>;
+
+  get options(): ResolvedOptions {
+    this.resolved ??= resolveOptions(this.spec, { model: this.model, defaults: this.origin.defaults });
+    return this.resolved;
+  }
 
   async generate(options: GenerateOptions): Promise<GenerateResult> {
     if (this.disposed) throw new DejaDitError('DISPOSED', `this ${this.className} was disposed`);
     // While models are entered, their weights stay as they are.
     const leave = enterAll(modelsIn(Object.values(this.components)));
     try {
-      const request = { options, warnings: new WarningLog() };
+      const warnings = new WarningLog();
+      const { className: pipeline, spec } = this;
+      const settings = readSettings(options, { pipeline, spec, options: this.options, warnings });
+      const request = { settings, warnings };
       return await runRequest(request, { plan: await this.plan(request), transformers: this.transformers });
     } finally {
       leave();

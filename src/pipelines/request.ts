@@ -11,9 +11,9 @@ import { checkMemory, type Workload } from './memory.ts';
 import { NoiseSource } from './noise.ts';
 import type { GenerateOptions, GenerateResult } from './options.ts';
 
-/** What was asked for, and what there is to say about it. */
-export interface GenerateRequest {
-  readonly options: GenerateOptions;
+/** What was asked for, complete and checked, and what there is to say about it. */
+export interface GenerateRequest<Settings extends GenerateOptions = GenerateOptions> {
+  readonly settings: Settings;
   readonly warnings: WarningLog;
 }
 
@@ -39,15 +39,15 @@ export interface Plan extends Pick<DenoiseOptions, 'modelAt' | 'jointCalls' | 'i
 
 /** Runs a request of a pipeline. @throws DejaDitError `ABORTED` if the signal fired */
 export async function runRequest(
-  { options, warnings }: GenerateRequest,
+  { settings, warnings }: GenerateRequest,
   { plan, transformers }: { plan: Plan } & HasTransformers,
 ): Promise<GenerateResult> {
-  const { signal, onStep, outputType = 'image', maxMemory } = options;
+  const { signal, onStep, outputType, maxMemory } = settings;
   const { batch, jointCalls } = plan;
   checkMemory(plan.workload, { batch, samplesPerPicture: jointCalls ? 2 : 1, maxMemory });
-  const sessions = new RequestSessions({ transformers }, { cache: options.cache, warnings });
-  const loras = new RequestLoras(transformers, options.loras);
-  const noise = new NoiseSource(options.seed, batch);
+  const sessions = new RequestSessions({ transformers }, { cache: settings.cache, warnings });
+  const loras = new RequestLoras(transformers, settings.loras);
+  const noise = new NoiseSource(settings.seed, batch);
   const begin = performance.now();
   const branches = await plan.encode();
   const encoded = performance.now();

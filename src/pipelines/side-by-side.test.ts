@@ -161,7 +161,7 @@ describe('the cache of a request', () => {
   it.each<[GenerateOptions['cache'], string]>([
     [{ cacheConfig: { Fn: 99 } }, 'cacheConfig.fnComputeBlocks'],
     [{ errorBudget: 0.1 } as GenerateOptions['cache'], 'cache: unknown key "errorBudget"; known: cacheConfig'],
-    [true as unknown as false, 'cache: must be an object of options, got true'],
+    [true as unknown as false, 'cache: expected settings as enableCache takes them, or false, got true'],
     [{ quantizeConfig: { quantType: 'int4' } } as GenerateOptions['cache'], 'cache.quantizeConfig: a request cannot'],
     [{ parallelismConfig: { ulysses_size: 2 } }, 'parallelismConfig: one process'],
   ])('%j is refused', async (cache, message) => {
@@ -205,7 +205,7 @@ describe('the LoRAs of a request', () => {
     await expect(drawn({ style: 1 })).rejects.toThrow("loras: no LoRA 'style' is loaded");
     await loadLora(pipe, style(), { name: 'style' });
     await expect(drawn({ subject: 1 })).rejects.toThrow("loras: no LoRA 'subject' is loaded; there is style");
-    await expect(drawn({ style: Number.NaN })).rejects.toThrow('loras.style: NaN is no finite number');
+    await expect(drawn({ style: Number.NaN })).rejects.toThrow('loras.style: expected a number, got NaN');
     await expect(drawn(['style'] as never)).rejects.toThrow('loras: expected strengths by name');
   });
 });

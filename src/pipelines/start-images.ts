@@ -2,25 +2,21 @@
 import { DejaDitError } from '../errors/errors.ts';
 import { oneLine } from '../images/files.ts';
 import { Image } from '../images/image.ts';
-import { invalid } from './checks.ts';
 
 /** A picture, the path or `file:` URL of one, or the bytes of a file. */
 export type ImageSource = Image | string | URL | Uint8Array;
 
 /**
  * One image for all pictures of a request, or several that take turns.
- * @throws DejaDitError if it is something else, or some pictures would be left without
+ * @throws DejaDitError if some pictures would be left without
  */
-export function checkStartImages(
+export function takingTurns(
   value: ImageSource | readonly ImageSource[] | undefined,
   batch: number,
 ): readonly ImageSource[] | undefined {
   if (value === undefined) return undefined;
-  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
-  for (const source of list)
-    if (!isSource(source))
-      throw invalid('image', 'expected an Image, a path, a file: URL or the bytes of a file', source);
-  if (list.length > 0 && batch % list.length === 0) return list as readonly ImageSource[];
+  const list = [value].flat() as readonly ImageSource[];
+  if (batch % list.length === 0) return list;
   throw new DejaDitError('INVALID_ARGUMENT', `${list.length} of them cannot take turns in ${batch} pictures`, {
     path: 'image',
   });
@@ -40,8 +36,4 @@ export function loadStartImages(sources: readonly ImageSource[]): Promise<Image[
       }
     }),
   );
-}
-
-function isSource(value: unknown): value is ImageSource {
-  return value instanceof Image || typeof value === 'string' || value instanceof URL || value instanceof Uint8Array;
 }

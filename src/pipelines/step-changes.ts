@@ -1,6 +1,8 @@
 /** What a request's `onStep` returned. */
+
+import { DejaDitError } from '../errors/errors.ts';
+import { quote } from '../errors/printable.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import { invalid } from './checks.ts';
 import { requireShape } from './tensors.ts';
 
 /**
@@ -10,9 +12,13 @@ import { requireShape } from './tensors.ts';
 export function changedLatents(reply: unknown, latents: Tensor): Tensor {
   if (reply === undefined) return latents;
   if (typeof reply !== 'object' || reply === null || Object.keys(reply).some((key) => key !== 'latents'))
-    throw invalid('onStep', 'expected nothing or { latents } to be returned', reply);
+    throw refused('expected nothing or { latents } to be returned', reply);
   const { latents: changed } = reply as { latents?: unknown };
   if (changed === undefined) return latents;
-  if (!(changed instanceof Tensor)) throw invalid('onStep', 'expected the returned latents to be a Tensor', changed);
+  if (!(changed instanceof Tensor)) throw refused('expected the returned latents to be a Tensor', changed);
   return requireShape(changed, latents.shape, 'onStep');
+}
+
+function refused(expected: string, value: unknown): DejaDitError {
+  return new DejaDitError('INVALID_ARGUMENT', `${expected}, got ${quote(value)}`, { path: 'onStep' });
 }

@@ -1,6 +1,6 @@
 /** Backends by name. Each is imported when asked for, so that nobody pays for loading what they do not use. */
 import { z } from 'zod';
-import { type ArgumentShape, checkArguments } from '../errors/arguments.ts';
+import { type ArgumentShape, readArguments } from '../errors/arguments.ts';
 import { DejaDitError, suggest } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import { type Backend, type BackendOptions, int8Products } from './backend.ts';
@@ -32,8 +32,8 @@ export const backendShape: ArgumentShape<CreateBackendOptions> = {
  * const backend = await createBackend({ worker: true });
  * const pipe = await DiffusionPipeline.fromPretrained(bundledModel(), { programs: new ProgramCache(backend) });
  */
-export async function createBackend(options: CreateBackendOptions = {}): Promise<Backend> {
-  checkArguments({ of: 'createBackend', shape: backendShape }, options);
+export async function createBackend(args: CreateBackendOptions = {}): Promise<Backend> {
+  const options = readArguments(backendShape, args, { of: 'createBackend' });
   const name = options.backend ?? (await defaultBackend());
   const backend = await openBackend({ ...options, backend: name });
   if (options.int8Product === 'u8s8' && !backend.capabilities.signedWeightsExact) {

@@ -43,10 +43,16 @@ export function checkText(text: unknown, path: string): asserts text is string {
   if (typeof text !== 'string') throw fail(`expected a string, got ${text === null ? 'null' : typeof text}`);
   if (text.length > longestText)
     throw fail(`a text of ${text.length} characters is too long, at most ${longestText} are taken`);
+  const half = halfCharacter(text);
+  if (half !== undefined) throw fail(half);
+}
+
+/** What is wrong with a text that has a lone surrogate. */
+export function halfCharacter(text: string): string | undefined {
   const half = text.search(/\p{Surrogate}/u);
-  if (half < 0) return;
+  if (half < 0) return undefined;
   const code = text.charCodeAt(half).toString(16);
-  throw fail(`has half a character (the lone surrogate U+${code.toUpperCase()}) at position ${half}`);
+  return `has half a character (the lone surrogate U+${code.toUpperCase()}) at position ${half}`;
 }
 
 /**

@@ -3,7 +3,6 @@ import path from 'node:path';
 import { type EnableCacheOptions, enableCache } from '../../api/enable-cache.ts';
 import { summary } from '../../api/summary.ts';
 import { DejaDitError } from '../../errors/errors.ts';
-import { Image } from '../../images/image.ts';
 import { renderToTerminal } from '../../images/terminal.ts';
 import { DiffusionPipeline } from '../../pipelines/diffusion-pipeline.ts';
 import { loadLora } from '../../pipelines/lora.ts';
@@ -16,22 +15,13 @@ import { cacheOptions } from '../flags/cache-options.ts';
 import { type MemoryFlags, memoryOptions } from '../flags/memory-flags.ts';
 import { type ModelFlags, modelOf } from '../flags/model-flags.ts';
 import { type OffloadFlags, offloadOptions, summarizeOffload } from '../flags/offload-flags.ts';
+import { type RequestFlags, requestOptions } from '../flags/request-flags.ts';
 import { interrupted } from '../interrupt.ts';
 import { milliseconds } from '../output/format.ts';
 import { ProgressBar, redraws } from '../output/progress.ts';
 import { checkOut, type OutputFlags, outputFile, savePictures } from '../output/save-pictures.ts';
 
-export interface GenerateFlags extends CacheFlags, MemoryFlags, ModelFlags, OffloadFlags, OutputFlags {
-  seed?: number;
-  steps?: number;
-  size?: { width: number; height: number };
-  guidance?: number;
-  guidance2?: number;
-  negative?: string;
-  numImages?: number;
-  numFrames?: number;
-  image?: string;
-  strength?: number;
+export interface GenerateFlags extends RequestFlags, CacheFlags, MemoryFlags, ModelFlags, OffloadFlags, OutputFlags {
   loraPath?: string;
   loraName?: string;
   loraScale?: number;
@@ -71,17 +61,8 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   const file = outputFile(flags, pipe.traits);
   const options: GenerateOptions = {
     ...subject(prompt, pipe.traits),
-    negativePrompt: flags.negative,
-    numInferenceSteps: flags.steps,
-    ...flags.size,
+    ...requestOptions(flags, pipe.traits),
     ...memory.request,
-    [pipe.traits.guidance]: flags.guidance,
-    guidanceScale2: flags.guidance2,
-    numImages: flags.numImages,
-    numFrames: flags.numFrames,
-    seed: flags.seed,
-    image: flags.image === undefined ? undefined : await Image.load(flags.image),
-    strength: flags.strength,
     signal,
   };
   let firstStep = 0;
@@ -96,10 +77,10 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
 
   const metadata = {
     prompt,
-    negativePrompt: flags.negative,
+    negativePrompt: options.negativePrompt?.toString(),
     seed: Number(result.seed),
     numInferenceSteps: result.timings.steps.length,
-    guidanceScale: flags.guidance,
+    guidanceScale: options[pipe.traits.guidance],
     model: path.basename(pipe.path),
     ...(lora === undefined ? {} : { lora: path.basename(lora), loraScale: flags.loraScale ?? 1 }),
   };

@@ -25,10 +25,11 @@ interface ComponentReport {
 
 export async function inspect(
   model: string | undefined,
-  flags: ModelFlags & { json?: boolean; verify?: boolean },
+  flags: ModelFlags & { json?: boolean; verify?: boolean; options?: boolean },
 ): Promise<void> {
   const { json, variant, verify } = flags;
   const { source, options } = modelOf({ ...flags, model });
+  if (flags.options) return showOptions(source, { json, options });
   const isRemote = !verify && !existsSync(source) && !(options.offline ?? isOn(process.env['HF_HUB_OFFLINE']));
   const root = isRemote ? source : await resolveModel(source, { ...options, verify });
   const { className, components } = isRemote
@@ -49,6 +50,22 @@ export async function inspect(
   rows.push(['total', '', String(total('tensors')), parameters(total('parameters')), '', bytes(total('bytes'))]);
   console.log(`${printable(className, 100)}  ${printable(root)}\n`);
   console.log(table([['component', 'class', 'tensors', 'parameters', 'dtypes', 'bytes'], ...rows]));
+}
+
+/** What a pipeline's requests may set. It is loaded for that: some of it depends on what its components say of themselves. */
+async function showOptions(
+  source: string,
+  { json, options }: { json: boolean | undefined; options: ReturnType<typeof modelOf>['options'] },
+): Promise<void> {
+  const [{ DiffusionPipeline }, { optionsSchema }, { optionRows }] = await Promise.all([
+    import('../../pipelines/diffusion-pipeline.ts'),
+    import('../../pipelines/options-schema.ts'),
+    import('../options-table.ts'),
+  ]);
+  const pipe = await DiffusionPipeline.fromPretrained(source, options);
+  console.log(json ? jsonText(optionsSchema(pipe)) : table(optionRows(pipe)));
+  await pipe.dispose();
+  await pipe.programs.backend.dispose();
 }
 
 async function inspectRepository(repository: string, options: ResolveOptions) {

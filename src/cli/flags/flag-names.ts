@@ -1,15 +1,8 @@
 /** Messages of the engine name its options; who types a command line knows flags. */
+import { flagNames } from './request-flags.ts';
 
 /** Names that mean nothing else, wherever they stand in a message. */
-const flags: Readonly<Record<string, string>> = {
-  numInferenceSteps: '--steps',
-  guidanceScale2: '--guidance-2',
-  guidanceScale: '--guidance',
-  trueCfgScale: '--guidance',
-  negativePrompt: '--negative',
-  numImages: '--num-images',
-  numFrames: '--num-frames',
-  maxMemory: '--max-memory',
+const others: Readonly<Record<string, string>> = {
   maxProgramBytes: '--max-program-memory',
   layerwiseTextOffload: '--layerwise-text-offload',
   layerwiseOffload: '--layerwise-offload',
@@ -29,12 +22,7 @@ const flags: Readonly<Record<string, string>> = {
 };
 
 /** Words of everyday language, names of options only where a message begins with them. */
-const leading: Readonly<Record<string, string>> = {
-  width: '--size',
-  height: '--size',
-  image: '--image',
-  strength: '--strength',
-  seed: '--seed',
+const otherWords: Readonly<Record<string, string>> = {
   threads: '--threads',
   variant: '--variant',
   revision: '--revision',
@@ -42,6 +30,11 @@ const leading: Readonly<Record<string, string>> = {
   methods: '--methods',
   against: '--against',
 };
+
+const ofRequests = [...flagNames];
+const isWord = (name: string) => /^[a-z]+$/.test(name);
+const flags = { ...others, ...Object.fromEntries(ofRequests.filter(([name]) => !isWord(name))) };
+const leading = { ...otherWords, ...Object.fromEntries(ofRequests.filter(([name]) => isWord(name))) };
 
 const anywhere = new RegExp(`\\b(${Object.keys(flags).join('|').replaceAll('.', '\\.')})\\b`, 'g');
 const atStart = new RegExp(`^(${Object.keys(leading).join('|')})(?=:| has no effect)`);

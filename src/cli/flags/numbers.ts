@@ -33,6 +33,11 @@ export function byteSize(text: string): number {
   throw new InvalidArgumentError('It must be bytes, as 512MiB or 4GiB.');
 }
 
+/** Numbers separated by commas. */
+export function numbers(text: string): number[] {
+  return list(text).map(number());
+}
+
 /** Names separated by commas. */
 export function list(text: string): string[] {
   return text.split(',').map((name) => name.trim());

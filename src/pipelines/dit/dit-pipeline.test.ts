@@ -22,8 +22,11 @@ describe('DiTPipeline', () => {
   it.each([
     [{}, /classLabels: expected a number from 0 to 9/],
     [{ classLabels: 10 }, /classLabels: expected an integer from 0 to 9, got 10/],
-    [{ classLabels: 'goldfisch' }, /no class 'goldfisch'; did you mean 'goldfish'/],
-    [{ classLabels: 'a zeppelin' }, /no class 'a zeppelin'; use a number from 0 to 9/],
+    [
+      { classLabels: 'goldfisch' },
+      /no class "goldfisch"; use a number from 0 to 9, or a name: did you mean goldfish\? known: tench, /,
+    ],
+    [{ classLabels: 'a zeppelin' }, /no class "a zeppelin"; use a number from 0 to 9/],
     [{ classLabels: 1, prompt: 'x' }, /prompt: unknown option of DiTPipeline/],
     [{ classLabels: 1, height: 64 }, /height: unknown option of DiTPipeline/],
   ])('refuses %j', async (options, message) => {

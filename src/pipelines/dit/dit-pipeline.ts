@@ -1,16 +1,16 @@
 /** DiT: one of the classes that the model knows to image, Diffusers' `DiTPipeline`. */
-import { DejaDitError, nearestName } from '../../errors/errors.ts';
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { floatTensor } from '../../tensor/tensor.ts';
-import { checkCounts, checkInteger, checkNumber, shown, takeOptions } from '../checks.ts';
 import { guidedBy } from '../guidance.ts';
 import { decodeImages, firstChannels, perSample, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
 import type { GenerateOptions } from '../options.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
 import type { GenerateRequest, Plan } from '../request.ts';
+import type { Settings } from '../schema/read-settings.ts';
+import { type DiTModel, ditOptions } from './dit-options.ts';
 
 interface DiTComponents extends Record<string, unknown> {
   transformer: TransformerModel;
@@ -20,22 +20,25 @@ interface DiTComponents extends Record<string, unknown> {
   labels: ReadonlyMap<string, number>;
 }
 
-export class DiTPipeline extends ComponentPipeline<DiTComponents> {
+export class DiTPipeline extends ComponentPipeline<DiTComponents, DiTModel, typeof ditOptions> {
   readonly traits: PipelineTraits = { subject: 'classLabels', guidance: 'guidanceScale', output: 'images' };
+  protected readonly spec = ditOptions;
 
-  protected plan(request: GenerateRequest): Plan {
-    const { options } = request;
+  protected get model(): DiTModel {
+    const { transformer, labels, scheduler } = this.components;
+    return {
+      trainTimesteps: Number(scheduler.config['num_train_timesteps'] ?? 1000),
+      classes: Number(transformer.config['num_embeds_ada_norm'] ?? 1000),
+      names: [...labels.keys()],
+    };
+  }
+
+  protected plan({ settings }: GenerateRequest<Settings<typeof ditOptions>>): Plan {
     const { transformer, autoencoder } = this.components;
     const { config } = transformer;
-    const given = takeOptions(request, {
-      known: ['classLabels', 'guidanceScale'],
-      defaults: this.origin.defaults,
-      pipeline: 'DiTPipeline',
-    });
-    const { steps, numImages } = checkCounts(given, { steps: 50 });
-    const guidanceScale = checkNumber('guidanceScale', given.guidanceScale ?? 4, { min: 0, max: 1000 });
-    const classes = Number(config['num_embeds_ada_norm'] ?? 1000);
-    const labels = this.readLabels(given.classLabels, classes).flatMap((label) => Array<number>(numImages).fill(label));
+    const { guidanceScale, numImages } = settings;
+    const { classes } = this.model;
+    const labels = this.numbersOf(settings).flatMap((label) => Array<number>(numImages).fill(label));
     const size = Number(config['sample_size'] ?? 32);
     const channels = Number(config['in_channels'] ?? 4);
     return {
@@ -56,8 +59,8 @@ export class DiTPipeline extends ComponentPipeline<DiTComponents> {
       ],
       start: (noise) =>
         startFromNoise(this.components.scheduler, {
-          schedule: { numInferenceSteps: steps },
-          given: options.latents,
+          schedule: { numInferenceSteps: settings.numInferenceSteps },
+          given: settings.latents,
           shape: [labels.length, channels, size, size],
           draw: (shape) => noise.randn(shape),
         }),
@@ -69,24 +72,10 @@ export class DiTPipeline extends ComponentPipeline<DiTComponents> {
     };
   }
 
-  private readLabels(value: GenerateOptions['classLabels'], classes: number): number[] {
-    const { labels } = this.components;
-    const list = Array.isArray(value)
-      ? (value as readonly (number | string)[])
-      : [value as number | string | undefined];
-    if (list.length === 0 || list[0] === undefined)
-      throw new DejaDitError('INVALID_ARGUMENT', `expected a number from 0 to ${classes - 1}, a name, or a list`, {
-        path: 'classLabels',
-      });
-    return list.map((label) => {
-      const number = typeof label === 'string' ? labels.get(label.trim()) : label;
-      if (number !== undefined) return checkInteger('classLabels', number, { min: 0, max: classes - 1 });
-      const nearest = nearestName(String(label), labels.keys());
-      const hint = `${nearest ? `did you mean '${nearest}'? ` : ''}use a number from 0 to ${classes - 1}`;
-      throw new DejaDitError('INVALID_ARGUMENT', `the checkpoint lists no class ${shown(label)}; ${hint}`, {
-        path: 'classLabels',
-      });
-    });
+  private numbersOf({ classLabels = [] }: GenerateOptions): number[] {
+    return [classLabels]
+      .flat()
+      .map((label) => (typeof label === 'string' ? this.components.labels.get(label)! : label));
   }
 }
 
@@ -103,6 +92,7 @@ function labelNumbers(id2label: unknown): Map<string, number> {
 
 export const ditPipelineClass: PipelineClass = {
   classNames: ['DiTPipeline'],
+  options: ditOptions,
   async load(folder, defaults, options) {
     const components = await loadComponents(folder, options, async (load) => ({
       scheduler: await load.scheduler(),

@@ -16,13 +16,13 @@ import { guidedBy } from '../guidance.ts';
 import { decodeImages, initialLatents, perSample, resolutionShift } from '../latents.ts';
 import { loadComponents } from '../load.ts';
 import type { NoiseSource } from '../noise.ts';
-import type { GenerateOptions } from '../options.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
 import type { GenerateRequest, Plan, Start } from '../request.ts';
-import { loadStartImages } from '../start-images.ts';
+import type { Settings } from '../schema/read-settings.ts';
+import { loadStartImages, takingTurns } from '../start-images.ts';
 import { affine } from '../tensors.ts';
 import type { EmbedOptions, TextEncoder } from '../text-encoder.ts';
-import { type FluxSettings, fluxSettings } from './flux-settings.ts';
+import { type FluxModel, fluxOptions } from './flux-options.ts';
 import { imageIds, packLatents, textIds, unpackLatents } from './packing.ts';
 
 interface FluxComponents extends Record<string, unknown> {
@@ -33,55 +33,63 @@ interface FluxComponents extends Record<string, unknown> {
   scheduler: Scheduler;
 }
 
-interface FluxStart extends Pick<GenerateOptions, 'latents' | 'signal'> {
+type FluxSettings = Settings<typeof fluxOptions>;
+
+/** Latents along both edges. */
+interface Grid {
+  rows: number;
+  columns: number;
+}
+
+interface FluxStart extends Grid {
   /** Starting images. */
   images: readonly Image[] | undefined;
   noise: NoiseSource;
 }
 
-export class FluxPipeline extends ComponentPipeline<FluxComponents> {
+export class FluxPipeline extends ComponentPipeline<FluxComponents, FluxModel, typeof fluxOptions> {
   get traits(): PipelineTraits {
-    return { subject: 'prompt', guidance: this.guidanceEmbedding ? 'guidanceScale' : 'trueCfgScale', output: 'images' };
+    return {
+      subject: 'prompt',
+      guidance: this.model.guidanceEmbedding ? 'guidanceScale' : 'trueCfgScale',
+      output: 'images',
+    };
   }
 
-  protected async plan(request: GenerateRequest): Promise<Plan> {
-    const { options, warnings } = request;
+  protected readonly spec = fluxOptions;
+
+  protected get model(): FluxModel {
     const { transformer, autoencoder, t5, scheduler } = this.components;
-    const settings = fluxSettings(request, this.origin.defaults, {
-      guidanceEmbedding: this.guidanceEmbedding,
+    return {
+      guidanceEmbedding: transformer.config['guidance_embeds'] === true,
       flowSigmas: hasFlowSigmas(scheduler),
       sampleSize: Number(autoencoder.model.config['sample_size'] ?? 1024),
       spatialScale: autoencoder.spatialScale,
       maxTextTokens: t5.tokenizer.modelMaxLength,
-    });
-    const { conditions, numImages, batch, maxSequenceLength, latentHeight, latentWidth } = settings;
-    const { signal } = options;
-    const images = settings.images && (await loadStartImages(settings.images));
+    };
+  }
+
+  protected async plan({ settings, warnings }: GenerateRequest<FluxSettings>): Promise<Plan> {
+    const { transformer, autoencoder } = this.components;
+    const { conditions, numImages, batch, maxSequenceLength, height, width, signal } = settings;
+    const [rows, columns] = [height / autoencoder.spatialScale, width / autoencoder.spatialScale];
+    const sources = takingTurns(settings.image, batch);
+    const images = sources && (await loadStartImages(sources));
     return {
       batch,
-      workload: {
-        transformer,
-        autoencoder,
-        tokens: (latentHeight * latentWidth) / 4 + maxSequenceLength,
-        height: settings.height,
-        width: settings.width,
-      },
+      workload: { transformer, autoencoder, tokens: (rows * columns) / 4 + maxSequenceLength, height, width },
       encode: () =>
         guidanceBranches(conditions, numImages, (condition) =>
           this.embed(condition, { maxSequenceLength, signal, warnings }),
         ),
-      start: (noise) => this.start(settings, { ...options, images, noise }),
+      start: (noise) => this.start(settings, { rows, columns, images, noise }),
       modelAt: () => transformer,
-      inputsAt: callInputs(settings),
+      inputsAt: this.callInputs(settings, { rows, columns }),
       combine: guidedBy(settings.trueCfgScale),
       decode: async (tokens) => ({
-        images: await decodeImages(autoencoder, unpackLatents(tokens, latentHeight, latentWidth), signal),
+        images: await decodeImages(autoencoder, unpackLatents(tokens, rows, columns), signal),
       }),
     };
-  }
-
-  private get guidanceEmbedding(): boolean {
-    return this.components.transformer.config['guidance_embeds'] === true;
   }
 
   /**
@@ -101,24 +109,24 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
   }
 
   /** Where denoising starts: pure noise, or the starting image noised to the level that `strength` asks for. */
-  private async start(settings: FluxSettings, { images, noise, latents, signal }: FluxStart): Promise<Start> {
-    const { batch, latentHeight, latentWidth, steps, sigmas } = settings;
+  private async start(settings: FluxSettings, { images, noise, rows, columns }: FluxStart): Promise<Start> {
+    const { batch, numInferenceSteps: steps, sigmas, latents } = settings;
     const scheduler = this.components.scheduler.clone();
     scheduler.setTimesteps({
       ...(hasFlowSigmas(scheduler)
         ? { numInferenceSteps: steps }
         : { sigmas: sigmas ?? [...linspace(1, 1 / steps, steps)] }),
-      mu: resolutionShift(scheduler, (latentHeight * latentWidth) / 4),
+      mu: resolutionShift(scheduler, (rows * columns) / 4),
     });
     const channels = this.components.autoencoder.latentChannels;
-    const shape = [batch, channels, latentHeight, latentWidth];
+    const shape = [batch, channels, rows, columns];
     if (images) {
       const timesteps = lateTimesteps(scheduler, settings);
-      const clean = await this.encodeImages(images, settings, { noise, signal });
+      const clean = await this.encodeImages(images, settings, noise);
       const noised = scheduler.addNoise({ sample: clean, noise: noise.randn(shape), timestep: timesteps[0]! });
       return { scheduler, timesteps, latents: packLatents(noised) };
     }
-    const tokens = [batch, (latentHeight * latentWidth) / 4, channels * 4];
+    const tokens = [batch, (rows * columns) / 4, channels * 4];
     const draw = () => packLatents(noise.randn(shape));
     return { scheduler, latents: initialLatents(scheduler, { given: latents, shape: tokens, draw }) };
   }
@@ -126,8 +134,8 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
   /** Latents of the starting images, which take turns, as the transformer sees them: [B, C, h, w]. */
   private async encodeImages(
     images: readonly Image[],
-    { width, height, batch }: FluxSettings,
-    { noise, signal }: Pick<FluxStart, 'noise' | 'signal'>,
+    { width, height, batch, signal }: FluxSettings,
+    noise: NoiseSource,
   ): Promise<Tensor> {
     const { autoencoder } = this.components;
     const pixels = await Promise.all(images.map(async (image) => (await image.resize(width, height)).toTensor()));
@@ -141,18 +149,19 @@ export class FluxPipeline extends ComponentPipeline<FluxComponents> {
     const scaled = affine(affine(latents, { shift: -shiftFactor }), { scale: scalingFactor });
     return join(Array<Tensor>(batch / scaled.dim(0)).fill(scaled), 0);
   }
-}
 
-/** What a model call gets besides its branch's embeddings. */
-function callInputs({ latentHeight, latentWidth, guidanceScale }: FluxSettings) {
-  const img_ids = imageIds(latentHeight / 2, latentWidth / 2);
-  return (latents: Tensor, timestep: number, { encoder_hidden_states }: ForwardInputs): ForwardInputs => ({
-    hidden_states: latents,
-    timestep: perSample(latents, Math.fround(timestep) / 1000),
-    img_ids,
-    txt_ids: textIds((encoder_hidden_states as Tensor).dim(1)),
-    ...(guidanceScale === undefined ? {} : { guidance: perSample(latents, guidanceScale) }),
-  });
+  /** What a model call gets besides its branch's embeddings. */
+  private callInputs({ guidanceScale }: FluxSettings, { rows, columns }: Grid): Plan['inputsAt'] {
+    const img_ids = imageIds(rows / 2, columns / 2);
+    const { guidanceEmbedding } = this.model;
+    return (latents, timestep, { encoder_hidden_states }) => ({
+      hidden_states: latents,
+      timestep: perSample(latents, Math.fround(timestep) / 1000),
+      img_ids,
+      txt_ids: textIds((encoder_hidden_states as Tensor).dim(1)),
+      ...(guidanceEmbedding ? { guidance: perSample(latents, guidanceScale) } : {}),
+    });
+  }
 }
 
 /** Whether a scheduler made for images of another kind has been told to lay out levels of flows itself. */
@@ -161,7 +170,7 @@ function hasFlowSigmas({ config }: Scheduler): boolean {
 }
 
 /** The last `strength` share of the schedule. */
-function lateTimesteps(scheduler: Scheduler, { steps, strength }: FluxSettings): readonly number[] {
+function lateTimesteps(scheduler: Scheduler, { numInferenceSteps: steps, strength }: FluxSettings): readonly number[] {
   const first = Math.floor(steps - Math.min(steps * strength, steps));
   const timesteps = scheduler.timesteps.slice(first);
   if (timesteps.length === 0)
@@ -174,6 +183,7 @@ function lateTimesteps(scheduler: Scheduler, { steps, strength }: FluxSettings):
 
 export const fluxPipelineClass: PipelineClass = {
   classNames: ['FluxPipeline', 'FluxImg2ImgPipeline'],
+  options: fluxOptions,
   async load(folder, defaults, options) {
     const components = await loadComponents(folder, options, async (load) => ({
       scheduler: await load.scheduler(),

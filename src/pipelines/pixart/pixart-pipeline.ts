@@ -1,33 +1,23 @@
 /** PixArt-α and PixArt-Σ: text to image with T5. Diffusers' `PixArtAlphaPipeline` and `PixArtSigmaPipeline`. */
+import { DejaDitError } from '../../errors/errors.ts';
 import { imagesFromTensor } from '../../images/image.ts';
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { ForwardInputs, InputValue } from '../../models/inputs.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { floatTensor, type Shape, sizeOf, type Tensor } from '../../tensor/tensor.ts';
-import { checkCounts, checkFlag, checkInteger, checkNumber, checkSize, takeOptions } from '../checks.ts';
-import {
-  type Condition,
-  type ConditionNames,
-  conditionOptionNames,
-  guidanceBranches,
-  readConditions,
-} from '../conditions.ts';
+import { type Condition, guidanceBranches } from '../conditions.ts';
 import type { GuidanceBranch } from '../denoise.ts';
 import { guidedBy } from '../guidance.ts';
 import { firstChannels, perSample, rawLatents, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
 import type { GenerateRequest, Plan } from '../request.ts';
+import type { Settings } from '../schema/read-settings.ts';
 import { padEnd } from '../tensors.ts';
 import { type EmbedOptions, padTexts, type TextEncoder } from '../text-encoder.ts';
 import { nearestTrainedSize, resizeAndCrop, type Size } from './aspect-ratios.ts';
-
-const conditionNames: ConditionNames = {
-  texts: ['prompt'],
-  embeds: ['promptEmbeds'],
-  masks: ['promptAttentionMask'],
-};
+import { type PixArtModel, pixartOptions } from './pixart-options.ts';
 
 interface PixArtComponents extends Record<string, unknown> {
   transformer: TransformerModel;
@@ -36,25 +26,35 @@ interface PixArtComponents extends Record<string, unknown> {
   scheduler: Scheduler;
 }
 
-export class PixArtPipeline extends ComponentPipeline<PixArtComponents> {
+export class PixArtPipeline extends ComponentPipeline<PixArtComponents, PixArtModel, typeof pixartOptions> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'images' };
+  protected readonly spec = pixartOptions;
 
-  protected plan(request: GenerateRequest): Plan {
-    const { options, warnings } = request;
+  protected get model(): PixArtModel {
+    const { transformer, autoencoder, t5 } = this.components;
+    const trained = this.className === 'PixArtSigmaPipeline' ? 300 : 120;
+    return {
+      sampleSize: Number(transformer.config['sample_size'] ?? 128),
+      patch: Number(transformer.config['patch_size'] ?? 2),
+      spatialScale: autoencoder.spatialScale,
+      textTokens: Math.min(trained, t5.tokenizer.modelMaxLength),
+    };
+  }
+
+  protected plan({ settings, warnings }: GenerateRequest<Settings<typeof pixartOptions>>): Plan {
     const { transformer, autoencoder } = this.components;
-    const settings = this.settings(request);
-    const { conditions, numImages, maxSequenceLength, guidanceScale, size, drawn, sizeConditions } = settings;
-    const { steps, sigmas, timesteps } = settings;
-    const { signal } = options;
-    const batch = conditions.positive.count * numImages;
+    const { conditions, batch, numImages, maxSequenceLength, guidanceScale, height, width, signal } = settings;
+    const { numInferenceSteps, sigmas, timesteps } = settings;
     const channels = Number(transformer.config['in_channels'] ?? 4);
-    const scale = autoencoder.spatialScale;
+    const { spatialScale: scale, patch, sampleSize } = this.model;
+    const drawn = this.drawnSize(settings);
+    const sizeConditions = Boolean(transformer.config['use_additional_conditions'] ?? sampleSize === 128);
     return {
       batch,
       workload: {
         transformer,
         autoencoder,
-        tokens: (drawn.height * drawn.width) / (scale * Number(transformer.config['patch_size'] ?? 2)) ** 2,
+        tokens: (drawn.height * drawn.width) / (scale * patch) ** 2,
         ...drawn,
       },
       encode: async () =>
@@ -65,8 +65,8 @@ export class PixArtPipeline extends ComponentPipeline<PixArtComponents> {
         ),
       start: (noise) =>
         startFromNoise(this.components.scheduler, {
-          schedule: sigmas ? { sigmas } : timesteps ? { timesteps } : { numInferenceSteps: steps },
-          given: options.latents,
+          schedule: sigmas ? { sigmas } : timesteps ? { timesteps } : { numInferenceSteps },
+          given: settings.latents,
           shape: [batch, channels, drawn.height / scale, drawn.width / scale],
           draw: (shape) => noise.randn(shape),
         }),
@@ -80,46 +80,21 @@ export class PixArtPipeline extends ComponentPipeline<PixArtComponents> {
       combine: (outputs) => guidedBy(guidanceScale)(outputs.map((output) => firstChannels(output, channels))),
       decode: async (latents) => {
         const pictures = await autoencoder.decode(rawLatents(latents, autoencoder), { signal });
-        return { images: imagesFromTensor(resizeAndCrop(pictures, size)) };
+        return { images: imagesFromTensor(resizeAndCrop(pictures, { height, width })) };
       },
     };
   }
 
-  private settings(request: GenerateRequest) {
-    const { transformer, autoencoder, t5 } = this.components;
-    const { config } = transformer;
-    const given = takeOptions(request, {
-      known: [
-        ...conditionOptionNames(conditionNames),
-        'height',
-        'width',
-        'useResolutionBinning',
-        'sigmas',
-        'timesteps',
-        'guidanceScale',
-        'maxSequenceLength',
-      ],
-      defaults: this.origin.defaults,
-      pipeline: this.className,
-    });
-    const guidanceScale = checkNumber('guidanceScale', given.guidanceScale ?? 4.5, { min: 0, max: 1000 });
-    const guidance = { option: 'guidanceScale', scale: guidanceScale } as const;
-    const sampleSize = Number(config['sample_size'] ?? 128);
-    const edge = sampleSize * autoencoder.spatialScale;
-    const binning = checkFlag('useResolutionBinning', given.useResolutionBinning ?? true);
-    const multipleOf = binning ? 1 : autoencoder.spatialScale * Number(config['patch_size'] ?? 2);
-    const size = checkSize(given, { height: edge, width: edge, multipleOf });
-    const trained = this.className === 'PixArtSigmaPipeline' ? 300 : 120;
-    const maxLength = given.maxSequenceLength ?? Math.min(trained, t5.tokenizer.modelMaxLength);
-    return {
-      conditions: readConditions(request, { given, names: conditionNames, guidance }),
-      guidanceScale,
-      maxSequenceLength: checkInteger('maxSequenceLength', maxLength, { min: 1, max: 512 }),
-      ...checkCounts(given, { steps: 20 }),
-      size,
-      drawn: binning ? nearestTrainedSize(size, sampleSize) : size,
-      sizeConditions: Boolean(config['use_additional_conditions'] ?? sampleSize === 128),
-    };
+  /** The size at which the model draws a picture. */
+  private drawnSize({ height, width, useResolutionBinning }: Size & { useResolutionBinning: boolean }): Size {
+    const { sampleSize, patch, spatialScale } = this.model;
+    if (useResolutionBinning) return nearestTrainedSize({ height, width }, sampleSize);
+    for (const [path, edge] of Object.entries({ height, width })) {
+      if (edge % (patch * spatialScale) === 0) continue;
+      const message = `expected a multiple of ${patch * spatialScale} without useResolutionBinning, got ${edge}`;
+      throw new DejaDitError('INVALID_ARGUMENT', message, { path });
+    }
+    return { height, width };
   }
 
   /** T5's hidden states of the prompts in lower case, and which of them are text. */
@@ -163,6 +138,7 @@ function ones(shape: Shape): Tensor {
 
 export const pixartPipelineClass: PipelineClass = {
   classNames: ['PixArtSigmaPipeline', 'PixArtAlphaPipeline'],
+  options: pixartOptions,
   async load(folder, defaults, options) {
     const components = await loadComponents(folder, options, async (load) => ({
       scheduler: await load.scheduler(),

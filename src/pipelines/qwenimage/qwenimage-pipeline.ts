@@ -5,23 +5,16 @@ import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { linspace } from '../../schedulers/spacing/sigma-spacing.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
-import {
-  type Condition,
-  type ConditionNames,
-  conditionOptionNames,
-  guidanceBranches,
-  readConditions,
-} from '../conditions.ts';
+import { type Condition, guidanceBranches } from '../conditions.ts';
 import { packLatents, unpackLatents } from '../flux/packing.ts';
 import { guideKeepingNorm } from '../guidance.ts';
 import { decodeImages, perSample, resolutionShift, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
 import type { GenerateRequest, Plan } from '../request.ts';
+import type { Settings } from '../schema/read-settings.ts';
 import { type EmbedOptions, padTexts, type TextEncoder } from '../text-encoder.ts';
-
-const conditionNames: ConditionNames = { texts: ['prompt'], embeds: ['promptEmbeds'], masks: ['promptEmbedsMask'] };
+import { type QwenImageModel, qwenImageOptions } from './qwenimage-options.ts';
 
 /** The conversation that the model was trained with; the tokens before the prompt are read, but not passed on. */
 const instruction =
@@ -37,16 +30,18 @@ interface QwenImageComponents extends Record<string, unknown> {
   scheduler: Scheduler;
 }
 
-export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
+export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents, QwenImageModel, typeof qwenImageOptions> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'trueCfgScale', output: 'images' };
+  protected readonly spec = qwenImageOptions;
 
-  protected plan(request: GenerateRequest): Plan {
-    const { options, warnings } = request;
+  protected get model(): QwenImageModel {
+    return { spatialScale: this.components.autoencoder.spatialScale };
+  }
+
+  protected plan({ settings, warnings }: GenerateRequest<Settings<typeof qwenImageOptions>>): Plan {
     const { transformer, autoencoder, scheduler } = this.components;
-    const settings = this.settings(request);
-    const { conditions, trueCfgScale, steps, sigmas, numImages, height, width, maxSequenceLength } = settings;
-    const { signal } = options;
-    const batch = conditions.positive.count * numImages;
+    const { conditions, batch, trueCfgScale, sigmas, numImages, height, width, maxSequenceLength, signal } = settings;
+    const { numInferenceSteps: steps } = settings;
     const [rows, columns] = [height / autoencoder.spatialScale / 2, width / autoencoder.spatialScale / 2];
     const channels = Number(transformer.config['in_channels'] ?? 64);
     const unpacked = (tokens: Tensor) => {
@@ -66,7 +61,7 @@ export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
             sigmas: sigmas ?? [...linspace(1, 1 / steps, steps)],
             mu: resolutionShift(scheduler, rows * columns),
           },
-          given: options.latents,
+          given: settings.latents,
           shape: [batch, rows * columns, channels],
           draw: () => packLatents(noise.randn([batch, channels / 4, 2 * rows, 2 * columns])),
         }),
@@ -78,36 +73,6 @@ export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
       }),
       combine: ([cond, uncond]) => (uncond ? guideKeepingNorm(cond!, uncond, trueCfgScale) : cond!),
       decode: async (tokens) => ({ images: await decodeImages(autoencoder, unpacked(tokens), signal) }),
-    };
-  }
-
-  private settings(request: GenerateRequest) {
-    const { autoencoder } = this.components;
-    const given = takeOptions(request, {
-      known: [
-        ...conditionOptionNames(conditionNames),
-        'height',
-        'width',
-        'sigmas',
-        'trueCfgScale',
-        'guidanceScale',
-        'maxSequenceLength',
-      ],
-      defaults: this.origin.defaults,
-      pipeline: 'QwenImagePipeline',
-    });
-    const trueCfgScale = checkNumber('trueCfgScale', given.trueCfgScale ?? 4, { min: 0, max: 100 });
-    const guidance = { option: 'trueCfgScale', scale: trueCfgScale, needsNegative: true } as const;
-    warnIdle(request, {
-      guidanceScale: 'as this model has no guidance embedding; use trueCfgScale and negativePrompt',
-    });
-    const edge = 128 * autoencoder.spatialScale;
-    return {
-      conditions: readConditions(request, { given, names: conditionNames, guidance }),
-      trueCfgScale,
-      maxSequenceLength: checkInteger('maxSequenceLength', given.maxSequenceLength ?? 512, { min: 1, max: 1024 }),
-      ...checkCounts(given, { steps: 50 }),
-      ...checkSize(given, { height: edge, width: edge, multipleOf: 2 * autoencoder.spatialScale }),
     };
   }
 
@@ -130,6 +95,7 @@ export class QwenImagePipeline extends ComponentPipeline<QwenImageComponents> {
 
 export const qwenImagePipelineClass: PipelineClass = {
   classNames: ['QwenImagePipeline'],
+  options: qwenImageOptions,
   async load(folder, defaults, options) {
     const components = await loadComponents(folder, options, async (load) => ({
       scheduler: await load.scheduler(),

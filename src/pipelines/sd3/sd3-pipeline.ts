@@ -5,26 +5,16 @@ import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { join } from '../../tensor/slices.ts';
 import { floatTensor, sizeOf } from '../../tensor/tensor.ts';
-import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
-import {
-  type Condition,
-  type ConditionNames,
-  conditionOptionNames,
-  guidanceBranches,
-  readConditions,
-} from '../conditions.ts';
+import { type Condition, guidanceBranches } from '../conditions.ts';
 import { guidedBy } from '../guidance.ts';
 import { decodeImages, perSample, resolutionShift, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
 import type { GenerateRequest, Plan } from '../request.ts';
+import type { Settings } from '../schema/read-settings.ts';
 import { padEnd } from '../tensors.ts';
 import type { EmbedOptions, TextEncoder } from '../text-encoder.ts';
-
-const conditionNames: ConditionNames = {
-  texts: ['prompt', 'prompt2', 'prompt3'],
-  embeds: ['promptEmbeds', 'pooledPromptEmbeds'],
-};
+import { type SD3Model, sd3Options } from './sd3-options.ts';
 
 interface SD3Components extends Record<string, unknown> {
   transformer: TransformerModel;
@@ -35,41 +25,52 @@ interface SD3Components extends Record<string, unknown> {
   scheduler: Scheduler;
 }
 
-export class StableDiffusion3Pipeline extends ComponentPipeline<SD3Components> {
+export class StableDiffusion3Pipeline extends ComponentPipeline<SD3Components, SD3Model, typeof sd3Options> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'images' };
 
-  protected plan(request: GenerateRequest): Plan {
-    const { options, warnings } = request;
+  protected readonly spec = sd3Options;
+
+  protected get model(): SD3Model {
+    const { transformer, autoencoder, t5 } = this.components;
+    const { spatialScale } = autoencoder;
+    return {
+      sampleSize: Number(transformer.config['sample_size'] ?? 128) * spatialScale,
+      patch: Number(transformer.config['patch_size'] ?? 2),
+      spatialScale,
+      maxTextTokens: t5?.tokenizer.modelMaxLength,
+    };
+  }
+
+  protected plan({ settings, warnings }: GenerateRequest<Settings<typeof sd3Options>>): Plan {
     const { transformer, autoencoder, scheduler } = this.components;
-    const { signal } = options;
-    const settings = this.settings(request);
-    const { conditions, guidanceScale, steps, sigmas, numImages, embedding, patch } = settings;
-    const batch = conditions.positive.count * numImages;
-    const [height, width] = [settings.height / autoencoder.spatialScale, settings.width / autoencoder.spatialScale];
+    const { patch, spatialScale } = this.model;
+    const { conditions, batch, guidanceScale, numInferenceSteps, sigmas, numImages, signal } = settings;
+    const { maxSequenceLength, clipSkip } = settings;
+    const [height, width] = [settings.height / spatialScale, settings.width / spatialScale];
     const shape = [batch, Number(transformer.config['in_channels'] ?? 16), height, width];
     return {
       batch,
       workload: {
         transformer,
         autoencoder,
-        tokens: (height * width) / patch ** 2 + embedding.maxSequenceLength,
+        tokens: (height * width) / patch ** 2 + maxSequenceLength,
         height: settings.height,
         width: settings.width,
       },
       // As in Diffusers, the negative prompt is read by all of CLIP's layers.
       encode: () =>
         guidanceBranches(conditions, numImages, (condition, isNegative) =>
-          this.embed(condition, { ...embedding, ...(isNegative ? { clipSkip: 0 } : {}), signal, warnings }),
+          this.embed(condition, { maxSequenceLength, clipSkip: isNegative ? 0 : clipSkip, signal, warnings }),
         ),
       start: (noise) =>
         startFromNoise(scheduler, {
           schedule: {
-            ...(sigmas ? { sigmas } : { numInferenceSteps: steps }),
+            ...(sigmas ? { sigmas } : { numInferenceSteps }),
             ...(scheduler.config['use_dynamic_shifting']
               ? { mu: resolutionShift(scheduler, (height * width) / patch ** 2, 1.16) }
               : {}),
           },
-          given: options.latents,
+          given: settings.latents,
           shape,
           draw: () => noise.randn(shape),
         }),
@@ -78,45 +79,6 @@ export class StableDiffusion3Pipeline extends ComponentPipeline<SD3Components> {
       inputsAt: (latents, timestep) => ({ hidden_states: latents, timestep: perSample(latents, timestep) }),
       combine: guidedBy(guidanceScale),
       decode: async (latents) => ({ images: await decodeImages(autoencoder, latents, signal) }),
-    };
-  }
-
-  private settings(request: GenerateRequest) {
-    const { transformer, autoencoder, t5 } = this.components;
-    const { config } = transformer;
-    const given = takeOptions(request, {
-      known: [
-        ...conditionOptionNames(conditionNames),
-        'height',
-        'width',
-        'sigmas',
-        'guidanceScale',
-        'maxSequenceLength',
-        'clipSkip',
-      ],
-      defaults: this.origin.defaults,
-      pipeline: 'StableDiffusion3Pipeline',
-    });
-    const guidanceScale = checkNumber('guidanceScale', given.guidanceScale ?? 7, { min: 0, max: 1000 });
-    const guidance = { option: 'guidanceScale', scale: guidanceScale } as const;
-    const conditions = readConditions(request, { given, names: conditionNames, guidance });
-    warnIdle(request, {
-      clipSkip: conditions.positive.embeds && 'on embeddings',
-      prompt3: !t5 && 'as this checkpoint has no third text encoder',
-    });
-    const patch = Number(config['patch_size'] ?? 2);
-    const edge = Number(config['sample_size'] ?? 128) * autoencoder.spatialScale;
-    const maxLength = given.maxSequenceLength ?? Math.min(256, t5?.tokenizer.modelMaxLength ?? 256);
-    return {
-      conditions,
-      guidanceScale,
-      patch,
-      ...checkCounts(given, { steps: 28 }),
-      ...checkSize(given, { height: edge, width: edge, multipleOf: autoencoder.spatialScale * patch }),
-      embedding: {
-        maxSequenceLength: checkInteger('maxSequenceLength', maxLength, { min: 1, max: 512 }),
-        clipSkip: checkInteger('clipSkip', given.clipSkip ?? 0, { min: 0, max: 100 }),
-      },
     };
   }
 
@@ -151,6 +113,7 @@ export class StableDiffusion3Pipeline extends ComponentPipeline<SD3Components> {
 
 export const sd3PipelineClass: PipelineClass = {
   classNames: ['StableDiffusion3Pipeline'],
+  options: sd3Options,
   async load(folder, defaults, options) {
     const components = await loadComponents(folder, options, async (load) => ({
       scheduler: await load.scheduler(),

@@ -12,23 +12,16 @@ import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { cut } from '../../tensor/slices.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
-import {
-  type Condition,
-  type ConditionNames,
-  conditionOptionNames,
-  guidanceBranches,
-  readConditions,
-} from '../conditions.ts';
+import { type Condition, guidanceBranches } from '../conditions.ts';
 import { guide } from '../guidance.ts';
 import { perSample, rawLatents, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
 import type { GenerateRequest, Plan } from '../request.ts';
+import type { Settings } from '../schema/read-settings.ts';
 import { type EmbedOptions, padTexts, type TextEncoder } from '../text-encoder.ts';
 import { cleanPrompt } from './clean-prompt.ts';
-
-const conditionNames: ConditionNames = { texts: ['prompt'], embeds: ['promptEmbeds'] };
+import { type WanModel, wanOptions } from './wan-options.ts';
 
 /** What the models were trained at. */
 const framesPerSecond = 16;
@@ -43,17 +36,30 @@ interface WanComponents extends Record<string, unknown> {
   scheduler: Scheduler;
 }
 
-export class WanPipeline extends ComponentPipeline<WanComponents> {
+export class WanPipeline extends ComponentPipeline<WanComponents, WanModel, typeof wanOptions> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'videos' };
+  protected readonly spec = wanOptions;
 
-  protected plan(request: GenerateRequest): Plan {
-    const { options, warnings } = request;
+  protected get model(): WanModel {
+    const { transformer, autoencoder, textEncoder, boundaryRatio } = this.components;
+    const [, rows, columns] = (transformer.config['patch_size'] ?? [1, 2, 2]) as [number, number, number];
+    return {
+      spatialScale: autoencoder.spatialScale,
+      patch: [rows, columns],
+      twoExperts: boundaryRatio !== undefined,
+      maxTextTokens: textEncoder.tokenizer.modelMaxLength,
+    };
+  }
+
+  protected plan({ settings, warnings }: GenerateRequest<Settings<typeof wanOptions>>): Plan {
     const { transformer, transformer_2, autoencoder, scheduler } = this.components;
-    const settings = this.settings(request);
-    const { conditions, guidanceScale, guidanceScale2, steps, numImages, maxSequenceLength, latentFrames } = settings;
-    const { signal } = options;
-    const batch = conditions.positive.count * numImages;
-    const { spatialScale } = autoencoder;
+    const { conditions, batch, numInferenceSteps, numImages, maxSequenceLength, signal } = settings;
+    const { guidanceScale, guidanceScale2 = guidanceScale } = settings;
+    const latentFrames = this.latentFrames(settings.numFrames, warnings);
+    const {
+      spatialScale,
+      patch: [rows, columns],
+    } = this.model;
     const isNoisy = (timestep: number) => timestep >= this.boundary;
     const decode = async (latents: Tensor) =>
       videosFromTensor(await autoencoder.decode(rawLatents(latents, autoencoder), { signal }), {
@@ -64,7 +70,7 @@ export class WanPipeline extends ComponentPipeline<WanComponents> {
       workload: {
         transformer,
         autoencoder,
-        tokens: (latentFrames * settings.height * settings.width) / settings.pixelsPerToken,
+        tokens: (latentFrames * settings.height * settings.width) / (rows * columns * spatialScale ** 2),
         height: settings.height,
         width: settings.width,
         frames: 1 + (latentFrames - 1) * (autoencoder.traits.temporalScale ?? 1),
@@ -75,8 +81,8 @@ export class WanPipeline extends ComponentPipeline<WanComponents> {
         ),
       start: (noise) =>
         startFromNoise(scheduler, {
-          schedule: { numInferenceSteps: steps },
-          given: options.latents,
+          schedule: { numInferenceSteps },
+          given: settings.latents,
           shape: [
             batch,
             Number(transformer.config['in_channels'] ?? 16),
@@ -101,43 +107,6 @@ export class WanPipeline extends ComponentPipeline<WanComponents> {
     const { boundaryRatio, scheduler } = this.components;
     if (boundaryRatio === undefined) return Number.NEGATIVE_INFINITY;
     return boundaryRatio * Number(scheduler.config['num_train_timesteps']);
-  }
-
-  private settings(request: GenerateRequest) {
-    const { transformer, autoencoder, textEncoder, boundaryRatio } = this.components;
-    const given = takeOptions(request, {
-      known: [
-        ...conditionOptionNames(conditionNames),
-        'height',
-        'width',
-        'numFrames',
-        'guidanceScale',
-        'guidanceScale2',
-        'maxSequenceLength',
-      ],
-      defaults: this.origin.defaults,
-      pipeline: 'WanPipeline',
-    });
-    const scale = { min: 0, max: 1000 };
-    const guidanceScale = checkNumber('guidanceScale', given.guidanceScale ?? 5, scale);
-    const guidance = { option: 'guidanceScale', scale: guidanceScale } as const;
-    warnIdle(request, { guidanceScale2: boundaryRatio === undefined && 'as this model has one expert' });
-    const [, rows, columns] = (transformer.config['patch_size'] ?? [1, 2, 2]) as [number, number, number];
-    const multipleOf = autoencoder.spatialScale * Math.max(rows, columns);
-    const maxLength = given.maxSequenceLength ?? Math.min(512, textEncoder.tokenizer.modelMaxLength);
-    return {
-      conditions: readConditions(request, { given, names: conditionNames, guidance }),
-      guidanceScale,
-      pixelsPerToken: rows * columns * autoencoder.spatialScale ** 2,
-      guidanceScale2: checkNumber('guidanceScale2', given.guidanceScale2 ?? guidanceScale, scale),
-      maxSequenceLength: checkInteger('maxSequenceLength', maxLength, { min: 1, max: 512 }),
-      latentFrames: this.latentFrames(
-        checkInteger('numFrames', given.numFrames ?? 81, { min: 1, max: 10000 }),
-        request.warnings,
-      ),
-      ...checkCounts(given, { steps: 50 }),
-      ...checkSize(given, { height: 480, width: 832, multipleOf }),
-    };
   }
 
   /** The first frame has a latent of its own; after it several share one. */
@@ -168,6 +137,7 @@ export class WanPipeline extends ComponentPipeline<WanComponents> {
 
 export const wanPipelineClass: PipelineClass = {
   classNames: ['WanPipeline'],
+  options: wanOptions,
   async load(folder, defaults, options) {
     const ratio = folder.options['boundary_ratio'] ?? undefined;
     if (ratio !== undefined && !(typeof ratio === 'number' && ratio >= 0 && ratio <= 1)) {

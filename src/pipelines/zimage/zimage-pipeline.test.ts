@@ -21,7 +21,7 @@ describe('ZImagePipeline', () => {
     const warnings = await warningsOf(() =>
       pipe().generate({ ...small, prompt: 'cat', guidanceScale: 0, cfgNormalization: true, negativePrompt: 'x' }),
     );
-    expect(warnings).toMatch(/cfgNormalization has no effect at guidanceScale 0; set it above 0/);
+    expect(warnings).toMatch(/cfgNormalization has no effect without guidance; set guidanceScale above 0/);
     expect(warnings).toMatch(/negativePrompt has no effect at guidanceScale 0; set it above 0/);
   });
 });

@@ -6,23 +6,16 @@ import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { linspace } from '../../schedulers/spacing/sigma-spacing.ts';
 import { cut } from '../../tensor/slices.ts';
 import { dims, type Tensor } from '../../tensor/tensor.ts';
-import { checkCounts, checkInteger, checkNumber, checkSize, takeOptions, warnIdle } from '../checks.ts';
-import {
-  type Condition,
-  type ConditionNames,
-  conditionOptionNames,
-  guidanceBranches,
-  readConditions,
-} from '../conditions.ts';
+import { type Condition, guidanceBranches } from '../conditions.ts';
 import { guideBeyond } from '../guidance.ts';
 import { decodeImages, perSample, resolutionShift, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
 import type { GenerateRequest, Plan } from '../request.ts';
+import type { Settings } from '../schema/read-settings.ts';
 import { affine } from '../tensors.ts';
 import type { EmbedOptions, TextEncoder } from '../text-encoder.ts';
-
-const conditionNames: ConditionNames = { texts: ['prompt'], embeds: ['promptEmbeds'], ragged: true };
+import { type ZImageModel, zImageOptions } from './zimage-options.ts';
 
 interface ZImageComponents extends Record<string, unknown> {
   transformer: TransformerModel;
@@ -31,17 +24,19 @@ interface ZImageComponents extends Record<string, unknown> {
   scheduler: Scheduler;
 }
 
-export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
+export class ZImagePipeline extends ComponentPipeline<ZImageComponents, ZImageModel, typeof zImageOptions> {
   readonly traits: PipelineTraits = { subject: 'prompt', guidance: 'guidanceScale', output: 'images' };
+  protected readonly spec = zImageOptions;
 
-  protected plan(request: GenerateRequest): Plan {
-    const { options, warnings } = request;
+  protected get model(): ZImageModel {
+    return { spatialScale: this.components.autoencoder.spatialScale };
+  }
+
+  protected plan({ settings, warnings }: GenerateRequest<Settings<typeof zImageOptions>>): Plan {
     const { transformer, autoencoder, scheduler } = this.components;
-    const settings = this.settings(request);
-    const { conditions, guidanceScale, maxNorm, cfgTruncation, numImages, maxSequenceLength } = settings;
-    const { steps, sigmas } = settings;
-    const { signal } = options;
-    const batch = conditions.positive.count * numImages;
+    const { conditions, batch, guidanceScale, cfgTruncation, numImages, maxSequenceLength, signal } = settings;
+    const { numInferenceSteps: steps, sigmas } = settings;
+    const maxNorm = Number(settings.cfgNormalization);
     const [height, width] = [settings.height / autoencoder.spatialScale, settings.width / autoencoder.spatialScale];
     return {
       batch,
@@ -62,7 +57,7 @@ export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
             sigmas: sigmas ?? [...linspace(1, 1 / steps, steps)],
             mu: resolutionShift(scheduler, (height / 2) * (width / 2)),
           },
-          given: options.latents,
+          given: settings.latents,
           shape: [batch, Number(transformer.config['in_channels'] ?? 16), height, width],
           draw: (shape) => noise.randn(shape),
         }),
@@ -76,38 +71,6 @@ export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
         return affine(output.reshape([batch, -1, height, width]), { scale: -1 });
       },
       decode: async (latents) => ({ images: await decodeImages(autoencoder, latents, signal) }),
-    };
-  }
-
-  private settings(request: GenerateRequest) {
-    const { autoencoder } = this.components;
-    const given = takeOptions(request, {
-      known: [
-        ...conditionOptionNames(conditionNames),
-        'height',
-        'width',
-        'sigmas',
-        'guidanceScale',
-        'cfgNormalization',
-        'cfgTruncation',
-        'maxSequenceLength',
-      ],
-      defaults: this.origin.defaults,
-      pipeline: 'ZImagePipeline',
-    });
-    const guidanceScale = checkNumber('guidanceScale', given.guidanceScale ?? 5, { min: 0, max: 1000 });
-    const guidance = { option: 'guidanceScale', scale: guidanceScale, above: 0 } as const;
-    const conditions = readConditions(request, { given, names: conditionNames, guidance });
-    const unguided = !conditions.negative && `at guidanceScale ${guidanceScale}; set it above 0`;
-    warnIdle(request, { cfgNormalization: unguided, cfgTruncation: unguided });
-    return {
-      conditions,
-      guidanceScale,
-      maxNorm: checkNumber('cfgNormalization', asNumber(given.cfgNormalization ?? 0), { min: 0, max: 1000 }),
-      cfgTruncation: checkNumber('cfgTruncation', given.cfgTruncation ?? 1, { min: 0, max: 1 }),
-      maxSequenceLength: checkInteger('maxSequenceLength', given.maxSequenceLength ?? 512, { min: 1, max: 8192 }),
-      ...checkCounts(given, { steps: 50 }),
-      ...checkSize(given, { height: 1024, width: 1024, multipleOf: 2 * autoencoder.spatialScale }),
     };
   }
 
@@ -129,10 +92,6 @@ export class ZImagePipeline extends ComponentPipeline<ZImageComponents> {
   }
 }
 
-function asNumber(value: boolean | number): number {
-  return typeof value === 'boolean' ? Number(value) : value;
-}
-
 /** The model counts time from noise (0) to image (1). */
 function progress(timestep: number): number {
   return Math.fround(Math.fround(1000 - Math.fround(timestep)) / 1000);
@@ -148,6 +107,7 @@ function videosOfOneFrame(latents: Tensor): Tensor[] {
 
 export const zImagePipelineClass: PipelineClass = {
   classNames: ['ZImagePipeline'],
+  options: zImageOptions,
   async load(folder, defaults, options) {
     const components = await loadComponents(folder, options, async (load) => ({
       scheduler: await load.scheduler(),

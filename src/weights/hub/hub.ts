@@ -5,7 +5,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type ArgumentShape, abortSignal, anyFunction, anyObject, checkArguments } from '../../errors/arguments.ts';
+import { type ArgumentShape, abortSignal, anyFunction, anyObject, readArguments } from '../../errors/arguments.ts';
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import { warn } from '../../errors/warnings.ts';
@@ -97,8 +97,8 @@ export interface ResolveOptions {
  * @example
  * const folder = await resolveModel('organisation/name', { variant: 'fp16' });
  */
-export async function resolveModel(pathOrRepository: string, options: ResolveOptions = {}): Promise<string> {
-  checkArguments({ of: 'resolveModel', shape: resolveShape }, options);
+export async function resolveModel(pathOrRepository: string, args: ResolveOptions = {}): Promise<string> {
+  const options = readArguments(resolveShape, args, { of: 'resolveModel' });
   if (typeof pathOrRepository !== 'string')
     throw new DejaDitError('INVALID_ARGUMENT', `expected a folder or a repository id, got ${quote(pathOrRepository)}`, {
       path: 'model',

@@ -1,0 +1,45 @@
+/** Options of pipelines in tables, from the schema: for a terminal and for the documentation. */
+import { supportedPipelines } from '../pipelines/diffusion-pipeline.ts';
+import type { OptionName } from '../pipelines/options.ts';
+import { optionsSchema } from '../pipelines/options-schema.ts';
+import type { Pipeline } from '../pipelines/pipeline.ts';
+import { catalogue } from '../pipelines/schema/catalogue.ts';
+import type { JsonSchema } from '../pipelines/schema/json-schema.ts';
+
+const header = ['option', 'flag', 'default', 'range', 'what it is'];
+
+/** A row for each option that JSON can hold, under a header. */
+export function optionRows(pipeline: Pipeline | string): string[][] {
+  const { properties } = optionsSchema(pipeline);
+  const rows = Object.entries(properties).map(([name, schema]) => [
+    name,
+    (catalogue[name as OptionName].flag ?? '').replace(/ <.*/, ''),
+    schema['default'] === undefined ? '' : String(schema['default']),
+    rangeOf(schema),
+    String(schema['description']),
+  ]);
+  return [header, ...rows];
+}
+
+function rangeOf({ minimum, maximum, multipleOf }: JsonSchema): string {
+  if (minimum === undefined && maximum === undefined) return '';
+  return `${minimum} to ${maximum}${multipleOf === undefined ? '' : `, multiples of ${multipleOf}`}`;
+}
+
+/** `docs/options.md`. */
+export function optionsPage(): string {
+  const intro = `# Options of generate
+
+What \`generate\` takes, for each pipeline. \`npm run docs:options\` makes this page from the schemas that the checks, \`generate --help\` and
+\`optionsSchema(pipeline)\`, a JSON Schema, are made from. \`deja-dit inspect MODEL --options\` shows a model's own defaults and ranges. Names in
+snake_case are the same options, and null is the same as leaving one out. Tensors, \`onStep\` and \`signal\`, which JSON cannot hold, are
+described at \`GenerateOptions\`.
+`;
+  const sections = supportedPipelines().map((name) => {
+    const [head, ...rows] = optionRows(name);
+    const cells = rows.map(([option, flag, ...rest]) => [`\`${option}\``, flag && `\`${flag}\``, ...rest]);
+    const lines = [head!, head!.map(() => '---'), ...cells].map((row) => `| ${row.join(' | ')} |`);
+    return `\n## ${name}\n\n${lines.join('\n')}\n`;
+  });
+  return intro + sections.join('');
+}

@@ -1,0 +1,277 @@
+/**
+ * All options that pipelines have: what their values are, what they are for, and their flag on a command line. Which of them a pipeline
+ * takes, with which defaults and within which bounds, is its own business.
+ */
+import { z } from 'zod';
+import { anyObject } from '../../errors/arguments.ts';
+import type { GenerateOptions, OptionName } from '../options.ts';
+import {
+  aFunction,
+  type Bounds,
+  choice,
+  embeddings,
+  expecting,
+  flag,
+  flagOrNumber,
+  images,
+  integer,
+  labels,
+  memory,
+  number,
+  numbers,
+  seeds,
+  signal,
+  tensor,
+  texts,
+} from './kinds.ts';
+
+export const optionGroups = ['What to draw', 'Guidance', 'Size and number', 'Schedule', 'Start', 'Request'] as const;
+
+export interface Option<Value> {
+  group: (typeof optionGroups)[number];
+  /** What it is for, in a line. Units where there are any. */
+  help: string;
+  /** What its values are, within bounds. */
+  value(bounds: Bounds): z.ZodType<Value, unknown>;
+  /** Unless a pipeline sets others. */
+  bounds?: Bounds;
+  /** Where pipelines set none of their own. */
+  default?: Value;
+  /** Diffusers' names, beside the same one in snake_case. */
+  aliases?: readonly string[];
+  /** As commander takes it. */
+  flag?: string;
+}
+
+type Catalogue = { readonly [Name in OptionName]-?: Option<NonNullable<GenerateOptions[Name]>> };
+
+const draw = 'What to draw';
+
+export const catalogue: Catalogue = {
+  prompt: { group: draw, value: texts, help: 'what to draw: a text for all pictures, or a list with one for each' },
+  prompt2: {
+    group: draw,
+    value: texts,
+    flag: '--prompt-2 <text>',
+    help: 'what the second text encoder reads (default: the prompt)',
+  },
+  prompt3: {
+    group: draw,
+    value: texts,
+    flag: '--prompt-3 <text>',
+    help: 'what the third text encoder reads (default: the prompt)',
+  },
+  negativePrompt: {
+    group: draw,
+    value: texts,
+    flag: '--negative <text>',
+    help: 'what not to draw, for classifier-free guidance',
+  },
+  negativePrompt2: {
+    group: draw,
+    value: texts,
+    flag: '--negative-2 <text>',
+    help: 'the same for the second text encoder (default: the first)',
+  },
+  negativePrompt3: {
+    group: draw,
+    value: texts,
+    flag: '--negative-3 <text>',
+    help: 'the same for the third text encoder (default: the first)',
+  },
+  classLabels: { group: draw, value: labels, help: 'classes to draw: numbers, or names that the checkpoint lists' },
+  promptEmbeds: { group: draw, value: embeddings, help: 'what the text encoder made of the prompt, in its place' },
+  pooledPromptEmbeds: { group: draw, value: tensor, help: 'its pooled embedding [prompts, width]' },
+  promptAttentionMask: { group: draw, value: tensor, help: '1 for tokens of promptEmbeds, 0 for padding' },
+  promptEmbedsMask: { group: draw, value: tensor, help: '1 for tokens of promptEmbeds, 0 for padding' },
+  negativePromptEmbeds: { group: draw, value: embeddings, help: 'as promptEmbeds, of the negative prompt' },
+  negativePooledPromptEmbeds: { group: draw, value: tensor, help: 'as pooledPromptEmbeds, of the negative prompt' },
+  negativePromptAttentionMask: { group: draw, value: tensor, help: 'as promptAttentionMask, of the negative prompt' },
+  negativePromptEmbedsMask: { group: draw, value: tensor, help: 'as promptEmbedsMask, of the negative prompt' },
+  maxSequenceLength: {
+    group: draw,
+    value: integer,
+    bounds: { min: 1, max: 8192 },
+    flag: '--max-sequence-length <n>',
+    help: 'tokens of the prompt that are read',
+  },
+  clipSkip: {
+    group: draw,
+    value: integer,
+    bounds: { min: 0, max: 100 },
+    flag: '--clip-skip <n>',
+    help: 'CLIP layers to leave out at the end, besides the last',
+  },
+
+  guidanceScale: {
+    group: 'Guidance',
+    value: number,
+    bounds: { min: 0, max: 1000 },
+    flag: '-g, --guidance <x>',
+    help: 'how closely to follow the prompt: the scale that the model was distilled with, else classifier-free guidance',
+  },
+  guidanceScale2: {
+    group: 'Guidance',
+    value: number,
+    bounds: { min: 0, max: 1000 },
+    flag: '--guidance-2 <x>',
+    help: 'guidance scale of the second of two experts (default: that of the first)',
+  },
+  trueCfgScale: {
+    group: 'Guidance',
+    value: number,
+    bounds: { min: 0, max: 100 },
+    flag: '--true-cfg-scale <x>',
+    help: 'classifier-free guidance of models that may have a distilled scale too; costs a second call per step',
+  },
+  cfgNormalization: {
+    group: 'Guidance',
+    value: flagOrNumber,
+    bounds: { min: 0, max: 1000 },
+    flag: '--cfg-normalization <x>',
+    help: 'largest norm of the guided output relative to the unguided; false or 0 for no limit, true for 1',
+  },
+  cfgTruncation: {
+    group: 'Guidance',
+    value: number,
+    bounds: { min: 0, max: 1 },
+    flag: '--cfg-truncation <x>',
+    help: 'share of the way from noise to image after which guidance ends',
+  },
+
+  height: {
+    group: 'Size and number',
+    value: integer,
+    bounds: { min: 1, max: 16384 },
+    flag: '--size <WxH>',
+    help: 'height in pixels',
+  },
+  width: {
+    group: 'Size and number',
+    value: integer,
+    bounds: { min: 1, max: 16384 },
+    flag: '--size <WxH>',
+    help: 'width in pixels',
+  },
+  numFrames: {
+    group: 'Size and number',
+    value: integer,
+    bounds: { min: 1, max: 10000 },
+    flag: '--num-frames <n>',
+    help: 'frames of a video',
+  },
+  useResolutionBinning: {
+    group: 'Size and number',
+    value: flag,
+    flag: '--no-resolution-binning',
+    help: 'draw at the nearest size that the model was trained at, then resize and crop',
+  },
+  numImages: {
+    group: 'Size and number',
+    value: integer,
+    bounds: { min: 1, max: 1024 },
+    default: 1,
+    aliases: ['numImagesPerPrompt', 'numVideosPerPrompt'],
+    flag: '-n, --num-images <n>',
+    help: 'pictures or videos per prompt',
+  },
+
+  numInferenceSteps: {
+    group: 'Schedule',
+    value: integer,
+    bounds: { min: 1, max: 10000 },
+    flag: '--steps <n>',
+    help: 'denoising steps',
+  },
+  sigmas: {
+    group: 'Schedule',
+    value: numbers,
+    flag: '--sigmas <list>',
+    help: "noise levels instead of the scheduler's spacing, the highest first; as many steps are run",
+  },
+  timesteps: {
+    group: 'Schedule',
+    value: numbers,
+    flag: '--timesteps <list>',
+    help: "times instead of the scheduler's spacing; as many steps are run",
+  },
+
+  seed: {
+    group: 'Start',
+    value: seeds,
+    flag: '-s, --seed <n>',
+    help: 'of the initial noise; a list gives each picture its own (default: random)',
+  },
+  latents: { group: 'Start', value: tensor, help: 'initial noise instead of a seeded draw' },
+  image: {
+    group: 'Start',
+    value: images,
+    flag: '--image <file>',
+    help: 'starting image, resized to width x height; several take turns',
+  },
+  strength: {
+    group: 'Start',
+    value: number,
+    bounds: { min: 0, max: 1 },
+    flag: '--strength <x>',
+    help: 'how much of the schedule runs on the starting image: 1 all of it, near 0 almost nothing',
+  },
+
+  outputType: {
+    group: 'Request',
+    value: () => choice(['image', 'latent']),
+    default: 'image',
+    help: 'image: pictures; latent: the final latents alone',
+  },
+  cache: {
+    group: 'Request',
+    value: () =>
+      z.union([z.literal(false), anyObject], {
+        error: expecting('expected settings as enableCache takes them, or false'),
+      }),
+    help: 'settings of a cache for this request, as enableCache takes them, or false for none',
+  },
+  loras: {
+    group: 'Request',
+    value: () =>
+      z.record(z.string(), number({}), { error: expecting('expected strengths by name, as in { style: 0.8 }') }),
+    help: 'strengths of loaded LoRAs by name; others do not apply (default: all, as loaded)',
+  },
+  maxMemory: {
+    group: 'Request',
+    value: memory,
+    flag: '--max-memory <size>',
+    help: "memory that may be needed besides the weights: bytes, or as 512MiB or 4GiB (default: the machine's)",
+  },
+  onStep: {
+    group: 'Request',
+    value: () => aFunction<NonNullable<GenerateOptions['onStep']>>(),
+    help: 'called after every step; may return other latents',
+  },
+  signal: { group: 'Request', value: signal, help: 'an AbortSignal that ends the request between two steps' },
+};
+
+/** Options of every pipeline. */
+export const commonOptions = [
+  'numInferenceSteps',
+  'numImages',
+  'seed',
+  'latents',
+  'outputType',
+  'cache',
+  'loras',
+  'maxMemory',
+  'onStep',
+  'signal',
+] as const satisfies readonly OptionName[];
+
+/** Arguments of Diffusers for what is said in another way here. */
+export const elsewhere: Readonly<Record<string, string>> = {
+  generator: 'the noise is that of seed',
+  callbackOnStepEnd: 'use onStep',
+  attentionKwargs: 'strengths of LoRAs are set by loras',
+  jointAttentionKwargs: 'strengths of LoRAs are set by loras',
+  returnDict: 'results are objects',
+};
+
+export const optionNames = Object.keys(catalogue) as OptionName[];
