@@ -51,11 +51,11 @@ export {
   type FromPretrainedOptions,
   supportedPipelines,
 } from './pipelines/diffusion-pipeline.ts';
-export { type LoraOptions, type LoraTarget, loadLora, unloadLora } from './pipelines/lora.ts';
-export type { GenerateOptions, GenerateResult, StepEvent, Timings } from './pipelines/options.ts';
-export { optionsSchema } from './pipelines/options-schema.ts';
+export { type LoraOptions, type LoraTarget, loadLora, unloadLora } from './pipelines/lora/lora.ts';
 export type { Pipeline, PipelineTraits } from './pipelines/pipeline.ts';
 export type { JsonSchema, OptionsSchema } from './pipelines/schema/json-schema.ts';
+export type { GenerateOptions, GenerateResult, StepEvent, Timings } from './pipelines/schema/options.ts';
+export { optionsSchema } from './pipelines/schema/options-schema.ts';
 export type { ResolvedOption, ResolvedOptions } from './pipelines/schema/pipeline-options.ts';
 export { type ConvertOptions, convertCheckpoint } from './quantize/checkpoint/convert-checkpoint.ts';
 export { saveQuantized } from './quantize/checkpoint/save-checkpoint.ts';

@@ -1,10 +1,10 @@
 /** Options of pipelines in tables, from the schema: for a terminal and for the documentation. */
 import { supportedPipelines } from '../pipelines/diffusion-pipeline.ts';
-import type { OptionName } from '../pipelines/options.ts';
-import { optionsSchema } from '../pipelines/options-schema.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import { catalogue } from '../pipelines/schema/catalogue.ts';
 import type { JsonSchema } from '../pipelines/schema/json-schema.ts';
+import type { OptionName } from '../pipelines/schema/options.ts';
+import { optionsSchema } from '../pipelines/schema/options-schema.ts';
 
 const header = ['option', 'flag', 'default', 'range', 'what it is'];
 

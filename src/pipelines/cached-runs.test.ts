@@ -4,8 +4,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { enableCache } from '../api/enable-cache.ts';
 import type { CacheOptions } from '../cache/config/cache-config.ts';
 import { DiffusionPipeline } from './diffusion-pipeline.ts';
-import type { StepEvent } from './options.ts';
 import type { Pipeline } from './pipeline.ts';
+import type { StepEvent } from './schema/options.ts';
 import { assembleCheckpoint, readRecording, reproduce } from './testing/recorded.ts';
 
 /** Steps that a branch re-used and diffs that it measured, counted from the expert's own first step. */

@@ -12,9 +12,9 @@ import { ProgramCache } from '../runtime/program-cache.ts';
 import { WrappedBackend } from '../runtime/wrapped-backend.ts';
 import { dims, floatTensor } from '../tensor/tensor.ts';
 import { DiffusionPipeline } from './diffusion-pipeline.ts';
-import { loadLora, unloadLora } from './lora.ts';
-import type { GenerateOptions } from './options.ts';
+import { loadLora, unloadLora } from './lora/lora.ts';
 import type { Pipeline } from './pipeline.ts';
+import type { GenerateOptions } from './schema/options.ts';
 
 const model = path.resolve(import.meta.dirname, '../../models/emoji-flux');
 const nothing: Live = { tensors: 0, bytes: 0, programs: 0 };

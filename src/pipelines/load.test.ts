@@ -3,8 +3,8 @@ import { expect, it } from 'vitest';
 import { defaultPrograms } from '../models/auto-model.ts';
 import { openModelFolder } from '../weights/model-folder.ts';
 import { loadComponents } from './load.ts';
+import type { TextEncoder } from './request/text-encoder.ts';
 import { assembleCheckpoint, readRecording } from './testing/recorded.ts';
-import type { TextEncoder } from './text-encoder.ts';
 
 it('frees what was loaded before a part that fails', async () => {
   const root = assembleCheckpoint(readRecording('sd3').checkpoint);

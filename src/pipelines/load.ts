@@ -9,7 +9,7 @@ import type { Scheduler } from '../schedulers/scheduler.ts';
 import { loadTokenizer } from '../tokenizers/tokenizer.ts';
 import { type ModelFolder, readConfig, requireComponent } from '../weights/model-folder.ts';
 import { disposeAll, type PipelineLoadOptions } from './pipeline.ts';
-import { TextEncoder } from './text-encoder.ts';
+import { TextEncoder } from './request/text-encoder.ts';
 
 /**
  * Loads what a pipeline consists of. If a part fails, those before it are freed.

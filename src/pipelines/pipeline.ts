@@ -10,8 +10,9 @@ import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { ModelFolder } from '../weights/model-folder.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';
 import type { WeightStoreOptions } from '../weights/weight-store.ts';
-import type { GenerateOptions, GenerateResult } from './options.ts';
-import { type GenerateRequest, type Plan, runRequest } from './request.ts';
+import { type GenerateRequest, type Plan, runRequest } from './request/request.ts';
+import { TextEncoder } from './request/text-encoder.ts';
+import type { GenerateOptions, GenerateResult } from './schema/options.ts';
 import {
   type AnyPipelineOptions,
   type PipelineOptions,
@@ -19,7 +20,6 @@ import {
   resolveOptions,
 } from './schema/pipeline-options.ts';
 import { readSettings, type Settings } from './schema/read-settings.ts';
-import { TextEncoder } from './text-encoder.ts';
 
 export interface PipelineLoadOptions {
   programs: ProgramCache;

@@ -10,9 +10,9 @@ import { ProgramCache } from '../runtime/program-cache.ts';
 import { Generator } from '../tensor/generator.ts';
 import { dims, floatTensor, type Tensor } from '../tensor/tensor.ts';
 import { DiffusionPipeline } from './diffusion-pipeline.ts';
-import { loadLora, unloadLora } from './lora.ts';
-import type { GenerateOptions } from './options.ts';
+import { loadLora, unloadLora } from './lora/lora.ts';
 import type { Pipeline } from './pipeline.ts';
+import type { GenerateOptions } from './schema/options.ts';
 
 const shown: string[] = [];
 let restore: Parameters<typeof setWarningHandler>[0];

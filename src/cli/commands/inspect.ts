@@ -59,7 +59,7 @@ async function showOptions(
 ): Promise<void> {
   const [{ DiffusionPipeline }, { optionsSchema }, { optionRows }] = await Promise.all([
     import('../../pipelines/diffusion-pipeline.ts'),
-    import('../../pipelines/options-schema.ts'),
+    import('../../pipelines/schema/options-schema.ts'),
     import('../options-table.ts'),
   ]);
   const pipe = await DiffusionPipeline.fromPretrained(source, options);

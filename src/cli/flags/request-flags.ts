@@ -1,10 +1,10 @@
 /** The flags of a request, made from the catalogue of options; what a flag's value is follows from its placeholder. */
 import { type Command, Option } from 'commander';
 import { DejaDitError } from '../../errors/errors.ts';
-import type { GenerateOptions, OptionName } from '../../pipelines/options.ts';
 import type { PipelineTraits } from '../../pipelines/pipeline.ts';
 import { catalogue, optionGroups, optionNames } from '../../pipelines/schema/catalogue.ts';
 import type { Bounds } from '../../pipelines/schema/kinds.ts';
+import type { GenerateOptions, OptionName } from '../../pipelines/schema/options.ts';
 import { integer, number, numbers, size } from './numbers.ts';
 
 /** Values by the attribute names that commander makes of flags. */

@@ -4,8 +4,8 @@ import { DejaDitError } from '../../errors/errors.ts';
 import { checkWritable } from '../../files/replace-file.ts';
 import { imageGrid } from '../../images/grid.ts';
 import type { ImageMetadata } from '../../images/metadata.ts';
-import type { GenerateResult } from '../../pipelines/options.ts';
 import type { PipelineTraits } from '../../pipelines/pipeline.ts';
+import type { GenerateResult } from '../../pipelines/schema/options.ts';
 
 export interface OutputFlags {
   out?: string;

@@ -6,8 +6,8 @@ import { disableCache, type EnableCacheOptions, enableCache } from '../../api/en
 import type { Image } from '../../images/image.ts';
 import { psnr } from '../../metrics/pixel-errors.ts';
 import { DiffusionPipeline, type FromPretrainedOptions } from '../../pipelines/diffusion-pipeline.ts';
-import type { GenerateOptions } from '../../pipelines/options.ts';
 import type { Pipeline } from '../../pipelines/pipeline.ts';
+import type { GenerateOptions } from '../../pipelines/schema/options.ts';
 import { createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import { TimedBackend } from '../timed-backend.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { relativeError } from '../../models/testing/golden.ts';
-import type { GenerateOptions } from '../options.ts';
+import type { GenerateOptions } from '../schema/options.ts';
 import { itReproducesDiffusers, rowOf } from '../testing/recorded.ts';
 
 describe('DiTPipeline', () => {

@@ -3,12 +3,12 @@ import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { floatTensor } from '../../tensor/tensor.ts';
-import { guidedBy } from '../guidance.ts';
-import { decodeImages, firstChannels, perSample, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
-import type { GenerateOptions } from '../options.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
-import type { GenerateRequest, Plan } from '../request.ts';
+import { guidedBy } from '../request/guidance.ts';
+import { decodeImages, firstChannels, perSample, startFromNoise } from '../request/latents.ts';
+import type { GenerateRequest, Plan } from '../request/request.ts';
+import type { GenerateOptions } from '../schema/options.ts';
 import type { Settings } from '../schema/read-settings.ts';
 import { type DiTModel, ditOptions } from './dit-options.ts';
 

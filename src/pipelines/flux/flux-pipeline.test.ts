@@ -9,8 +9,8 @@ import { relativeError } from '../../models/testing/golden.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { readSafetensors } from '../../weights/safetensors/safetensors.ts';
 import { DiffusionPipeline } from '../diffusion-pipeline.ts';
-import type { GenerateOptions } from '../options.ts';
 import type { Pipeline } from '../pipeline.ts';
+import type { GenerateOptions } from '../schema/options.ts';
 import { itReproducesDiffusers, rowOf } from '../testing/recorded.ts';
 import { warningsOf } from '../testing/warnings.ts';
 

@@ -5,15 +5,15 @@ import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { linspace } from '../../schedulers/spacing/sigma-spacing.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { type Condition, guidanceBranches } from '../conditions.ts';
 import { packLatents, unpackLatents } from '../flux/packing.ts';
-import { guideKeepingNorm } from '../guidance.ts';
-import { decodeImages, perSample, resolutionShift, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
-import type { GenerateRequest, Plan } from '../request.ts';
+import { type Condition, guidanceBranches } from '../request/conditions.ts';
+import { guideKeepingNorm } from '../request/guidance.ts';
+import { decodeImages, perSample, resolutionShift, startFromNoise } from '../request/latents.ts';
+import type { GenerateRequest, Plan } from '../request/request.ts';
+import { type EmbedOptions, padTexts, type TextEncoder } from '../request/text-encoder.ts';
 import type { Settings } from '../schema/read-settings.ts';
-import { type EmbedOptions, padTexts, type TextEncoder } from '../text-encoder.ts';
 import { type QwenImageModel, qwenImageOptions } from './qwenimage-options.ts';
 
 /** The conversation that the model was trained with; the tokens before the prompt are read, but not passed on. */

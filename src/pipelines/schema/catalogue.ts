@@ -4,7 +4,6 @@
  */
 import { z } from 'zod';
 import { anyObject } from '../../errors/arguments.ts';
-import type { GenerateOptions, OptionName } from '../options.ts';
 import {
   aFunction,
   type Bounds,
@@ -24,6 +23,7 @@ import {
   tensor,
   texts,
 } from './kinds.ts';
+import type { GenerateOptions, OptionName } from './options.ts';
 
 export const optionGroups = ['What to draw', 'Guidance', 'Size and number', 'Schedule', 'Start', 'Request'] as const;
 

@@ -1,6 +1,6 @@
 /** Options of pipelines as JSON Schema: for forms, servers and their descriptions. What JSON cannot hold is left out. */
 import { z } from 'zod';
-import type { OptionName } from '../options.ts';
+import type { OptionName } from './options.ts';
 import type { ResolvedOption, ResolvedOptions } from './pipeline-options.ts';
 
 /** A JSON Schema (draft 2020-12). */

@@ -6,7 +6,7 @@ import { quote } from '../../errors/printable.ts';
 import { Image } from '../../images/image.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { halfCharacter, longestText } from '../../tokenizers/limits.ts';
-import type { ImageSource } from '../start-images.ts';
+import type { ImageSource } from '../request/start-images.ts';
 
 /** What a pipeline, or a model, sets for the values of an option. Each kind reads those that mean something to it. */
 export interface Bounds {

@@ -6,10 +6,10 @@ import type { z } from 'zod';
 import { whatIsWrong } from '../../errors/arguments.ts';
 import { DejaDitError } from '../../errors/errors.ts';
 import { alsoCalled, isSpellingOf } from '../../errors/options.ts';
-import { type ConditionNames, conditionOptionNames, type GuidanceRule } from '../conditions.ts';
-import type { GenerateOptions, OptionName } from '../options.ts';
+import { type ConditionNames, conditionOptionNames, type GuidanceRule } from '../request/conditions.ts';
 import { catalogue, commonOptions, type Option, optionNames } from './catalogue.ts';
 import type { Bounds } from './kinds.ts';
+import type { GenerateOptions, OptionName } from './options.ts';
 
 /** What a loaded model determines, and where it has it from. */
 export interface FromModel<Model, Value> {

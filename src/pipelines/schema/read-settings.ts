@@ -3,9 +3,9 @@
 import { readArguments, whatIsWrong } from '../../errors/arguments.ts';
 import { DejaDitError } from '../../errors/errors.ts';
 import type { WarningLog } from '../../errors/warnings.ts';
-import { type Conditions, readConditions } from '../conditions.ts';
-import type { GenerateOptions, OptionName } from '../options.ts';
+import { type Conditions, readConditions } from '../request/conditions.ts';
 import { elsewhere } from './catalogue.ts';
+import type { GenerateOptions, OptionName } from './options.ts';
 import type { AnyPipelineOptions, ResolvedOptions } from './pipeline-options.ts';
 
 /** Options that are never left open. */

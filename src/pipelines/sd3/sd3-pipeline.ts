@@ -5,15 +5,15 @@ import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { join } from '../../tensor/slices.ts';
 import { floatTensor, sizeOf } from '../../tensor/tensor.ts';
-import { type Condition, guidanceBranches } from '../conditions.ts';
-import { guidedBy } from '../guidance.ts';
-import { decodeImages, perSample, resolutionShift, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
-import type { GenerateRequest, Plan } from '../request.ts';
+import { type Condition, guidanceBranches } from '../request/conditions.ts';
+import { guidedBy } from '../request/guidance.ts';
+import { decodeImages, perSample, resolutionShift, startFromNoise } from '../request/latents.ts';
+import type { GenerateRequest, Plan } from '../request/request.ts';
+import { padEnd } from '../request/tensors.ts';
+import type { EmbedOptions, TextEncoder } from '../request/text-encoder.ts';
 import type { Settings } from '../schema/read-settings.ts';
-import { padEnd } from '../tensors.ts';
-import type { EmbedOptions, TextEncoder } from '../text-encoder.ts';
 import { type SD3Model, sd3Options } from './sd3-options.ts';
 
 interface SD3Components extends Record<string, unknown> {

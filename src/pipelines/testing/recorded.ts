@@ -12,8 +12,8 @@ import { fixtures, relativeError } from '../../models/testing/golden.ts';
 import { lastDims, Tensor } from '../../tensor/tensor.ts';
 import { readSafetensors } from '../../weights/safetensors/safetensors.ts';
 import { DiffusionPipeline } from '../diffusion-pipeline.ts';
-import type { GenerateOptions, GenerateResult, StepEvent } from '../options.ts';
 import type { Pipeline } from '../pipeline.ts';
+import type { GenerateOptions, GenerateResult, StepEvent } from '../schema/options.ts';
 
 /** A component's folder: files of a fixture, changes to its config, files of its own. */
 interface Part {

@@ -1,5 +1,5 @@
 /** The options of `ZImagePipeline.generate`. */
-import type { GenerateOptions } from '../options.ts';
+import type { GenerateOptions } from '../schema/options.ts';
 import { fromModel, type PipelineOptions } from '../schema/pipeline-options.ts';
 
 /** What a loaded model determines. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { floatTensor } from '../../tensor/tensor.ts';
-import type { GenerateOptions } from '../options.ts';
+import type { GenerateOptions } from '../schema/options.ts';
 import { itReproducesDiffusers } from '../testing/recorded.ts';
 import { warningsOf } from '../testing/warnings.ts';
 

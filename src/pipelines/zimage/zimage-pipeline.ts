@@ -6,15 +6,15 @@ import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { linspace } from '../../schedulers/spacing/sigma-spacing.ts';
 import { cut } from '../../tensor/slices.ts';
 import { dims, type Tensor } from '../../tensor/tensor.ts';
-import { type Condition, guidanceBranches } from '../conditions.ts';
-import { guideBeyond } from '../guidance.ts';
-import { decodeImages, perSample, resolutionShift, startFromNoise } from '../latents.ts';
 import { loadComponents } from '../load.ts';
 import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
-import type { GenerateRequest, Plan } from '../request.ts';
+import { type Condition, guidanceBranches } from '../request/conditions.ts';
+import { guideBeyond } from '../request/guidance.ts';
+import { decodeImages, perSample, resolutionShift, startFromNoise } from '../request/latents.ts';
+import type { GenerateRequest, Plan } from '../request/request.ts';
+import { affine } from '../request/tensors.ts';
+import type { EmbedOptions, TextEncoder } from '../request/text-encoder.ts';
 import type { Settings } from '../schema/read-settings.ts';
-import { affine } from '../tensors.ts';
-import type { EmbedOptions, TextEncoder } from '../text-encoder.ts';
 import { type ZImageModel, zImageOptions } from './zimage-options.ts';
 
 interface ZImageComponents extends Record<string, unknown> {

@@ -2,16 +2,16 @@
  * The denoising loop that all pipelines share: for every timestep call the model for each guidance branch, combine, and let the
  * scheduler step. What the model is called with is the pipeline's business, what a call costs is the session's.
  */
-import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
-import type { Image } from '../images/image.ts';
-import type { ForwardInputs, InputValue } from '../models/inputs.ts';
-import type { ForwardSession, SessionOptions, StepReport, TransformerModel } from '../models/transformer-model.ts';
-import { takeDown } from '../runtime/host-tensors.ts';
-import type { Scheduler } from '../schedulers/scheduler.ts';
-import type { NoiseStream } from '../tensor/generator.ts';
-import { cut, join } from '../tensor/slices.ts';
-import { floatTensor, Tensor } from '../tensor/tensor.ts';
-import type { GenerateOptions } from './options.ts';
+import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
+import type { Image } from '../../images/image.ts';
+import type { ForwardInputs, InputValue } from '../../models/inputs.ts';
+import type { ForwardSession, SessionOptions, StepReport, TransformerModel } from '../../models/transformer-model.ts';
+import { takeDown } from '../../runtime/host-tensors.ts';
+import type { Scheduler } from '../../schedulers/scheduler.ts';
+import type { NoiseStream } from '../../tensor/generator.ts';
+import { cut, join } from '../../tensor/slices.ts';
+import { floatTensor, Tensor } from '../../tensor/tensor.ts';
+import type { GenerateOptions } from '../schema/options.ts';
 import { changedLatents } from './step-changes.ts';
 
 export interface GuidanceBranch {

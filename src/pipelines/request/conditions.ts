@@ -2,11 +2,11 @@
  * What a guidance branch is conditioned on: texts, or embeddings that the caller made in their place. How texts become
  * embeddings is in `text-encoder.ts` and in each pipeline.
  */
-import { DejaDitError } from '../errors/errors.ts';
-import type { ForwardInputs, InputValue } from '../models/inputs.ts';
-import { Tensor } from '../tensor/tensor.ts';
+import { DejaDitError } from '../../errors/errors.ts';
+import type { ForwardInputs, InputValue } from '../../models/inputs.ts';
+import { Tensor } from '../../tensor/tensor.ts';
+import type { GenerateOptions, OptionName } from '../schema/options.ts';
 import type { GuidanceBranch } from './denoise.ts';
-import type { GenerateOptions, OptionName } from './options.ts';
 import { repeatRows } from './tensors.ts';
 
 /** The options that condition a pipeline, under the names they have for the positive prompt. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { floatTensor, type Tensor } from '../tensor/tensor.ts';
+import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import { guide, guideBeyond, guidedBy, guideKeepingNorm } from './guidance.ts';
 
 const cond = floatTensor([3, 4, 1, 0], [2, 2]);

@@ -6,12 +6,12 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { fixtures, relativeError } from '../models/testing/golden.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import { readSafetensors } from '../weights/safetensors/safetensors.ts';
-import { DiffusionPipeline } from './diffusion-pipeline.ts';
-import type { GenerateOptions } from './options.ts';
-import { assembleCheckpoint, readRecording, rowOf } from './testing/recorded.ts';
+import { fixtures, relativeError } from '../../models/testing/golden.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { readSafetensors } from '../../weights/safetensors/safetensors.ts';
+import { DiffusionPipeline } from '../diffusion-pipeline.ts';
+import type { GenerateOptions } from '../schema/options.ts';
+import { assembleCheckpoint, readRecording, rowOf } from '../testing/recorded.ts';
 
 interface SchedulerRuns {
   call: Record<string, unknown>;
@@ -70,7 +70,7 @@ describe.each(Object.keys(recorded))('%s', (name) => {
 });
 
 describe('image to image', () => {
-  const folder = path.resolve(import.meta.dirname, '../../models/emoji-flux');
+  const folder = path.resolve(import.meta.dirname, '../../../models/emoji-flux');
   const image = path.join(folder, 'reference/run0.png');
   const roots: string[] = [];
   afterAll(() => {

@@ -3,11 +3,11 @@
  * error in a line and not the end of the process.
  */
 import os from 'node:os';
-import { DejaDitError } from '../errors/errors.ts';
-import { type Autoencoder, activationBytes } from '../models/autoencoders/autoencoder.ts';
-import type { TransformerModel } from '../models/transformer-model.ts';
-import { parseBytes } from '../weights/byte-size.ts';
-import type { GenerateOptions } from './options.ts';
+import { DejaDitError } from '../../errors/errors.ts';
+import { type Autoencoder, activationBytes } from '../../models/autoencoders/autoencoder.ts';
+import type { TransformerModel } from '../../models/transformer-model.ts';
+import { parseBytes } from '../../weights/byte-size.ts';
+import type { GenerateOptions } from '../schema/options.ts';
 
 export interface Workload {
   transformer: TransformerModel;

@@ -1,9 +1,9 @@
 /** Seeds and the noise drawn from them, in the order in which Diffusers draws. */
-import { DejaDitError } from '../errors/errors.ts';
-import { Generator, type NoiseStream } from '../tensor/generator.ts';
-import { join } from '../tensor/slices.ts';
-import type { Shape, Tensor } from '../tensor/tensor.ts';
-import type { GenerateOptions, GenerateResult, Seed } from './options.ts';
+import { DejaDitError } from '../../errors/errors.ts';
+import { Generator, type NoiseStream } from '../../tensor/generator.ts';
+import { join } from '../../tensor/slices.ts';
+import type { Shape, Tensor } from '../../tensor/tensor.ts';
+import type { GenerateOptions, GenerateResult, Seed } from '../schema/options.ts';
 
 /**
  * One stream of noise for a whole batch, or one per image: then every image gets the noise that it would get alone, at its start

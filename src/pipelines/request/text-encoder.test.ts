@@ -2,9 +2,9 @@ import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DiffusionPipeline } from './diffusion-pipeline.ts';
+import { DiffusionPipeline } from '../diffusion-pipeline.ts';
 
-const model = new URL('../../models/emoji-flux', import.meta.url).pathname;
+const model = new URL('../../../models/emoji-flux', import.meta.url).pathname;
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'text-encoder-'));

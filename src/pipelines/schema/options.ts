@@ -3,13 +3,13 @@
  * checks are its own business.
  */
 
-import type { CacheStats } from '../cache/report/stats.ts';
-import type { RequestSessionsOptions } from '../cache/run/request-sessions.ts';
-import type { Image } from '../images/image.ts';
-import type { Video } from '../images/video.ts';
-import type { StepReport } from '../models/transformer-model.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import type { ImageSource } from './start-images.ts';
+import type { CacheStats } from '../../cache/report/stats.ts';
+import type { RequestSessionsOptions } from '../../cache/run/request-sessions.ts';
+import type { Image } from '../../images/image.ts';
+import type { Video } from '../../images/video.ts';
+import type { StepReport } from '../../models/transformer-model.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import type { ImageSource } from '../request/start-images.ts';
 
 export interface StepEvent {
   /** 1-based. */

@@ -1,7 +1,7 @@
 /** Small host-side tensor helpers of the pipelines. */
-import { DejaDitError } from '../errors/errors.ts';
-import { join } from '../tensor/slices.ts';
-import { floatTensor, intTensor, type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
+import { DejaDitError } from '../../errors/errors.ts';
+import { join } from '../../tensor/slices.ts';
+import { floatTensor, intTensor, type Shape, sizeOf, type Tensor } from '../../tensor/tensor.ts';
 
 /** Every row of the first axis `times` times in a row: [a, b] → [a, a, b, b]. */
 export function repeatRows(tensor: Tensor, times: number): Tensor {

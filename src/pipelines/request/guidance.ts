@@ -1,5 +1,5 @@
 /** Classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598): two predictions as one. Rounded to float32 after every operation, like PyTorch. */
-import { floatTensor, type Tensor } from '../tensor/tensor.ts';
+import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 
 /** uncond + scale·(cond − uncond). */
 export function guide(cond: Tensor, uncond: Tensor, scale: number): Tensor {

@@ -1,9 +1,9 @@
 /** What a pipeline takes, as a value that other programs can read. */
-import { DejaDitError, suggest } from '../errors/errors.ts';
-import { findPipeline, supportedPipelines } from './diffusion-pipeline.ts';
-import type { Pipeline } from './pipeline.ts';
-import { jsonSchemaOf, type OptionsSchema } from './schema/json-schema.ts';
-import { resolveOptions } from './schema/pipeline-options.ts';
+import { DejaDitError, suggest } from '../../errors/errors.ts';
+import { findPipeline, supportedPipelines } from '../diffusion-pipeline.ts';
+import type { Pipeline } from '../pipeline.ts';
+import { jsonSchemaOf, type OptionsSchema } from './json-schema.ts';
+import { resolveOptions } from './pipeline-options.ts';
 
 /**
  * The options of `generate` as a JSON Schema (draft 2020-12) with defaults, ranges and descriptions: it takes and refuses what `generate`

@@ -2,12 +2,12 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { relativeError } from '../models/testing/golden.ts';
-import { floatTensor } from '../tensor/tensor.ts';
-import { DiffusionPipeline } from './diffusion-pipeline.ts';
-import type { GenerateOptions } from './options.ts';
-import type { Pipeline } from './pipeline.ts';
-import { assembleCheckpoint, readRecording, rowOf } from './testing/recorded.ts';
+import { relativeError } from '../../models/testing/golden.ts';
+import { floatTensor } from '../../tensor/tensor.ts';
+import { DiffusionPipeline } from '../diffusion-pipeline.ts';
+import type { Pipeline } from '../pipeline.ts';
+import type { GenerateOptions } from '../schema/options.ts';
+import { assembleCheckpoint, readRecording, rowOf } from '../testing/recorded.ts';
 
 const prompt = { prompt: 'a photo of a cat' };
 const size = { height: 32, width: 32 };

@@ -3,14 +3,14 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DejaDitError } from '../errors/errors.ts';
-import { DiffusionPipeline, supportedPipelines } from './diffusion-pipeline.ts';
+import { DejaDitError } from '../../errors/errors.ts';
+import { DiffusionPipeline, supportedPipelines } from '../diffusion-pipeline.ts';
+import type { Pipeline } from '../pipeline.ts';
+import { assembleCheckpoint, readRecording } from '../testing/recorded.ts';
+import { warningsOf } from '../testing/warnings.ts';
+import { catalogue, optionNames } from './catalogue.ts';
 import type { GenerateOptions } from './options.ts';
 import { optionsSchema } from './options-schema.ts';
-import type { Pipeline } from './pipeline.ts';
-import { catalogue, optionNames } from './schema/catalogue.ts';
-import { assembleCheckpoint, readRecording } from './testing/recorded.ts';
-import { warningsOf } from './testing/warnings.ts';
 
 const ajv = new Ajv2020({ allowUnionTypes: true });
 
@@ -97,7 +97,7 @@ async function isTaken(pipe: Pipeline, options: GenerateOptions): Promise<boolea
 }
 
 describe.each(['dit', 'flux', 'pixart_sigma', 'qwenimage', 'sd3', 'wan', 'zimage'])('%s', (name) => {
-  const bundled = name === 'flux' ? path.resolve(import.meta.dirname, '../../models/emoji-flux') : undefined;
+  const bundled = name === 'flux' ? path.resolve(import.meta.dirname, '../../../models/emoji-flux') : undefined;
   let [root, pipe]: [string?, Pipeline?] = [];
   beforeAll(async () => {
     if (!bundled) root = assembleCheckpoint(readRecording(name).checkpoint);
@@ -162,7 +162,7 @@ describe('of a class', () => {
 describe('names as Diffusers has them', () => {
   let pipe: Pipeline;
   beforeAll(async () => {
-    pipe = await DiffusionPipeline.fromPretrained(path.resolve(import.meta.dirname, '../../models/emoji-flux'));
+    pipe = await DiffusionPipeline.fromPretrained(path.resolve(import.meta.dirname, '../../../models/emoji-flux'));
   });
   afterAll(() => pipe.dispose());
   const generate = (options: object) => pipe.generate(options as GenerateOptions);

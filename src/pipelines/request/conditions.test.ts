@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { WarningLog } from '../errors/warnings.ts';
-import { floatTensor } from '../tensor/tensor.ts';
+import { WarningLog } from '../../errors/warnings.ts';
+import { floatTensor } from '../../tensor/tensor.ts';
+import type { GenerateOptions } from '../schema/options.ts';
+import { type PipelineOptions, resolveOptions } from '../schema/pipeline-options.ts';
+import { readSettings } from '../schema/read-settings.ts';
+import { warningsOf } from '../testing/warnings.ts';
 import { type ConditionNames, type GuidanceRule, guidanceBranches } from './conditions.ts';
-import type { GenerateOptions } from './options.ts';
-import { type PipelineOptions, resolveOptions } from './schema/pipeline-options.ts';
-import { readSettings } from './schema/read-settings.ts';
-import { warningsOf } from './testing/warnings.ts';
 
 const names: ConditionNames = {
   texts: ['prompt', 'prompt2'],

@@ -3,9 +3,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileS
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { DiffusionPipeline } from './diffusion-pipeline.ts';
+import { DiffusionPipeline } from '../diffusion-pipeline.ts';
 
-const model = path.resolve(import.meta.dirname, '../../models/emoji-flux');
+const model = path.resolve(import.meta.dirname, '../../../models/emoji-flux');
 const root = mkdtempSync(path.join(tmpdir(), 'deja-dit-memory-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 

@@ -1,10 +1,10 @@
 /** A text encoder with its tokenizer: texts to embeddings. Which texts, and what a template adds to them, is each pipeline's business. */
-import { DejaDitError } from '../errors/errors.ts';
-import type { WarningLog } from '../errors/warnings.ts';
-import type { GraphModel } from '../models/graph-model.ts';
-import { cut, join } from '../tensor/slices.ts';
-import { dims, floatTensor, type Tensor } from '../tensor/tensor.ts';
-import type { Tokenizer } from '../tokenizers/tokenizer.ts';
+import { DejaDitError } from '../../errors/errors.ts';
+import type { WarningLog } from '../../errors/warnings.ts';
+import type { GraphModel } from '../../models/graph-model.ts';
+import { cut, join } from '../../tensor/slices.ts';
+import { dims, floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import type { Tokenizer } from '../../tokenizers/tokenizer.ts';
 import { idTensor, padEnd } from './tensors.ts';
 
 export interface EncodeTextOptions {

@@ -1,15 +1,15 @@
 /** The course of every request: condition, noise, denoise, decode; timed, previewed and abortable. What happens in each is the pipeline's plan. */
-import type { HasTransformers } from '../cache/adapters/block-adapter.ts';
-import { RequestSessions } from '../cache/run/request-sessions.ts';
-import type { WarningLog } from '../errors/warnings.ts';
-import type { Image } from '../images/image.ts';
-import type { Scheduler } from '../schedulers/scheduler.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import type { HasTransformers } from '../../cache/adapters/block-adapter.ts';
+import { RequestSessions } from '../../cache/run/request-sessions.ts';
+import type { WarningLog } from '../../errors/warnings.ts';
+import type { Image } from '../../images/image.ts';
+import type { Scheduler } from '../../schedulers/scheduler.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { RequestLoras } from '../lora/lora.ts';
+import type { GenerateOptions, GenerateResult } from '../schema/options.ts';
 import { type DenoiseOptions, denoise, type GuidanceBranch } from './denoise.ts';
-import { RequestLoras } from './lora.ts';
 import { checkMemory, type Workload } from './memory.ts';
 import { NoiseSource } from './noise.ts';
-import type { GenerateOptions, GenerateResult } from './options.ts';
 
 /** What was asked for, complete and checked, and what there is to say about it. */
 export interface GenerateRequest<Settings extends GenerateOptions = GenerateOptions> {

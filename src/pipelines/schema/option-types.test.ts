@@ -3,14 +3,14 @@ import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DejaDitError } from '../errors/errors.ts';
-import { Image } from '../images/image.ts';
-import { floatTensor, type Tensor } from '../tensor/tensor.ts';
-import { DiffusionPipeline } from './diffusion-pipeline.ts';
+import { DejaDitError } from '../../errors/errors.ts';
+import { Image } from '../../images/image.ts';
+import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import { DiffusionPipeline } from '../diffusion-pipeline.ts';
+import type { Pipeline } from '../pipeline.ts';
+import { assembleCheckpoint, readRecording } from '../testing/recorded.ts';
+import { warningsOf } from '../testing/warnings.ts';
 import type { GenerateOptions, OptionName } from './options.ts';
-import type { Pipeline } from './pipeline.ts';
-import { assembleCheckpoint, readRecording } from './testing/recorded.ts';
-import { warningsOf } from './testing/warnings.ts';
 
 const pipelines = ['dit', 'flux', 'pixart_sigma', 'qwenimage', 'sd3', 'wan', 'zimage'];
 
@@ -77,7 +77,7 @@ const oddValues: Record<string, unknown> = {
 };
 
 describe.each(pipelines)('%s', (name) => {
-  const bundled = name === 'flux' ? path.resolve(import.meta.dirname, '../../models/emoji-flux') : undefined;
+  const bundled = name === 'flux' ? path.resolve(import.meta.dirname, '../../../models/emoji-flux') : undefined;
   let [root, pipe]: [string?, Pipeline?] = [];
   beforeAll(async () => {
     if (!bundled) root = assembleCheckpoint(readRecording(name).checkpoint);
@@ -123,7 +123,7 @@ describe.each(pipelines)('%s', (name) => {
 });
 
 describe('starting images and seeds', () => {
-  const folder = path.resolve(import.meta.dirname, '../../models/emoji-flux');
+  const folder = path.resolve(import.meta.dirname, '../../../models/emoji-flux');
   const picture = path.join(folder, 'reference/run0.png');
   let pipe: Pipeline;
   beforeAll(async () => {
@@ -165,7 +165,7 @@ describe('starting images and seeds', () => {
 describe('what onStep returns', () => {
   let pipe: Pipeline;
   beforeAll(async () => {
-    pipe = await DiffusionPipeline.fromPretrained(path.resolve(import.meta.dirname, '../../models/emoji-flux'));
+    pipe = await DiffusionPipeline.fromPretrained(path.resolve(import.meta.dirname, '../../../models/emoji-flux'));
   });
   afterAll(() => pipe.dispose());
   const options = { prompt: 'red apple', numInferenceSteps: 3, seed: 5, outputType: 'latent' } as const;

@@ -1,10 +1,10 @@
 /** Latents between the autoencoder's scale and the transformer's, and where a request's latents come from. */
-import { type Image, imagesFromTensor } from '../images/image.ts';
-import type { Autoencoder } from '../models/autoencoders/autoencoder.ts';
-import type { Scheduler, SetTimestepsOptions } from '../schedulers/scheduler.ts';
-import { calculateShift } from '../schedulers/spacing/flow-shift.ts';
-import { cut } from '../tensor/slices.ts';
-import { floatTensor, type Shape, type Tensor } from '../tensor/tensor.ts';
+import { type Image, imagesFromTensor } from '../../images/image.ts';
+import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
+import type { Scheduler, SetTimestepsOptions } from '../../schedulers/scheduler.ts';
+import { calculateShift } from '../../schedulers/spacing/flow-shift.ts';
+import { cut } from '../../tensor/slices.ts';
+import { floatTensor, type Shape, type Tensor } from '../../tensor/tensor.ts';
 import { affine, requireShape } from './tensors.ts';
 
 /** Pure noise, the caller's or drawn, at the start of a schedule. */

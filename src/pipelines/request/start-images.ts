@@ -1,7 +1,7 @@
 /** Starting images as callers have them (pictures, files, bytes of files), and as pipelines take them. */
-import { DejaDitError } from '../errors/errors.ts';
-import { oneLine } from '../images/files.ts';
-import { Image } from '../images/image.ts';
+import { DejaDitError } from '../../errors/errors.ts';
+import { oneLine } from '../../images/files.ts';
+import { Image } from '../../images/image.ts';
 
 /** A picture, the path or `file:` URL of one, or the bytes of a file. */
 export type ImageSource = Image | string | URL | Uint8Array;

@@ -1,12 +1,12 @@
 /** LoRAs on loaded models: which component takes which part of a file, and when. How they are read and run is in `weights/lora`. */
-import { DejaDitError } from '../errors/errors.ts';
-import { warn } from '../errors/warnings.ts';
-import { lockAll } from '../models/occupancy.ts';
-import type { TransformerModel } from '../models/transformer-model.ts';
-import type { Tensor } from '../tensor/tensor.ts';
-import { fitLora } from '../weights/lora/fit-lora.ts';
-import { readLora } from '../weights/lora/lora-file.ts';
-import type { LoraSelection, LoraWeights } from '../weights/lora/lora-weights.ts';
+import { DejaDitError } from '../../errors/errors.ts';
+import { warn } from '../../errors/warnings.ts';
+import { lockAll } from '../../models/occupancy.ts';
+import type { TransformerModel } from '../../models/transformer-model.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { fitLora } from '../../weights/lora/fit-lora.ts';
+import { readLora } from '../../weights/lora/lora-file.ts';
+import type { LoraSelection, LoraWeights } from '../../weights/lora/lora-weights.ts';
 
 /** A transformer, or a pipeline: `transformer.` tensors go to its first expert, `transformer_2.` to its second. */
 export type LoraTarget = TransformerModel | { readonly transformers: Readonly<Record<string, TransformerModel>> };

@@ -1,8 +1,8 @@
 /** What a request's `onStep` returned. */
 
-import { DejaDitError } from '../errors/errors.ts';
-import { quote } from '../errors/printable.ts';
-import { Tensor } from '../tensor/tensor.ts';
+import { DejaDitError } from '../../errors/errors.ts';
+import { quote } from '../../errors/printable.ts';
+import { Tensor } from '../../tensor/tensor.ts';
 import { requireShape } from './tensors.ts';
 
 /**
