@@ -19,8 +19,6 @@ export interface FromModel<Model, Value> {
 
 /**
  * @param from in words, which end a sentence: `default: …`
- * @example
- * const height = { default: fromModel("the autoencoder's sample_size", (model: { sampleSize: number }) => model.sampleSize) };
  */
 export function fromModel<Model, Value>(from: string, of: (model: Model) => Value): FromModel<Model, Value> {
   return { from, of };
