@@ -32,4 +32,4 @@ export * from './nn/patches.ts';
 export * from './nn/rotary.ts';
 export * from './nn/sincos-positions.ts';
 export * from './nn/stream-blocks.ts';
-export { Tensor } from './tensor/tensor.ts';
+export { dims, lastDims, Tensor } from './tensor/tensor.ts';
