@@ -107,8 +107,6 @@ interface Shaped {
 /**
  * The shape of a tensor, real or symbolic, that has exactly so many dimensions.
  * @throws DejaDitError SHAPE_MISMATCH if it has more or fewer
- * @example
- * const [rows, columns] = dims(new Tensor('float32', new Float32Array(6), [2, 3]), 2);
  */
 export function dims<Length extends number>({ shape, graph }: Shaped, count: Length): Dims<Length> {
   if (shape.length === count) return shape as Dims<Length>;
