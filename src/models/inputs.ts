@@ -125,15 +125,6 @@ function shapesOf({ shape, orShape }: TensorInput, sizes: ReadonlyMap<string, nu
   return [shape, ...(orShape ? [orShape] : [])].map((dims) => `[${bound(dims).join(', ')}]`).join(' or ');
 }
 
-/** A float tensor repeated along a first axis of size 1 up to `batch`. */
-export function repeatBatch(tensor: Tensor, batch: number): Tensor {
-  if (tensor.shape[0] === batch) return tensor;
-  const data = tensor.f32;
-  const out = new Float32Array(data.length * batch);
-  for (let i = 0; i < batch; i++) out.set(data, i * data.length);
-  return floatTensor(out, [batch, ...tensor.shape.slice(1)]);
-}
-
 /** A list of float tensors, each checked as an input named `<name>.<index>`; a size's name binds within one tensor only. */
 export function checkTensorList(name: string, value: InputValue, shape: TensorInput['shape']): Tensor[] {
   if (!Array.isArray(value) || value.length === 0) {

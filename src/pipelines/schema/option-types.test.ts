@@ -1,5 +1,5 @@
 /** Whatever a caller passes as an option is taken or refused in one line that names the option, by every pipeline. */
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -8,54 +8,10 @@ import { Image } from '../../images/image.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import { DiffusionPipeline } from '../diffusion-pipeline.ts';
 import type { Pipeline } from '../pipeline.ts';
-import { assembleCheckpoint, readRecording } from '../testing/recorded.ts';
+import { type OpenedPipeline, openPipeline, pipelineNames } from '../testing/every-pipeline.ts';
 import { warningsOf } from '../testing/warnings.ts';
-import type { GenerateOptions, OptionName } from './options.ts';
-
-const pipelines = ['dit', 'flux', 'pixart_sigma', 'qwenimage', 'sd3', 'wan', 'zimage'];
-
-const optionNames: Record<OptionName, true> = {
-  prompt: true,
-  prompt2: true,
-  prompt3: true,
-  negativePrompt: true,
-  negativePrompt2: true,
-  negativePrompt3: true,
-  classLabels: true,
-  promptEmbeds: true,
-  pooledPromptEmbeds: true,
-  promptAttentionMask: true,
-  promptEmbedsMask: true,
-  negativePromptEmbeds: true,
-  negativePooledPromptEmbeds: true,
-  negativePromptAttentionMask: true,
-  negativePromptEmbedsMask: true,
-  guidanceScale: true,
-  guidanceScale2: true,
-  trueCfgScale: true,
-  cfgNormalization: true,
-  cfgTruncation: true,
-  maxSequenceLength: true,
-  clipSkip: true,
-  image: true,
-  strength: true,
-  numInferenceSteps: true,
-  height: true,
-  width: true,
-  numFrames: true,
-  useResolutionBinning: true,
-  numImages: true,
-  seed: true,
-  latents: true,
-  sigmas: true,
-  timesteps: true,
-  outputType: true,
-  cache: true,
-  loras: true,
-  maxMemory: true,
-  onStep: true,
-  signal: true,
-};
+import { optionNames } from './catalogue.ts';
+import type { GenerateOptions } from './options.ts';
 
 class Odd {
   readonly self = this;
@@ -76,20 +32,17 @@ const oddValues: Record<string, unknown> = {
   bytes: new Uint8Array(3),
 };
 
-describe.each(pipelines)('%s', (name) => {
-  const bundled = name === 'flux' ? path.resolve(import.meta.dirname, '../../../models/emoji-flux') : undefined;
-  let [root, pipe]: [string?, Pipeline?] = [];
+describe.each(pipelineNames)('%s', (name) => {
+  let opened: OpenedPipeline | undefined;
+  let pipe: Pipeline;
   beforeAll(async () => {
-    if (!bundled) root = assembleCheckpoint(readRecording(name).checkpoint);
-    pipe = await DiffusionPipeline.fromPretrained(bundled ?? root!);
+    opened = await openPipeline(name);
+    pipe = opened.pipe;
   });
-  afterAll(async () => {
-    await pipe?.dispose();
-    if (root) rmSync(root, { recursive: true, force: true });
-  });
+  afterAll(() => opened?.close());
 
   const small = (): GenerateOptions => ({
-    ...(pipe!.traits.subject === 'prompt' ? { prompt: 'cat' } : { classLabels: 1 }),
+    ...(pipe.traits.subject === 'prompt' ? { prompt: 'cat' } : { classLabels: 1 }),
     ...(name === 'dit' ? {} : { height: 32, width: 32 }),
     ...(name === 'wan' ? { numFrames: 1 } : {}),
     ...(name === 'pixart_sigma' ? { useResolutionBinning: false } : {}),
@@ -100,20 +53,20 @@ describe.each(pipelines)('%s', (name) => {
 
   it('says what a request needs before anything is built', async () => {
     const options = small();
-    const { size } = pipe!.programs.stats;
-    const one = pipe!.generate({ ...options, maxMemory: '1KB' });
+    const { size } = pipe.programs.stats;
+    const one = pipe.generate({ ...options, maxMemory: '1KB' });
     await expect(one).rejects.toThrow(
       /^width: a picture of \d+ x \d+.* needs about .* GB besides the weights, more than 0.0 GB; .*maxMemory/,
     );
-    expect(pipe!.programs.stats.size).toBe(size);
+    expect(pipe.programs.stats.size).toBe(size);
   });
 
   it.each(Object.keys(oddValues))('takes or refuses by name: %s', async (odd) => {
-    for (const option of Object.keys(optionNames)) {
+    for (const option of optionNames) {
       const controller = new AbortController();
       const options = { ...small(), signal: controller.signal, [option]: oddValues[odd] } as GenerateOptions;
       let error: unknown;
-      await warningsOf(() => pipe!.generate(options).catch((thrown: unknown) => (error = thrown)));
+      await warningsOf(() => pipe.generate(options).catch((thrown: unknown) => (error = thrown)));
       if (error === undefined) continue;
       expect(error, `${option}: ${error instanceof Error ? error.stack : ''}`).toBeInstanceOf(DejaDitError);
       expect((error as DejaDitError).message, option).toContain(option);

@@ -1,12 +1,11 @@
 /** The JSON Schema of a pipeline's options takes and refuses what `generate` takes and refuses. */
-import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DejaDitError } from '../../errors/errors.ts';
 import { DiffusionPipeline, supportedPipelines } from '../diffusion-pipeline.ts';
 import type { Pipeline } from '../pipeline.ts';
-import { assembleCheckpoint, readRecording } from '../testing/recorded.ts';
+import { type OpenedPipeline, openPipeline, pipelineNames } from '../testing/every-pipeline.ts';
 import { warningsOf } from '../testing/warnings.ts';
 import { catalogue, optionNames } from './catalogue.ts';
 import type { GenerateOptions } from './options.ts';
@@ -96,42 +95,39 @@ async function isTaken(pipe: Pipeline, options: GenerateOptions): Promise<boolea
   return taken;
 }
 
-describe.each(['dit', 'flux', 'pixart_sigma', 'qwenimage', 'sd3', 'wan', 'zimage'])('%s', (name) => {
-  const bundled = name === 'flux' ? path.resolve(import.meta.dirname, '../../../models/emoji-flux') : undefined;
-  let [root, pipe]: [string?, Pipeline?] = [];
+describe.each(pipelineNames)('%s', (name) => {
+  let opened: OpenedPipeline | undefined;
+  let pipe: Pipeline;
   beforeAll(async () => {
-    if (!bundled) root = assembleCheckpoint(readRecording(name).checkpoint);
-    pipe = await DiffusionPipeline.fromPretrained(bundled ?? root!);
+    opened = await openPipeline(name);
+    pipe = opened.pipe;
   });
-  afterAll(async () => {
-    await pipe?.dispose();
-    if (root) rmSync(root, { recursive: true, force: true });
-  });
+  afterAll(() => opened?.close());
 
   it.each([...optionNames.filter((option) => option !== 'signal'), 'odd'])('%s', async (option) => {
-    const validate = ajv.compile(optionsSchema(pipe!));
+    const validate = ajv.compile(optionsSchema(pipe));
     const least: GenerateOptions = {
-      ...(pipe!.traits.subject === 'prompt' ? { prompt: 'cat' } : { classLabels: 1 }),
+      ...(pipe.traits.subject === 'prompt' ? { prompt: 'cat' } : { classLabels: 1 }),
       ...(name === 'dit' ? {} : { height: 32, width: 32 }),
     };
     expect(validate(least), ajv.errorsText(validate.errors)).toBe(true);
     // What JSON cannot hold has no place in the schema; null stands for it as it does for all others.
-    const isTold = option in optionsSchema(pipe!).properties;
+    const isTold = option in optionsSchema(pipe).properties;
     for (const value of isTold ? values : values.slice(1)) {
       const options = { ...least, [option]: value } as GenerateOptions;
       const seen = `${option}: ${JSON.stringify(value)?.slice(0, 80)}`;
-      await warningsOf(async () => expect(await isTaken(pipe!, options), seen).toBe(validate(options)));
+      await warningsOf(async () => expect(await isTaken(pipe, options), seen).toBe(validate(options)));
     }
   });
 
   it('defaults are values that it takes', async () => {
-    const { properties } = optionsSchema(pipe!);
+    const { properties } = optionsSchema(pipe);
     const defaults = Object.entries(properties).flatMap(([option, { default: value }]) =>
       value === undefined ? [] : [[option, value]],
     );
     expect(defaults.length).toBeGreaterThan(3);
-    const validate = ajv.compile(optionsSchema(pipe!));
-    const subject = pipe!.traits.subject === 'prompt' ? { prompt: 'cat' } : { classLabels: 1 };
+    const validate = ajv.compile(optionsSchema(pipe));
+    const subject = pipe.traits.subject === 'prompt' ? { prompt: 'cat' } : { classLabels: 1 };
     expect(validate({ ...subject, ...Object.fromEntries(defaults) }), ajv.errorsText(validate.errors)).toBe(true);
   });
 });
