@@ -106,8 +106,8 @@ export async function loadModel(folder: string, args: LoadOptions = {}): Promise
   refuseForeignQuantization(config, path);
   const reader = new ConfigReader(config, path);
   // Everything that can be refused without reading weights is refused first.
-  const transformer = findTransformer(className)?.configure(reader);
-  const graphModel = transformer ? undefined : findGraphModel(className)?.configure(reader);
+  const transformer = (await findTransformer(className))?.configure(reader);
+  const graphModel = transformer ? undefined : (await findGraphModel(className))?.configure(reader);
   if (!transformer && !graphModel) throw unsupportedModel(className, path);
   const programs = options.programs ?? (await defaultPrograms());
   const checkpoint = await openWeights(folder, { variant, onMissingVariant: warn });

@@ -43,14 +43,18 @@ interface BoundFunction {
   smallestCalls(ones: MakeOnes): readonly SmallestCall[];
 }
 
+/** A definition bound to one checkpoint's config. */
+export interface BoundModel {
+  readonly className: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly functions: Readonly<Record<string, BoundFunction>>;
+  readonly ignoredWeights: readonly IgnoredWeights[];
+}
+
+/** A family as the registry holds it. */
 export interface GraphModelFamily {
   readonly className: string;
-  configure(config: ConfigReader): {
-    className: string;
-    config: Readonly<Record<string, unknown>>;
-    functions: Record<string, BoundFunction>;
-    ignoredWeights: readonly IgnoredWeights[];
-  };
+  configure(config: ConfigReader): BoundModel;
 }
 
 /**
@@ -104,7 +108,7 @@ export class GraphModel {
   private disposed = false;
 
   constructor(
-    readonly definition: ReturnType<GraphModelFamily['configure']>,
+    readonly definition: BoundModel,
     readonly weights: Weights,
     readonly programs: ProgramCache,
   ) {

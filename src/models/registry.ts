@@ -1,4 +1,7 @@
-/** Every model class this engine can build, by the class name that Diffusers and Transformers write into configs. */
+/**
+ * Every model class this engine can build, by the class name that Diffusers and Transformers write into configs. The file of a
+ * family is loaded when it is first asked for: whoever runs one model does not wait for the code of all others.
+ */
 import { DejaDitError, suggest } from '../errors/errors.ts';
 import { autoencoderFamilies } from './autoencoders/families.ts';
 import type { TransformerFamily } from './definition.ts';
@@ -6,8 +9,11 @@ import type { GraphModelFamily } from './graph-model.ts';
 import { textEncoderFamilies } from './text-encoders/families.ts';
 import { transformerFamilies } from './transformers/families.ts';
 
-const transformers = new Map(byClassName(transformerFamilies));
-const graphModels = byClassName([...textEncoderFamilies, ...autoencoderFamilies]);
+const transformers = new Map<string, () => Promise<TransformerFamily>>(Object.entries(transformerFamilies));
+const graphModels = new Map<string, () => Promise<GraphModelFamily>>([
+  ...Object.entries(textEncoderFamilies),
+  ...Object.entries(autoencoderFamilies),
+]);
 
 /**
  * Adds a transformer of your own, so that checkpoints whose `config.json` names its class load like any other. The example of
@@ -19,7 +25,7 @@ export function registerTransformer(family: TransformerFamily): void {
   if (transformers.has(className) || graphModels.has(className)) {
     throw new DejaDitError('INVALID_ARGUMENT', 'a model class of this name is registered already', { path: className });
   }
-  transformers.set(className, family);
+  transformers.set(className, () => Promise.resolve(family));
 }
 
 /**
@@ -40,12 +46,18 @@ export function supportedModels(): string[] {
   return [...transformers.keys(), ...graphModels.keys()];
 }
 
-export function findTransformer(className: string): TransformerFamily | undefined {
-  return transformers.get(className);
+export function isTransformer(className: string): boolean {
+  return transformers.has(className);
 }
 
-export function findGraphModel(className: string): GraphModelFamily | undefined {
-  return graphModels.get(className);
+/** The family of a transformer class; undefined if there is none of that name. */
+export async function findTransformer(className: string): Promise<TransformerFamily | undefined> {
+  return transformers.get(className)?.();
+}
+
+/** The family of a text encoder or autoencoder class; undefined if there is none of that name. */
+export async function findGraphModel(className: string): Promise<GraphModelFamily | undefined> {
+  return graphModels.get(className)?.();
 }
 
 /** The error for a class that nobody has built: what it is, what is supported, what to do instead. */
@@ -61,8 +73,4 @@ export function unsupportedModel(className: string, origin: string): DejaDitErro
   }
   const hint = suggest(className, supportedModels());
   return new DejaDitError('UNSUPPORTED', `model class '${className}' is not supported; ${hint}`, { path: origin });
-}
-
-function byClassName<F extends { className: string }>(families: readonly F[]): ReadonlyMap<string, F> {
-  return new Map(families.map((family) => [family.className, family]));
 }

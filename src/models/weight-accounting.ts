@@ -11,7 +11,7 @@ import { isNarrowFloat } from '../weights/safetensors/safetensors-data.ts';
 import type { WeightSource } from '../weights/weight-source.ts';
 import type { WeightStoreOptions } from '../weights/weight-store.ts';
 import type { Prepared, State, Statics, Transformer } from './definition.ts';
-import type { GraphModelFamily } from './graph-model.ts';
+import type { BoundModel } from './graph-model.ts';
 import type { ForwardInputs, InputSpec } from './inputs.ts';
 import { type MakeOnes, onesFor, type SmallestCall, smallestInputs } from './smallest-inputs.ts';
 import { epilogue, prologue, type SpanContext, wholeList } from './span.ts';
@@ -25,7 +25,7 @@ interface Emission {
 }
 
 /** A model's definition, bound to its config. */
-export type AccountedModel = Transformer | ReturnType<GraphModelFamily['configure']>;
+export type AccountedModel = Transformer | BoundModel;
 
 export interface Account {
   /** The tensors that the model reads, in the order of the source. */

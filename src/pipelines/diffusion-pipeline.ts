@@ -5,7 +5,7 @@ import { type ArgumentShape, readArguments } from '../errors/arguments.ts';
 import { DejaDitError, suggest } from '../errors/errors.ts';
 import { readJsonFile } from '../files/json.ts';
 import { defaultPrograms, elsewhere, loadShape } from '../models/auto-model.ts';
-import { findTransformer } from '../models/registry.ts';
+import { isTransformer } from '../models/registry.ts';
 import { backendShape, type CreateBackendOptions, createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { type ResolveOptions, resolveModel, resolveShape } from '../weights/hub/hub.ts';
@@ -135,7 +135,7 @@ function unsupportedPipeline(
     return refuse(
       `'${className}' is built around a convolutional UNet, not a Diffusion Transformer; supported: ${known.join(', ')}`,
     );
-  const runnable = [...components.values()].find((component) => component && findTransformer(component.className));
+  const runnable = [...components.values()].find((component) => component && isTransformer(component.className));
   const alone = runnable
     ? `its ${runnable.className} is supported and loads alone, with AutoModel.fromPretrained of the folder '${runnable.name}'; `
     : '';

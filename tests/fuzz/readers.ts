@@ -69,8 +69,8 @@ async function tokenize(folder: string): Promise<void> {
 async function configure(folder: string): Promise<void> {
   const { className = '', config, path: file } = await readConfig(folder);
   const reader = new ConfigReader(config, file);
-  findTransformer(className)?.configure(reader);
-  findGraphModel(className)?.configure(reader);
+  (await findTransformer(className))?.configure(reader);
+  (await findGraphModel(className))?.configure(reader);
 }
 
 const configs = [

@@ -195,8 +195,8 @@ describe('setAttnBackend', () => {
 });
 
 describe('supportedMatrix', () => {
-  it('lists every registered transformer with its cached lists', () => {
-    const lines = supportedMatrix().split('\n');
+  it('lists every registered transformer with its cached lists', async () => {
+    const lines = (await supportedMatrix()).split('\n');
     expect(lines).toHaveLength(2 + supportedTransformers().length);
     expect(lines.find((line) => line.includes('| FluxTransformer2DModel'))).toMatch(
       /transformer_blocks \(1\) \+ single_transformer_blocks \(1\) \| +no/,

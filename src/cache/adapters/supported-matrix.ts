@@ -11,26 +11,28 @@ import { sectionsOf } from './block-group.ts';
  * A Markdown table of all registered transformers: their cached block lists (`a + b` share one decision per step) with forward
  * patterns, and whether they are called once per guidance branch. All of them take DBCache, DBPrune and EasyCache.
  * @example
- * console.log(supportedMatrix());
+ * console.log(await supportedMatrix());
  */
-export function supportedMatrix(): string {
-  const rows = supportedTransformers()
-    .sort()
-    .map((className) => {
-      const model = withDefaults(className);
+export async function supportedMatrix(): Promise<string> {
+  const classNames = supportedTransformers().sort();
+  const rows = await Promise.all(
+    classNames.map(async (className) => {
+      const model = await withDefaults(className);
       if (!model) return [className, 'as its config says', ''];
       const groups = groupsOf(sectionsOf(model)).map(({ lists }) =>
         lists.map(({ name, pattern }) => `${name} (${pattern})`).join(' + '),
       );
       return [className, groups.join(', '), model.separateCfg ? 'yes' : 'no'];
-    });
+    }),
+  );
   return markdownTable(['transformer', 'block lists (forward pattern)', 'separate CFG'], rows);
 }
 
 /** The transformer that an empty config makes; undefined where the config decides what it is. */
-function withDefaults(className: string): Transformer | undefined {
+async function withDefaults(className: string): Promise<Transformer | undefined> {
+  const family = await findTransformer(className);
   try {
-    return findTransformer(className)?.configure(new ConfigReader({}, className));
+    return family?.configure(new ConfigReader({}, className));
   } catch (error) {
     if (error instanceof DejaDitError && error.path === className) return undefined;
     throw error;

@@ -11,7 +11,7 @@ import { summary } from '../../api/summary.ts';
 import { setWarningHandler } from '../../errors/warnings.ts';
 import { AutoModel } from '../../models/auto-model.ts';
 import type { InputValue } from '../../models/inputs.ts';
-import { findTransformer } from '../../models/registry.ts';
+import { isTransformer } from '../../models/registry.ts';
 import { fixtures, relativeError } from '../../models/testing/golden.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
@@ -66,7 +66,7 @@ type BlockRow = [list: string, block: number, pruned: boolean, gate: string, dif
 
 const readJson = <T>(...parts: string[]): T => JSON.parse(readFileSync(path.join(fixtures, ...parts), 'utf8')) as T;
 const supported = (family: string) =>
-  findTransformer(readJson<{ _class_name: string }>('models', family, 'config.json')._class_name);
+  isTransformer(readJson<{ _class_name: string }>('models', family, 'config.json')._class_name);
 const families = readdirSync(path.join(fixtures, 'cache/runs')).filter(
   (family) => existsSync(path.join(fixtures, 'models', family)) && supported(family),
 );

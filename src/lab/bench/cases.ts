@@ -4,8 +4,8 @@ import path from 'node:path';
 import { AutoModel } from '../../models/auto-model.ts';
 import { ConfigReader } from '../../models/config-reader.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
-import { findTransformer } from '../../models/registry.ts';
 import { TransformerModel } from '../../models/transformer-model.ts';
+import { fluxTransformer } from '../../models/transformers/flux/flux.ts';
 import { imageIds, textIds } from '../../pipelines/flux/packing.ts';
 import type { ProgramCache } from '../../runtime/program-cache.ts';
 import { Generator } from '../../tensor/generator.ts';
@@ -72,7 +72,7 @@ export function benchCases(model: string): BenchCase[] {
 
 export async function loadCase({ model }: BenchCase, programs: ProgramCache): Promise<TransformerModel> {
   if (typeof model === 'string') return AutoModel.fromPretrained(model, { programs });
-  const definition = findTransformer(fluxConfig._class_name)!.configure(new ConfigReader(model, 'benchmark'));
+  const definition = fluxTransformer.configure(new ConfigReader(model, 'benchmark'));
   return new TransformerModel(definition, new RandomWeights(programs.backend), programs);
 }
 

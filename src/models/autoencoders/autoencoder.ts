@@ -7,10 +7,9 @@ import type { NoiseStream } from '../../tensor/generator.ts';
 import { cut, join } from '../../tensor/slices.ts';
 import { floatTensor, lastDims, type Tensor } from '../../tensor/tensor.ts';
 import { type LoadOptions, loadModel } from '../auto-model.ts';
-import { ConfigReader } from '../config-reader.ts';
 import { GraphModel } from '../graph-model.ts';
 import { checkInputs } from '../inputs.ts';
-import type { LatentTraits, Tiles } from './definition.ts';
+import { isAutoencoder, type LatentTraits, type Tiles } from './definition.ts';
 import { autoencoderFamilies } from './families.ts';
 import { sampleGaussian } from './gaussian.ts';
 import { processTiles, tileStarts } from './tiling.ts';
@@ -52,12 +51,12 @@ export class Autoencoder {
   readonly traits: LatentTraits;
 
   constructor(readonly model: GraphModel) {
-    const family = autoencoderFamilies.find(({ className }) => className === model.className);
-    if (!family) {
-      const known = autoencoderFamilies.map(({ className }) => className).join(', ');
-      throw new DejaDitError('UNSUPPORTED', `${model.className} is no autoencoder; known: ${known}`);
+    const { className, definition } = model;
+    if (!isAutoencoder(definition)) {
+      const known = Object.keys(autoencoderFamilies).join(', ');
+      throw new DejaDitError('UNSUPPORTED', `${className} is no autoencoder; known: ${known}`);
     }
-    this.traits = family.traits(new ConfigReader(model.config, model.weights.origin));
+    this.traits = definition.traits;
   }
 
   /** @throws DejaDitError naming the file, field or tensor that is wrong */

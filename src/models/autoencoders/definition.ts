@@ -4,6 +4,7 @@
  */
 import type { ConfigReader } from '../config-reader.ts';
 import {
+  type BoundModel,
   defineModel,
   type FunctionDefinition,
   type GraphModelDefinition,
@@ -43,8 +44,15 @@ export interface AutoencoderDefinition<Config> extends GraphModelDefinition<Conf
   traits(config: Config): LatentTraits;
 }
 
+/** An autoencoder bound to one checkpoint's config. */
+export type BoundAutoencoder = BoundModel & { readonly traits: LatentTraits };
+
 export interface AutoencoderFamily extends GraphModelFamily {
-  traits(config: ConfigReader): LatentTraits;
+  configure(config: ConfigReader): BoundAutoencoder;
+}
+
+export function isAutoencoder(model: BoundModel): model is BoundAutoencoder {
+  return 'traits' in model;
 }
 
 export function defineAutoencoder<Config>(definition: AutoencoderDefinition<Config>): AutoencoderFamily {
@@ -61,8 +69,12 @@ export function defineAutoencoder<Config>(definition: AutoencoderDefinition<Conf
     ...definition.functions[name],
     smallestCalls: (config: Config) => [{ sizes: sizes[name](definition.traits(config)) }],
   });
+  const model = defineModel({ ...definition, functions: { encode: smallest('encode'), decode: smallest('decode') } });
   return {
-    ...defineModel({ ...definition, functions: { encode: smallest('encode'), decode: smallest('decode') } }),
-    traits: (reader) => definition.traits(definition.parseConfig(reader)),
+    className: definition.className,
+    configure: (reader) => ({
+      ...model.configure(reader),
+      traits: definition.traits(definition.parseConfig(reader)),
+    }),
   };
 }

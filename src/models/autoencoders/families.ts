@@ -1,15 +1,11 @@
-/** The autoencoders; a new one is one line here. */
-import { autoencoderDc } from './dc/dc.ts';
+/** The autoencoders by class name; a new one is one line here. Each file is loaded when its family is asked for. */
 import type { AutoencoderFamily } from './definition.ts';
-import { autoencoderKl, autoencoderKlFlux2 } from './kl/kl.ts';
-import { autoencoderTiny } from './tiny/tiny.ts';
-import { autoencoderKlQwenImage, autoencoderKlWan } from './wan/wan.ts';
 
-export const autoencoderFamilies: readonly AutoencoderFamily[] = [
-  autoencoderKl,
-  autoencoderKlFlux2,
-  autoencoderTiny,
-  autoencoderDc,
-  autoencoderKlQwenImage,
-  autoencoderKlWan,
-];
+export const autoencoderFamilies: Readonly<Record<string, () => Promise<AutoencoderFamily>>> = {
+  AutoencoderKL: async () => (await import('./kl/kl.ts')).autoencoderKl,
+  AutoencoderKLFlux2: async () => (await import('./kl/kl.ts')).autoencoderKlFlux2,
+  AutoencoderTiny: async () => (await import('./tiny/tiny.ts')).autoencoderTiny,
+  AutoencoderDC: async () => (await import('./dc/dc.ts')).autoencoderDc,
+  AutoencoderKLQwenImage: async () => (await import('./wan/wan.ts')).autoencoderKlQwenImage,
+  AutoencoderKLWan: async () => (await import('./wan/wan.ts')).autoencoderKlWan,
+};

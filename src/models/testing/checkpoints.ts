@@ -28,7 +28,7 @@ export interface OpenCheckpoint {
 
 export async function openCheckpoint(folder: string): Promise<OpenCheckpoint> {
   const { className, config, path: file } = await readConfig(path.join(fixtures, folder));
-  const family = (findTransformer(className!) ?? findGraphModel(className!))!;
+  const family = ((await findTransformer(className!)) ?? (await findGraphModel(className!)))!;
   const source = await openWeights(path.join(fixtures, folder));
   await source.close();
   return { className: className!, config, source, configure: (json) => family.configure(new ConfigReader(json, file)) };

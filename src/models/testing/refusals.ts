@@ -27,7 +27,7 @@ export function itRefuses({ folder, inputs = [], configs = [] }: Refusals): void
   const origin = path.join(folder, 'config.json');
   const configure = async (change: Record<string, unknown> = {}) => {
     const json = { ...(await readJsonFile(path.join(fixtures, origin))), ...change };
-    return findTransformer(String(json._class_name))!.configure(new ConfigReader(json, origin));
+    return (await findTransformer(String(json._class_name)))!.configure(new ConfigReader(json, origin));
   };
   const prepare = async (change: ForwardInputs = {}) => {
     const model = await configure();

@@ -30,7 +30,7 @@ async function load(kind: string, change: (name: string) => string | undefined) 
   });
   const source = memoryWeights(Object.fromEntries(changed));
   const weights = await WeightStore.load(source, { backend: programs.backend, origin: kind });
-  const definition = findGraphModel(className!)!.configure(new ConfigReader(config, configPath));
+  const definition = (await findGraphModel(className!))!.configure(new ConfigReader(config, configPath));
   return { model: new GraphModel(definition, weights, programs), golden, ids: golden.input_ids! };
 }
 
@@ -120,7 +120,8 @@ describe('configs', () => {
     ['Gemma2Model', { use_bidirectional_attention: true }, /use_bidirectional_attention = true \(only false is\)/],
     ['Gemma2Model', { layer_types: ['full_attention'] }, /'layer_types' has 1 entries for 26 layers/],
     ['Gemma2Model', { num_hidden_layers: 1, layer_types: ['chunked'] }, /'layer_types' has 'chunked'/],
-  ])('%s refuses %j', (className, json, message) => {
-    expect(() => findGraphModel(className)!.configure(new ConfigReader(json, 'config.json'))).toThrow(message);
+  ])('%s refuses %j', async (className, json, message) => {
+    const family = (await findGraphModel(className))!;
+    expect(() => family.configure(new ConfigReader(json, 'config.json'))).toThrow(message);
   });
 });

@@ -21,62 +21,60 @@ import { hiddenStateRequest, runLayers, textInputs } from './hidden-states.ts';
 import { ropeTables } from './rope.ts';
 import { attentionBias, checkTokenIds } from './tokens.ts';
 
-/** The models of a family, one per class name. */
-export function decoderModels(family: DecoderFamily): GraphModelFamily[] {
-  return family.classNames.map((className) =>
-    defineModel<DecoderConfig>({
-      className,
-      parseConfig: (config) => parseDecoderConfig(config, family),
-      ignoredWeights: [
-        {
-          names: /^(model\.|language_model\.)?lm_head\./,
-          reason: 'the language head, which text encoders do not compute',
-        },
-        {
-          names: /^(model\.)?(visual|vision_tower|vision_model|multi_modal_projector|image_newline)(\.|$)/,
-          reason: 'what a vision-language model sees with; only text is read',
-        },
-        {
-          names: /\.rotary_emb\.inv_freq$/,
-          reason: 'a table that Transformers saved before 4.32, computed from the config',
-        },
-      ],
+/** A family's model under one of its class names. */
+export function decoderModel(className: string, family: DecoderFamily): GraphModelFamily {
+  return defineModel<DecoderConfig>({
+    className,
+    parseConfig: (config) => parseDecoderConfig(config, family),
+    ignoredWeights: [
+      {
+        names: /^(model\.|language_model\.)?lm_head\./,
+        reason: 'the language head, which text encoders do not compute',
+      },
+      {
+        names: /^(model\.)?(visual|vision_tower|vision_model|multi_modal_projector|image_newline)(\.|$)/,
+        reason: 'what a vision-language model sees with; only text is read',
+      },
+      {
+        names: /\.rotary_emb\.inv_freq$/,
+        reason: 'a table that Transformers saved before 4.32, computed from the config',
+      },
+    ],
 
-      functions: {
-        forward: {
-          inputs: () => textInputs,
+    functions: {
+      forward: {
+        inputs: () => textInputs,
 
-          prepare({ input_ids, attention_mask }, config, inputs) {
-            checkTokenIds(input_ids!, config.vocabulary);
-            const tokens = input_ids!.dim(1);
-            const bias = (window?: number) => attentionBias({ tokens, mask: attention_mask, causal: true, window })!;
-            const { cos, sin } = ropeTables(tokens, config.frequencies);
-            const tensors: Record<string, Tensor> = { input_ids: input_ids!, bias: bias(), cos, sin };
-            if (config.window !== undefined && config.window < tokens) tensors.sliding_bias = bias(config.window);
-            return { tensors, statics: hiddenStateRequest(inputs, config.layers) };
-          },
+        prepare({ input_ids, attention_mask }, config, inputs) {
+          checkTokenIds(input_ids!, config.vocabulary);
+          const tokens = input_ids!.dim(1);
+          const bias = (window?: number) => attentionBias({ tokens, mask: attention_mask, causal: true, window })!;
+          const { cos, sin } = ropeTables(tokens, config.frequencies);
+          const tensors: Record<string, Tensor> = { input_ids: input_ids!, bias: bias(), cos, sin };
+          if (config.window !== undefined && config.window < tokens) tensors.sliding_bias = bias(config.window);
+          return { tensors, statics: hiddenStateRequest(inputs, config.layers) };
+        },
 
-          build(m, inputs, config, statics) {
-            const { input_ids, bias, sliding_bias = bias, cos, sin } = inputs;
-            const text = languageModel(m);
-            return runLayers({
-              embeddings: embed(text, input_ids!, config),
-              layers: config.layers,
-              layer: (x, index) =>
-                decoderLayer(text.at(`layers.${index}`), x, {
-                  bias: config.sliding[index] ? sliding_bias! : bias!,
-                  rotary: { cos: cos!, sin: sin! },
-                  config,
-                }),
-              finalNorm: (x) => norm(text.at('norm'), x, config),
-              normIsLastState: true,
-              statics,
-            });
-          },
+        build(m, inputs, config, statics) {
+          const { input_ids, bias, sliding_bias = bias, cos, sin } = inputs;
+          const text = languageModel(m);
+          return runLayers({
+            embeddings: embed(text, input_ids!, config),
+            layers: config.layers,
+            layer: (x, index) =>
+              decoderLayer(text.at(`layers.${index}`), x, {
+                bias: config.sliding[index] ? sliding_bias! : bias!,
+                rotary: { cos: cos!, sin: sin! },
+                config,
+              }),
+            finalNorm: (x) => norm(text.at('norm'), x, config),
+            normIsLastState: true,
+            statics,
+          });
         },
       },
-    }),
-  );
+    },
+  });
 }
 
 /** Where the language model sits in a checkpoint, which depends on the class and the version of Transformers that saved it. */

@@ -1,14 +1,18 @@
-/** The text encoders; a new one is one line here. */
+/** The text encoders by class name; a new one is one line here. Each file is loaded when its family is asked for. */
 import type { GraphModelFamily } from '../graph-model.ts';
-import { clipTextModel, clipTextModelWithProjection } from './clip.ts';
-import { decoderModels } from './decoder.ts';
 import { decoderFamilies } from './decoder-families.ts';
-import { t5EncoderModel, umt5EncoderModel } from './t5.ts';
 
-export const textEncoderFamilies: readonly GraphModelFamily[] = [
-  clipTextModel,
-  clipTextModelWithProjection,
-  t5EncoderModel,
-  umt5EncoderModel,
-  ...decoderFamilies.flatMap(decoderModels),
-];
+const decoders = decoderFamilies.flatMap((family) =>
+  family.classNames.map((className) => {
+    const load = async () => (await import('./decoder.ts')).decoderModel(className, family);
+    return [className, load] as const;
+  }),
+);
+
+export const textEncoderFamilies: Readonly<Record<string, () => Promise<GraphModelFamily>>> = {
+  CLIPTextModel: async () => (await import('./clip.ts')).clipTextModel,
+  CLIPTextModelWithProjection: async () => (await import('./clip.ts')).clipTextModelWithProjection,
+  T5EncoderModel: async () => (await import('./t5.ts')).t5EncoderModel,
+  UMT5EncoderModel: async () => (await import('./t5.ts')).umt5EncoderModel,
+  ...Object.fromEntries(decoders),
+};

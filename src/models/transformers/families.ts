@@ -1,35 +1,20 @@
-/** The transformer families; a new one is one line here. */
+/** The transformer families by class name; a new one is one line here. Each file is loaded when its family is asked for. */
 import type { TransformerFamily } from '../definition.ts';
-import { chromaTransformer } from './chroma/chroma.ts';
-import { cogView4Transformer } from './cogview4/cogview4.ts';
-import { ditTransformer } from './dit/dit.ts';
-import { fluxTransformer } from './flux/flux.ts';
-import { flux2Transformer } from './flux2/flux2.ts';
-import { hunyuanVideoTransformer } from './hunyuanvideo/hunyuanvideo.ts';
-import { legacyTransformer2D } from './legacy-transformer-2d.ts';
-import { ltxTransformer } from './ltx/ltx.ts';
-import { lumina2Transformer } from './lumina2/lumina2.ts';
-import { pixartTransformer } from './pixart/pixart.ts';
-import { qwenImageTransformer } from './qwenimage/qwenimage.ts';
-import { sanaTransformer } from './sana/sana.ts';
-import { sd3Transformer } from './sd3/sd3.ts';
-import { wanTransformer } from './wan/wan.ts';
-import { zImageTransformer } from './zimage/zimage.ts';
 
-export const transformerFamilies: readonly TransformerFamily[] = [
-  chromaTransformer,
-  cogView4Transformer,
-  ditTransformer,
-  fluxTransformer,
-  flux2Transformer,
-  hunyuanVideoTransformer,
-  legacyTransformer2D,
-  ltxTransformer,
-  lumina2Transformer,
-  pixartTransformer,
-  qwenImageTransformer,
-  sanaTransformer,
-  sd3Transformer,
-  wanTransformer,
-  zImageTransformer,
-];
+export const transformerFamilies: Readonly<Record<string, () => Promise<TransformerFamily>>> = {
+  ChromaTransformer2DModel: async () => (await import('./chroma/chroma.ts')).chromaTransformer,
+  CogView4Transformer2DModel: async () => (await import('./cogview4/cogview4.ts')).cogView4Transformer,
+  DiTTransformer2DModel: async () => (await import('./dit/dit.ts')).ditTransformer,
+  FluxTransformer2DModel: async () => (await import('./flux/flux.ts')).fluxTransformer,
+  Flux2Transformer2DModel: async () => (await import('./flux2/flux2.ts')).flux2Transformer,
+  HunyuanVideoTransformer3DModel: async () => (await import('./hunyuanvideo/hunyuanvideo.ts')).hunyuanVideoTransformer,
+  LTXVideoTransformer3DModel: async () => (await import('./ltx/ltx.ts')).ltxTransformer,
+  Lumina2Transformer2DModel: async () => (await import('./lumina2/lumina2.ts')).lumina2Transformer,
+  PixArtTransformer2DModel: async () => (await import('./pixart/pixart.ts')).pixartTransformer,
+  QwenImageTransformer2DModel: async () => (await import('./qwenimage/qwenimage.ts')).qwenImageTransformer,
+  SanaTransformer2DModel: async () => (await import('./sana/sana.ts')).sanaTransformer,
+  SD3Transformer2DModel: async () => (await import('./sd3/sd3.ts')).sd3Transformer,
+  Transformer2DModel: async () => (await import('./legacy-transformer-2d.ts')).legacyTransformer2D,
+  WanTransformer3DModel: async () => (await import('./wan/wan.ts')).wanTransformer,
+  ZImageTransformer2DModel: async () => (await import('./zimage/zimage.ts')).zImageTransformer,
+};

@@ -2,13 +2,13 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readJsonFile } from '../../files/json.ts';
 import { ConfigReader } from '../config-reader.ts';
-import { findTransformer } from '../registry.ts';
 import { fixtures } from '../testing/golden.ts';
+import { legacyTransformer2D } from './legacy-transformer-2d.ts';
 
 async function configure(folder: string, change: Record<string, unknown> = {}) {
   const origin = path.join(fixtures, folder, 'config.json');
   const json = { ...(await readJsonFile(origin)), _class_name: 'Transformer2DModel', ...change };
-  return findTransformer('Transformer2DModel')!.configure(new ConfigReader(json, origin));
+  return legacyTransformer2D.configure(new ConfigReader(json, origin));
 }
 
 describe('Transformer2DModel', () => {

@@ -10,7 +10,7 @@ import { type CopyItem, copyFiles, listFiles, requireOutside } from '../../files
 import { checkVacant, createFolder } from '../../files/create-folder.ts';
 import { defaultPrograms } from '../../models/auto-model.ts';
 import { ConfigReader } from '../../models/config-reader.ts';
-import { findGraphModel, findTransformer, unsupportedModel } from '../../models/registry.ts';
+import { findGraphModel, findTransformer, isTransformer, unsupportedModel } from '../../models/registry.ts';
 import { accountWeights } from '../../models/weight-accounting.ts';
 import type { ProgramCache } from '../../runtime/program-cache.ts';
 import { matrixOf } from '../../tensor/linear-algebra/matrix.ts';
@@ -98,7 +98,7 @@ async function componentJobs(
 ): Promise<{ component: string; config: QuantizeConfig }[]> {
   const folder = await openModelFolder(from);
   const present = [...folder.components.values()].filter((component) => component !== null);
-  const transformers = present.filter(({ className }) => findTransformer(className)).map(({ name }) => name);
+  const transformers = present.filter(({ className }) => isTransformer(className)).map(({ name }) => name);
   const { componentsToQuantize } = parseQuantizeConfig(options);
   const chosen = componentsToQuantize ?? Object.fromEntries(transformers.map((name) => [name, {}]));
   const known = present.map(({ name }) => name);
@@ -127,10 +127,9 @@ async function convertModel(
 ): Promise<ComponentReport> {
   const { className = '(no class)', config: json, path: configPath } = await readConfig(from);
   refuseForeignQuantization(json, configPath);
-  const transformer = findTransformer(className);
-  if (!transformer && !findGraphModel(className)) throw unsupportedModel(className, configPath);
-  const reader = new ConfigReader(json, configPath);
-  const model = transformer?.configure(reader) ?? findGraphModel(className)!.configure(reader);
+  const family = (await findTransformer(className)) ?? (await findGraphModel(className));
+  if (!family) throw unsupportedModel(className, configPath);
+  const model = family.configure(new ConfigReader(json, configPath));
   const lists = 'blockLists' in model ? model.blockLists : undefined;
 
   const source = await openWeights(from, { variant, onMissingVariant: warn });
