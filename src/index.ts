@@ -81,4 +81,5 @@ export { bundledModel } from './weights/bundled-model.ts';
 export { type DownloadProgress, type ResolveOptions, resolveModel } from './weights/hub/hub.ts';
 export type { OffloadOptions } from './weights/offload/options.ts';
 export type { OffloadSummary } from './weights/offload/weight-buckets.ts';
-export { readSafetensors, readSafetensorsHeader, writeSafetensors } from './weights/safetensors/safetensors.ts';
+export { readSafetensors, readSafetensorsHeader } from './weights/safetensors/safetensors.ts';
+export { writeSafetensors } from './weights/safetensors/write-safetensors.ts';

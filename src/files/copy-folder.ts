@@ -5,7 +5,7 @@
 import { copyFile, lstat, mkdir, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
-import { kindOf } from './open-file.ts';
+import { kindOf } from './disk.ts';
 
 export interface CopyItem {
   /** The file itself, behind all links. */

@@ -2,7 +2,7 @@
 import { DejaDitError } from '../errors/errors.ts';
 import { quote } from '../errors/printable.ts';
 import { describeContent } from './content.ts';
-import { readFileBytes } from './open-file.ts';
+import { readFileText } from './files.ts';
 
 /** Far above configs and indices of shards. Tokenizers are larger and say so. */
 const defaultMaxBytes = 32_000_000;
@@ -37,9 +37,7 @@ export async function readJsonFile(
   path: string,
   { uniqueKeys = false, maxBytes = defaultMaxBytes }: ReadJsonOptions = {},
 ): Promise<JsonObject> {
-  const bytes = await readFileBytes(path, { maxBytes });
-  // The decoder drops a byte order mark.
-  return parseJson(new TextDecoder().decode(bytes), { path, uniqueKeys });
+  return parseJson(await readFileText(path, { maxBytes }), { path, uniqueKeys });
 }
 
 /**
@@ -65,7 +63,7 @@ export function parseJsonValue(text: string, options: ParseJsonOptions): unknown
   try {
     value = JSON.parse(withoutNonFinite(text, nonFinite));
   } catch (cause) {
-    const foreign = describeContent(Buffer.from(text.slice(0, 8), 'latin1'));
+    const foreign = describeContent(text);
     if (foreign !== undefined) throw bad(foreign);
     throw bad(`is not valid JSON (${quote((cause as Error).message)})`, cause);
   }

@@ -5,7 +5,7 @@
 import { type FileHandle, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
-import { kindOf } from './open-file.ts';
+import { kindOf } from './disk.ts';
 import { clearAbandoned, temporaryPath } from './temporary.ts';
 
 /**

@@ -6,7 +6,7 @@
 import { Lexer, Parser, parseDocument } from 'yaml';
 import { DejaDitError } from '../errors/errors.ts';
 import { parseJson } from './json.ts';
-import { readFileBytesSync } from './open-file.ts';
+import { readFileBytesSync } from './read-sync.ts';
 
 /** Settings that people write have a few thousand bytes and tokens; the library's time grows with their square. */
 const maxYamlLength = 1 << 16;

@@ -2,7 +2,7 @@
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { DejaDitError } from '../errors/errors.ts';
-import { readFileBytes } from '../files/open-file.ts';
+import { readFileBytes } from '../files/files.ts';
 
 export type ImageFormat = 'png' | 'jpeg' | 'webp' | 'avif';
 

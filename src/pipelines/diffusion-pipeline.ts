@@ -1,9 +1,9 @@
 /** `DiffusionPipeline.fromPretrained`: any supported pipeline from a folder or a repository id. */
-import path from 'node:path';
 import { z } from 'zod';
 import { type ArgumentShape, readArguments } from '../errors/arguments.ts';
 import { DejaDitError, suggest } from '../errors/errors.ts';
 import { readJsonFile } from '../files/json.ts';
+import { joinPath } from '../files/paths.ts';
 import { defaultPrograms, elsewhere, loadShape } from '../models/auto-model.ts';
 import { isTransformer } from '../models/registry.ts';
 import { backendShape, type CreateBackendOptions, createBackend } from '../runtime/create-backend.ts';
@@ -119,7 +119,7 @@ async function programsFor(options: FromPretrainedOptions): Promise<{ programs: 
 
 /** `generation_config.json` beside `model_index.json`: a checkpoint's own defaults. */
 function readDefaults(root: string): Promise<GenerationDefaults> {
-  return readJsonFile(path.join(root, 'generation_config.json')).catch((error) => {
+  return readJsonFile(joinPath(root, 'generation_config.json')).catch((error) => {
     if (error instanceof DejaDitError && error.code === 'NOT_FOUND') return {};
     throw error;
   });

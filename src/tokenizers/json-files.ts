@@ -1,7 +1,7 @@
 /** Reads the files of a tokenizer, telling "not there" (undefined) from "broken" (an error naming the file). */
 import { DejaDitError } from '../errors/errors.ts';
+import { readFileBytes, readFileText } from '../files/files.ts';
 import { isPlainObject, type JsonObject, readJsonFile } from '../files/json.ts';
-import { readFileBytes } from '../files/open-file.ts';
 
 export { isPlainObject as isObject, type JsonObject };
 
@@ -14,8 +14,13 @@ export async function readJson(path: string): Promise<JsonObject | undefined> {
 }
 
 /** The file's bytes, or undefined if there is none. */
-export async function readBytes(path: string): Promise<Buffer | undefined> {
+export async function readBytes(path: string): Promise<Uint8Array | undefined> {
   return unlessMissing(readFileBytes(path, { maxBytes }));
+}
+
+/** The file's text, or undefined if there is none. */
+export async function readText(path: string): Promise<string | undefined> {
+  return unlessMissing(readFileText(path, { maxBytes }));
 }
 
 async function unlessMissing<T>(reading: Promise<T>): Promise<T | undefined> {

@@ -3,11 +3,11 @@
  * What the definition computes is left to `tokenizer.ts`; making one out of other vocabulary files to
  * `vocabulary-files.ts`.
  */
-import { join } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
 import { quote } from '../errors/printable.ts';
+import { joinPath } from '../files/paths.ts';
 import { addedToken, isTokenId, parseDefinition, type TokenizerDefinition, tokenText } from './definition.ts';
-import { isObject, type JsonObject, readBytes, readJson } from './json-files.ts';
+import { isObject, type JsonObject, readJson, readText } from './json-files.ts';
 import { definitionFromVocabulary } from './vocabulary-files.ts';
 
 /** What tokenizer_config.json and its companions say, with the defaults of the class filled in. */
@@ -47,14 +47,14 @@ const classTokens: Record<string, Record<string, string>> = {
 };
 
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
-  const configPath = join(folder, 'tokenizer_config.json');
+  const configPath = joinPath(folder, 'tokenizer_config.json');
   const config = (await readJson(configPath)) ?? {};
-  const specialTokens = (await readJson(join(folder, 'special_tokens_map.json'))) ?? {};
+  const specialTokens = (await readJson(joinPath(folder, 'special_tokens_map.json'))) ?? {};
   const named = config['tokenizer_class'];
   const className = typeof named === 'string' ? named.replace(/Fast$/, '') : '';
   const tokens: JsonObject = { ...classTokens[className], ...specialTokens, ...config };
 
-  const path = join(folder, 'tokenizer.json');
+  const path = joinPath(folder, 'tokenizer.json');
   const json = await readJson(path);
   const found =
     json === undefined
@@ -113,7 +113,7 @@ async function readChatTemplates(folder: string, config: JsonObject): Promise<Ma
     const { name, template } = isObject(entry) ? entry : {};
     if (typeof name === 'string' && typeof template === 'string') templates.set(name, template);
   }
-  const file = await readBytes(join(folder, 'chat_template.jinja'));
-  if (file !== undefined) templates.set('default', file.toString('utf8'));
+  const file = await readText(joinPath(folder, 'chat_template.jinja'));
+  if (file !== undefined) templates.set('default', file);
   return templates;
 }

@@ -2,10 +2,10 @@
  * Makes a tokenizer definition out of vocab.json + merges.txt or spiece.model, for repositories that were saved without
  * a tokenizer.json. The steps around the vocabulary are not in those files; they are fixed by the tokenizer class.
  */
-import { join } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
+import { joinPath } from '../files/paths.ts';
 import { type AddedToken, addedToken, checkIds, isTokenId, type TokenizerDefinition, tokenText } from './definition.ts';
-import { isObject, type JsonObject, readBytes, readJson } from './json-files.ts';
+import { isObject, type JsonObject, readBytes, readJson, readText } from './json-files.ts';
 import { parseSentencePiece, t5Definition } from './sentencepiece.ts';
 
 export interface VocabularyRequest {
@@ -38,14 +38,14 @@ async function fromSentencePiece({
   tokens,
 }: VocabularyRequest): Promise<FoundDefinition | undefined> {
   for (const name of ['spiece.model', 'tokenizer.model', 'sentencepiece.bpe.model']) {
-    const path = join(folder, name);
+    const path = joinPath(folder, name);
     const bytes = await readBytes(path);
     if (bytes === undefined) continue;
     if (className !== 'T5Tokenizer') throw unsupported({ folder, className, files: name });
     const extraIds = tokens['extra_ids'] ?? 100;
     if (!isTokenId(extraIds) || extraIds > mostExtraIds) {
       throw new DejaDitError('INVALID_CONFIG', `extra_ids must be an integer up to ${mostExtraIds}, got ${extraIds}`, {
-        path: join(folder, 'tokenizer_config.json'),
+        path: joinPath(folder, 'tokenizer_config.json'),
       });
     }
     const specials = specialTokens(tokens).map(({ content }) => content);
@@ -56,13 +56,13 @@ async function fromSentencePiece({
 }
 
 async function fromMerges({ folder, className, tokens }: VocabularyRequest): Promise<FoundDefinition | undefined> {
-  const path = join(folder, 'vocab.json');
+  const path = joinPath(folder, 'vocab.json');
   const vocab = await readJson(path);
-  const merges = (await readBytes(join(folder, 'merges.txt')))?.toString('utf8');
+  const merges = await readText(joinPath(folder, 'merges.txt'));
   if (vocab === undefined || merges === undefined) return undefined;
   const build = builders[className];
   if (build === undefined) throw unsupported({ folder, className, files: 'vocab.json and merges.txt' });
-  const addedPath = join(folder, 'added_tokens.json');
+  const addedPath = joinPath(folder, 'added_tokens.json');
   const extra = (await readJson(addedPath)) ?? {};
   checkIds(vocab, path);
   checkIds(extra, addedPath);

@@ -9,7 +9,8 @@ import { resolveModel } from './hub/hub.ts';
 import { readRemoteModel } from './hub/hub-headers.ts';
 import { HubServer } from './hub/testing/hub-server.ts';
 import { openModelFolder } from './model-folder.ts';
-import { readSafetensors, writeSafetensors } from './safetensors/safetensors.ts';
+import { readSafetensors } from './safetensors/safetensors.ts';
+import { writeSafetensors } from './safetensors/write-safetensors.ts';
 
 let folder: string;
 beforeEach(async () => {

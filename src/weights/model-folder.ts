@@ -2,11 +2,11 @@
  * The folder of a Diffusers pipeline: `model_index.json` names the pipeline's class and its components, each of which
  * has a folder of its own. Which classes can be run is not known here.
  */
-import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { DejaDitError, nearestName } from '../errors/errors.ts';
 import { quote } from '../errors/printable.ts';
+import { isFolder, listFolder, statPath } from '../files/files.ts';
 import { readJsonFile } from '../files/json.ts';
+import { joinPath } from '../files/paths.ts';
 import { describeForeign } from './foreign-files.ts';
 
 export const modelIndexName = 'model_index.json';
@@ -34,13 +34,13 @@ export interface ModelFolder {
  * @throws DejaDitError `NOT_FOUND` without `model_index.json` or a component's folder, `INVALID_FILE` if the index is wrong
  */
 export async function openModelFolder(path: string): Promise<ModelFolder> {
-  const file = join(path, modelIndexName);
+  const file = joinPath(path, modelIndexName);
   const index = await readJsonFile(file).catch(async (error: DejaDitError) => {
     if (error.code !== 'NOT_FOUND') throw error;
     if (!(await isFolder(path))) throw new DejaDitError('NOT_FOUND', 'no such folder', { path, cause: error });
-    const foreign = describeForeign(await readdir(path));
+    const foreign = describeForeign(await listFolder(path));
     if (foreign !== undefined) throw new DejaDitError('UNSUPPORTED', foreign, { path });
-    const isModel = await exists(join(path, 'config.json'));
+    const isModel = (await statPath(joinPath(path, 'config.json'))) !== undefined;
     const hint = isModel ? 'it holds a single model, which AutoModel.fromPretrained loads' : 'not a Diffusers pipeline';
     throw new DejaDitError('NOT_FOUND', `has no ${modelIndexName}: ${hint}`, { path, cause: error });
   });
@@ -81,7 +81,7 @@ export function parseModelIndex(
     if (library === null || componentClass === null) {
       components.set(name, null);
     } else {
-      components.set(name, { name, library, className: componentClass, folder: join(folder, name) });
+      components.set(name, { name, library, className: componentClass, folder: joinPath(folder, name) });
     }
   }
   return { className, components, options: Object.fromEntries(options) };
@@ -98,7 +98,7 @@ function isComponentEntry(value: unknown): value is [string | null, string | nul
 export function requireComponent({ path, components, className }: ModelFolder, name: string): Component {
   const component = components.get(name);
   if (component) return component;
-  const file = join(path, modelIndexName);
+  const file = joinPath(path, modelIndexName);
   if (component === null) throw new DejaDitError('NOT_FOUND', `this ${className} has no '${name}'`, { path: file });
   const nearest = nearestName(name, components.keys());
   const hint = nearest === undefined ? '' : `, nearest is '${nearest}'`;
@@ -113,7 +113,7 @@ export async function readConfig(
   folder: string,
   fileName = 'config.json',
 ): Promise<{ className: string | undefined; config: Record<string, unknown>; path: string }> {
-  const path = join(folder, fileName);
+  const path = joinPath(folder, fileName);
   const config = await readJsonFile(path);
   const { _class_name: own, architectures } = config;
   const className = own ?? (Array.isArray(architectures) ? architectures[0] : undefined);
@@ -121,18 +121,4 @@ export async function readConfig(
     throw new DejaDitError('INVALID_FILE', `its class must be a string, not ${quote(className)}`, { path });
   }
   return { className, config, path };
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { damageText, seeded } from '../files/testing/fuzz.ts';
 import { floatTensor } from '../tensor/tensor.ts';
 import { openWeights } from './open-weights.ts';
-import { writeSafetensors } from './safetensors/safetensors.ts';
+import { writeSafetensors } from './safetensors/write-safetensors.ts';
 import { variantsAmong } from './weight-files.ts';
 import type { WeightSource } from './weight-source.ts';
 

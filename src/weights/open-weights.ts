@@ -2,11 +2,11 @@
  * Opens the weights of one model folder: a single safetensors file or the shards that an index names, in the variant
  * asked for. The names are chosen in `weight-files.ts`.
  */
-import { readdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import { DejaDitError } from '../errors/errors.ts';
 import { quote } from '../errors/printable.ts';
+import { listFolder } from '../files/files.ts';
 import { isPlainObject, readJsonFile } from '../files/json.ts';
+import { joinPath, parentPath } from '../files/paths.ts';
 import { quantConfigName, readQuantConfig, withQuantizedLayers } from './formats/quantized-checkpoint.ts';
 import { withScaledFloat8 } from './formats/scaled-float8.ts';
 import {
@@ -41,22 +41,14 @@ export async function openWeights(folder: string, options: OpenWeightsOptions = 
   const quantized = names.includes(quantConfigName) ? await readQuantConfig(folder) : undefined;
   const { single, index } = find(folder, names, options);
   const source = await (single === undefined
-    ? openShardedSafetensors(join(folder, index!))
-    : openSafetensors(join(folder, single)));
+    ? openShardedSafetensors(joinPath(folder, index!))
+    : openSafetensors(joinPath(folder, single)));
   try {
     if (!quantized) return await withScaledFloat8(source);
     return withQuantizedLayers(source, quantized.layers, folder);
   } catch (error) {
     await source.close();
     throw error;
-  }
-}
-
-async function listFolder(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (cause) {
-    throw new DejaDitError('NOT_FOUND', 'no such folder', { path: folder, cause });
   }
 }
 
@@ -110,7 +102,7 @@ export async function openShardedSafetensors(indexPath: string): Promise<WeightS
     if (!/^[^/\\:\0]+\.safetensors$/.test(shard)) {
       throw bad(`tensor ${quote(name)}: ${quote(shard)} is not the name of a safetensors file in the same folder`);
     }
-    fileOf.set(name, join(dirname(indexPath), shard));
+    fileOf.set(name, joinPath(parentPath(indexPath), shard));
   }
   if (fileOf.size === 0) throw bad('names no tensors');
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fromFloat32 } from '../tensor/convert.ts';
 import { floatTensor, intTensor, Tensor } from '../tensor/tensor.ts';
-import { writeSafetensors } from './safetensors/safetensors.ts';
+import { writeSafetensors } from './safetensors/write-safetensors.ts';
 import { memoryWeights, openSafetensors, type WeightSource } from './weight-source.ts';
 
 const values = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(i + 1));

@@ -2,9 +2,9 @@
  * Where a model's weights come from, seen by the model: a set of named tensors that are read when asked for. One file,
  * many shards and tensors in memory look alike. Which files make up a model is `open-weights.ts`.
  */
-import type { FileHandle } from 'node:fs/promises';
 import { DejaDitError, nearestName, throwIfAborted } from '../errors/errors.ts';
 import { quote } from '../errors/printable.ts';
+import type { OpenedFile } from '../files/files.ts';
 import { type Shape, Tensor } from '../tensor/tensor.ts';
 import type { WeightFormat } from './formats/weight-format.ts';
 import { isNarrowFloat, type ReadOptions, readInto, readTensors } from './safetensors/safetensors-data.ts';
@@ -63,12 +63,12 @@ export function derivedSource(source: WeightSource, changes: Partial<WeightSourc
  */
 export async function openSafetensors(pathOrPaths: string | readonly string[]): Promise<WeightSource> {
   const paths = typeof pathOrPaths === 'string' ? [pathOrPaths] : pathOrPaths;
-  const handles = new Map<string, FileHandle>();
+  const files = new Map<string, OpenedFile>();
   const infos = new Map<string, TensorInfo>();
   try {
     for (const path of paths) {
-      const { handle, header } = await openWithHeader(path);
-      handles.set(path, handle);
+      const { file, header } = await openWithHeader(path);
+      files.set(path, file);
       for (const [name, info] of header.tensors) {
         const other = infos.get(name);
         if (other) {
@@ -78,21 +78,21 @@ export async function openSafetensors(pathOrPaths: string | readonly string[]): 
       }
     }
   } catch (error) {
-    await closeAll(handles);
+    await closeAll(files);
     throw error;
   }
-  return new SafetensorsSource(handles, infos);
+  return new SafetensorsSource(files, infos);
 }
 
 class SafetensorsSource implements WeightSource {
   readonly names: readonly string[];
-  readonly #handles: ReadonlyMap<string, FileHandle>;
+  readonly #files: ReadonlyMap<string, OpenedFile>;
   readonly #infos: ReadonlyMap<string, TensorInfo>;
   #closed = false;
 
-  constructor(handles: ReadonlyMap<string, FileHandle>, infos: ReadonlyMap<string, TensorInfo>) {
+  constructor(files: ReadonlyMap<string, OpenedFile>, infos: ReadonlyMap<string, TensorInfo>) {
     this.names = [...infos.keys()];
-    this.#handles = handles;
+    this.#files = files;
     this.#infos = infos;
   }
 
@@ -101,7 +101,7 @@ class SafetensorsSource implements WeightSource {
   }
 
   info(name: string): TensorInfo {
-    return this.#infos.get(name) ?? missing(name, this.names, [...this.#handles.keys()].join(', '));
+    return this.#infos.get(name) ?? missing(name, this.names, [...this.#files.keys()].join(', '));
   }
 
   async read(name: string, options: ReadOptions = {}): Promise<Tensor> {
@@ -112,29 +112,28 @@ class SafetensorsSource implements WeightSource {
 
   async readInto(name: string, target: Uint8Array): Promise<void> {
     const info = this.info(name);
-    await readInto(target, { handle: this.#handles.get(info.file)!, name, info });
+    await readInto(target, { opened: this.#files.get(info.file)!, name, info });
   }
 
   async readMany(names: Iterable<string>, onTensor: OnTensor, options: ReadManyOptions = {}): Promise<void> {
     const wanted = [...new Set(names)].map((name) => [name, this.info(name)] as const);
     const handOver = withProgress(onTensor, wanted, options);
-    for (const [file, handle] of this.#handles) {
-      if (this.#closed)
-        throw new DejaDitError('DISPOSED', 'was closed while its weights are still read', { path: file });
-      const inThisFile = wanted.filter(([, info]) => info.file === file);
-      await readTensors(handle, inThisFile, { ...options, onTensor: handOver });
+    for (const [path, file] of this.#files) {
+      if (this.#closed) throw new DejaDitError('DISPOSED', 'was closed while its weights are still read', { path });
+      const inThisFile = wanted.filter(([, info]) => info.file === path);
+      await readTensors(file, inThisFile, { ...options, onTensor: handOver });
     }
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await closeAll(this.#handles);
+    await closeAll(this.#files);
   }
 }
 
-async function closeAll(handles: ReadonlyMap<string, FileHandle>): Promise<void> {
-  await Promise.all([...handles.values()].map((handle) => handle.close()));
+async function closeAll(files: ReadonlyMap<string, OpenedFile>): Promise<void> {
+  await Promise.all([...files.values()].map((file) => file.close()));
 }
 
 /** Tensors that are already in memory, under the interface of files: each read gives a copy that the reader owns. */

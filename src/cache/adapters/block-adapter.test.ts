@@ -11,7 +11,7 @@ import { registerTransformer, supportedTransformers } from '../../models/registr
 import { fixtures, readGolden } from '../../models/testing/golden.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
-import { writeSafetensors } from '../../weights/safetensors/safetensors.ts';
+import { writeSafetensors } from '../../weights/safetensors/write-safetensors.ts';
 import { callToy, toyFamily, toyModel } from '../testing/toy-model.ts';
 import { setAttnBackend } from './attn-backend.ts';
 import { BlockAdapter, type BlockAdapterOptions, getAdapter } from './block-adapter.ts';

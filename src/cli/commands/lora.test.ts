@@ -7,7 +7,7 @@ import { Image } from '../../images/image.ts';
 import { readMetadata } from '../../images/metadata.ts';
 import { fixtures } from '../../models/testing/golden.ts';
 import { floatTensor } from '../../tensor/tensor.ts';
-import { writeSafetensors } from '../../weights/safetensors/safetensors.ts';
+import { writeSafetensors } from '../../weights/safetensors/write-safetensors.ts';
 import { generate } from './generate.ts';
 
 let folder: string;

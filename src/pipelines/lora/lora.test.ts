@@ -11,7 +11,8 @@ import { createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import { fromFloat32 } from '../../tensor/convert.ts';
 import { dims, floatTensor, Tensor } from '../../tensor/tensor.ts';
-import { readSafetensors, readSafetensorsHeader, writeSafetensors } from '../../weights/safetensors/safetensors.ts';
+import { readSafetensors, readSafetensorsHeader } from '../../weights/safetensors/safetensors.ts';
+import { writeSafetensors } from '../../weights/safetensors/write-safetensors.ts';
 import type { WeightStore } from '../../weights/weight-store.ts';
 import { loadLora, unloadLora } from './lora.ts';
 

@@ -9,7 +9,8 @@ import { DejaDitError } from '../../errors/errors.ts';
 import { warn } from '../../errors/warnings.ts';
 import type { Matrix } from '../../tensor/linear-algebra/matrix.ts';
 import { partsOf, type WeightFormat } from '../../weights/formats/weight-format.ts';
-import { readSafetensors, writeSafetensors } from '../../weights/safetensors/safetensors.ts';
+import { readSafetensors } from '../../weights/safetensors/safetensors.ts';
+import { writeSafetensors } from '../../weights/safetensors/write-safetensors.ts';
 import type { Parts } from '../formats/scales.ts';
 import type { SvdQuantOptions } from '../formats/svdquant.ts';
 

@@ -11,7 +11,7 @@ import {
   quantConfigName,
 } from '../../weights/formats/quantized-checkpoint.ts';
 import type { PartSpec } from '../../weights/formats/weight-format.ts';
-import { type StreamOptions, streamSafetensors } from '../../weights/safetensors/safetensors.ts';
+import { type StreamOptions, streamSafetensors } from '../../weights/safetensors/write-safetensors.ts';
 import { WeightStore } from '../../weights/weight-store.ts';
 import type { QuantizableModel } from '../calibrate.ts';
 

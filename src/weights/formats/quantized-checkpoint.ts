@@ -2,10 +2,10 @@
  * Checkpoints with quantised weights: ordinary safetensors that hold the parts, and beside them a `quant_config.json` that says
  * which weight is in which format. Written by `quantize/`, read by `openWeights`.
  */
-import { join } from 'node:path';
 import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import { isPlainObject, readJsonFile } from '../../files/json.ts';
+import { joinPath } from '../../files/paths.ts';
 import type { Shape } from '../../tensor/tensor.ts';
 import { derivedSource, type WeightSource } from '../weight-source.ts';
 import { misfit, parseFormat, partName, partsOf, type WeightFormat } from './weight-format.ts';
@@ -33,7 +33,7 @@ export function encodeQuantConfig({ quantType, layers }: QuantConfigFile): strin
  * @throws DejaDitError UNSUPPORTED for the layout of another program, INVALID_FILE for a file that is wrong
  */
 export async function readQuantConfig(folder: string): Promise<QuantConfigFile> {
-  const path = join(folder, quantConfigName);
+  const path = joinPath(folder, quantConfigName);
   const json = await readJsonFile(path, { uniqueKeys: true });
   const { format, version, quant_type: quantType, weights } = json;
   if (format !== ownFormat) {
@@ -79,7 +79,7 @@ export function withQuantizedLayers(source: WeightSource, layers: QuantizedLayer
       throw new DejaDitError(
         'INVALID_FILE',
         `tensor ${quote(name)} ${has}, its format needs ${spec.dtype} [${spec.shape}]`,
-        { path: join(folder, quantConfigName) },
+        { path: joinPath(folder, quantConfigName) },
       );
     }
   }

@@ -7,7 +7,7 @@ import { copyFile, readdir, readlink, stat, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { DejaDitError } from '../../errors/errors.ts';
-import { readFileBytes } from '../../files/open-file.ts';
+import { readFileText } from '../../files/files.ts';
 import { replaceFile, unwritable, writeFileAtomically } from '../../files/replace-file.ts';
 import { isIntact } from './hub-hash.ts';
 
@@ -64,8 +64,8 @@ export class RepositoryCache {
   }
 
   async #commitOf(revision: string): Promise<string | undefined> {
-    const bytes = await readFileBytes(join(this.folder, 'refs', revision), { maxBytes: 100 }).catch(() => '');
-    const text = bytes.toString().trim();
+    const path = join(this.folder, 'refs', revision);
+    const text = (await readFileText(path, { maxBytes: 100 }).catch(() => '')).trim();
     return isCommit(text) ? text : undefined;
   }
 

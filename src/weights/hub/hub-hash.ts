@@ -5,7 +5,7 @@
  * them on demand.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { openFile } from '../../files/open-file.ts';
+import { openFile } from '../../files/files.ts';
 
 export interface Fingerprint {
   size: number;
@@ -38,13 +38,13 @@ export async function isIntact(
     const found = startHash({ algorithm, size });
     const buffer = Buffer.alloc(Math.min(size, 1 << 20));
     for (let done = 0; done < size; ) {
-      const { bytesRead } = await opened.handle.read(buffer, 0, buffer.length, done);
-      if (bytesRead === 0) return false;
-      found.update(buffer.subarray(0, bytesRead));
-      done += bytesRead;
+      const read = await opened.read(buffer, done);
+      if (read === 0) return false;
+      found.update(buffer.subarray(0, read));
+      done += read;
     }
     return found.digest('hex') === hash;
   } finally {
-    await opened.handle.close();
+    await opened.close();
   }
 }

@@ -2,12 +2,12 @@
  * Reads LoRAs as Diffusers and PEFT save them: which tensors belong to which layer, and by what each product is scaled. Whether the
  * layers are those of a model is asked in `fit-lora.ts`.
  */
-import { readdir, stat } from 'node:fs/promises';
-import path from 'node:path';
 import { z } from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
+import { isFolder, listFolder } from '../../files/files.ts';
 import { parseJson, readJsonFile } from '../../files/json.ts';
+import { fileName, joinPath, parentPath } from '../../files/paths.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { readSafetensors, readSafetensorsHeader } from '../safetensors/safetensors.ts';
 
@@ -75,13 +75,10 @@ export async function readLora(source: string | Tensors, { components, signal }:
 }
 
 async function findFile(source: string): Promise<string> {
-  const isFolder = await stat(source)
-    .then((found) => found.isDirectory())
-    .catch(() => false);
-  if (!isFolder) return source;
-  const names = await readdir(source);
+  if (!(await isFolder(source))) return source;
+  const names = await listFolder(source);
   const name = [diffusersName, peftName].find((candidate) => names.includes(candidate));
-  if (name !== undefined) return path.join(source, name);
+  if (name !== undefined) return joinPath(source, name);
   throw new DejaDitError('NOT_FOUND', `has neither ${diffusersName} nor ${peftName}; name the file itself`, {
     path: source,
   });
@@ -89,7 +86,7 @@ async function findFile(source: string): Promise<string> {
 
 /** Diffusers writes the adapter's settings into the file, PEFT beside it. */
 async function readSettings(file: string): Promise<Record<string, unknown>> {
-  if (path.basename(file) === peftName) return readJsonFile(path.join(path.dirname(file), peftConfigName));
+  if (fileName(file) === peftName) return readJsonFile(joinPath(parentPath(file), peftConfigName));
   const { lora_adapter_metadata: json } = (await readSafetensorsHeader(file)).metadata;
   if (json === undefined) return {};
   return parseJson(json, { path: file, subject: 'lora_adapter_metadata' });

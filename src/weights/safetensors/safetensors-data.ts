@@ -3,9 +3,9 @@
  * over the disk and peak memory stays near one copy of what is kept. Which bytes belong to which tensor is settled by
  * `safetensors-header.ts`.
  */
-import type { FileHandle } from 'node:fs/promises';
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
+import type { OpenedFile } from '../../files/files.ts';
 import { bytesPerElement, type DType, viewOf } from '../../tensor/dtype.ts';
 import { sizeOf, Tensor } from '../../tensor/tensor.ts';
 import type { TensorInfo } from './safetensors-header.ts';
@@ -34,7 +34,7 @@ export function isNarrowFloat(dtype: DType): boolean {
  * @param tensors any tensors of the file; they are read in the order of their offsets
  */
 export async function readTensors(
-  handle: FileHandle,
+  opened: OpenedFile,
   tensors: Iterable<readonly [name: string, info: TensorInfo]>,
   { onTensor, widen, signal }: ReadOptions & { onTensor: (name: string, tensor: Tensor) => void | Promise<void> },
 ): Promise<void> {
@@ -48,12 +48,12 @@ export async function readTensors(
     const bytes = last.offset + last.bytes - first.offset;
     if (group.length === 1 && !(widen && isNarrowFloat(first.dtype))) {
       const own = inMemory(() => new ArrayBuffer(bytes), firstName, first);
-      await readInto(new Uint8Array(own), { handle, name: firstName, info: first, signal });
+      await readInto(new Uint8Array(own), { opened, name: firstName, info: first, signal });
       await onTensor(firstName, makeTensor(own, 0, first));
       continue;
     }
     if (scratch.byteLength < bytes) scratch = inMemory(() => new ArrayBuffer(bytes), firstName, first);
-    await readInto(new Uint8Array(scratch, 0, bytes), { handle, name: firstName, info: first, signal });
+    await readInto(new Uint8Array(scratch, 0, bytes), { opened, name: firstName, info: first, signal });
     for (const [name, info] of group) {
       const take = widen && isNarrowFloat(info.dtype) ? widened : copied;
       const tensor = inMemory(() => take(scratch, info.offset - first.offset, info), name, info);
@@ -94,24 +94,24 @@ function neighbours(sorted: readonly (readonly [string, TensorInfo])[]): (readon
 export async function readInto(
   target: Uint8Array,
   {
-    handle,
+    opened,
     name,
     info,
     signal,
-  }: { handle: FileHandle; name: string; info: TensorInfo; signal?: AbortSignal | undefined },
+  }: { opened: OpenedFile; name: string; info: TensorInfo; signal?: AbortSignal | undefined },
 ): Promise<void> {
   for (let done = 0; done < target.length; ) {
     throwIfAborted(signal);
     const window = target.subarray(done, done + readBytes);
-    const { bytesRead } = await handle.read(window, 0, window.length, info.offset + done);
-    if (bytesRead === 0) {
+    const read = await opened.read(window, info.offset + done);
+    if (read === 0) {
       throw new DejaDitError(
         'INVALID_FILE',
         `ends at byte ${info.offset + done}: it was cut while ${quote(name)} was being read`,
         { path: info.file },
       );
     }
-    done += bytesRead;
+    done += read;
   }
 }
 

@@ -3,12 +3,11 @@
  * shape and byte range. Files come from strangers, so nothing in the header is believed before it has been checked
  * against the file's real size. Reading tensor data is left to `safetensors-data.ts`.
  */
-import type { FileHandle } from 'node:fs/promises';
 import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import { describeContent } from '../../files/content.ts';
+import { type OpenedFile, openFile } from '../../files/files.ts';
 import { isPlainObject, parseJson } from '../../files/json.ts';
-import { openFile } from '../../files/open-file.ts';
 import { bytesPerElement, type DType } from '../../tensor/dtype.ts';
 import { sizeOf } from '../../tensor/tensor.ts';
 import type { StoredWeightInfo } from '../weight-info.ts';
@@ -50,36 +49,34 @@ const maxHeaderBytes = 100_000_000;
 const lengthBytes = 8;
 
 /**
- * Opens `file` and checks its header; the caller closes the handle.
+ * Opens a file and checks its header; the caller closes it.
  * @throws DejaDitError `NOT_FOUND` without such a file, `INVALID_FILE` if the header is not what the format allows
  */
-export async function openWithHeader(file: string): Promise<{ handle: FileHandle; header: SafetensorsHeader }> {
-  const { handle, size } = await openFile(file);
+export async function openWithHeader(path: string): Promise<{ file: OpenedFile; header: SafetensorsHeader }> {
+  const file = await openFile(path);
   try {
-    return { handle, header: await readHeader(handle, { file, fileBytes: size }) };
+    return { file, header: await readHeader(file, path) };
   } catch (error) {
-    await handle.close();
+    await file.close();
     throw error;
   }
 }
 
-async function readHeader(
-  handle: FileHandle,
-  { file, fileBytes }: { file: string; fileBytes: number },
-): Promise<SafetensorsHeader> {
+async function readHeader(opened: OpenedFile, file: string): Promise<SafetensorsHeader> {
+  const { size: fileBytes } = opened;
   if (fileBytes < lengthBytes) throw invalid(file, `is ${fileBytes} bytes long, too short for safetensors`);
-  const prefix = await readExactly(handle, file, { offset: 0, bytes: lengthBytes });
+  const prefix = await readExactly(opened, file, { offset: 0, bytes: lengthBytes });
   const bytes = safetensorsHeaderBytes(prefix, { file, fileBytes });
-  const json = await readExactly(handle, file, { offset: lengthBytes, bytes });
+  const json = await readExactly(opened, file, { offset: lengthBytes, bytes });
   return parseHeader(json, { file, fileBytes });
 }
 
 /** How long a file's header is, from its first eight bytes. */
 export function safetensorsHeaderBytes(
-  prefix: Buffer,
+  prefix: Uint8Array,
   { file, fileBytes }: { file: string; fileBytes: number },
 ): number {
-  const headerBytes = prefix.readBigUInt64LE();
+  const headerBytes = new DataView(prefix.buffer, prefix.byteOffset).getBigUint64(0, true);
   if (headerBytes > BigInt(fileBytes - lengthBytes)) {
     // Only now: a true length may begin as any of them.
     throw invalid(
@@ -94,12 +91,12 @@ export function safetensorsHeaderBytes(
   return Number(headerBytes);
 }
 
-async function readExactly(handle: FileHandle, file: string, range: { offset: number; bytes: number }) {
-  const buffer = Buffer.alloc(range.bytes);
+async function readExactly(opened: OpenedFile, file: string, range: { offset: number; bytes: number }) {
+  const buffer = new Uint8Array(range.bytes);
   for (let done = 0; done < range.bytes; ) {
-    const { bytesRead } = await handle.read(buffer, done, range.bytes - done, range.offset + done);
-    if (bytesRead === 0) throw invalid(file, 'ends inside its header');
-    done += bytesRead;
+    const read = await opened.read(buffer.subarray(done), range.offset + done);
+    if (read === 0) throw invalid(file, 'ends inside its header');
+    done += read;
   }
   return buffer;
 }

@@ -6,8 +6,9 @@ import { fromFloat32 } from '../../tensor/convert.ts';
 import { type DType, dtypes } from '../../tensor/dtype.ts';
 import { floatTensor, Tensor } from '../../tensor/tensor.ts';
 import { openSafetensors } from '../weight-source.ts';
-import { readSafetensors, readSafetensorsHeader, writeSafetensors } from './safetensors.ts';
+import { readSafetensors, readSafetensorsHeader } from './safetensors.ts';
 import { safetensorsDTypes } from './safetensors-header.ts';
+import { writeSafetensors } from './write-safetensors.ts';
 
 const fixtures = join(import.meta.dirname, '../../../fixtures/weights');
 let folder: string;
