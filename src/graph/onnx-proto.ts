@@ -5,7 +5,8 @@
 
 /** A growing byte buffer with protobuf's primitive encodings. */
 export class ProtoWriter {
-  private bytes = new Uint8Array(1024);
+  // Most messages are small and there are thousands: up to 64 bytes V8 needs no memory outside its heap.
+  private bytes = new Uint8Array(64);
   private length = 0;
 
   finish(): Uint8Array {
