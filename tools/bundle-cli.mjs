@@ -16,7 +16,9 @@ const places = {
       const text = await readFile(file, 'utf8');
       if (!text.includes('import.meta.url')) return undefined;
       const place = path.relative(path.join(dist, 'cli'), file).split(path.sep).join('/');
-      return { contents: text.replaceAll('import.meta.url', `new URL(${JSON.stringify(place)}, import.meta.url).href`) };
+      return {
+        contents: text.replaceAll('import.meta.url', `new URL(${JSON.stringify(place)}, import.meta.url).href`),
+      };
     }),
 };
 

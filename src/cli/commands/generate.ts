@@ -39,7 +39,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
   const signal = interrupted;
   const { source, options: fromHub } = modelOf(flags);
   const { backend, threads } = flags;
-  const { quantizeConfig, ...others } = settings(flags);
+  const { quantizeConfig, ...others } = await settings(flags);
   const memory = memoryOptions(flags);
   const layerwiseOffload = offloadOptions(flags);
   const lora = loraFile(flags);
@@ -125,8 +125,8 @@ function sinceStart(): number {
 }
 
 /** What the flags and the config file ask for. */
-function settings(flags: GenerateFlags): EnableCacheOptions {
-  const options = cacheOptions(flags);
+async function settings(flags: GenerateFlags): Promise<EnableCacheOptions> {
+  const options = await cacheOptions(flags);
   if (flags.quantizeType === undefined) return options ?? {};
   if (options?.quantizeConfig)
     throw new DejaDitError('INVALID_ARGUMENT', 'is in the config file too: keep one of the two', {

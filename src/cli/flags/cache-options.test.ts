@@ -13,18 +13,18 @@ const file = (text: string) => {
   return name;
 };
 
-it('is nothing without flags', () => {
-  expect(cacheOptions({})).toBeUndefined();
+it('is nothing without flags', async () => {
+  expect(await cacheOptions({})).toBeUndefined();
 });
 
-it('hands on every section of a file; flags overrule its cache settings', () => {
+it('hands on every section of a file; flags overrule its cache settings', async () => {
   const config = file(`
 cache_config: { Fn_compute_blocks: 2, residual_diff_threshold: 0.1 }
 attention_backend: native
 quantize_config: { quant_type: int8_per_row }
 parallelism_config: { ulysses_size: 2 }
 `);
-  expect(cacheOptions({ config, FnComputeBlocks: 1 })).toMatchObject({
+  expect(await cacheOptions({ config, FnComputeBlocks: 1 })).toMatchObject({
     cacheConfig: { fnComputeBlocks: 1, residualDiffThreshold: 0.1 },
     attentionBackend: 'native',
     quantizeConfig: { quant_type: 'int8_per_row' },
@@ -32,15 +32,20 @@ parallelism_config: { ulysses_size: 2 }
   });
 });
 
-it('caches nothing for a file that does not ask for it', () => {
+it('caches nothing for a file that does not ask for it', async () => {
   const config = file('quantize_config: { quant_type: int8_per_row }');
-  expect(cacheOptions({ config })?.cacheConfig).toBeNull();
-  expect(cacheOptions({ config, cache: true })?.cacheConfig).toEqual({});
-  expect(() => cacheOptions({ config, FnComputeBlocks: 1 })).toThrow('--Fn-compute-blocks has no effect without');
+  expect((await cacheOptions({ config }))?.cacheConfig).toBeNull();
+  expect((await cacheOptions({ config, cache: true }))?.cacheConfig).toEqual({});
+  await expect(cacheOptions({ config, FnComputeBlocks: 1 })).rejects.toThrow(
+    '--Fn-compute-blocks has no effect without',
+  );
 });
 
-it('refuses a forecaster without a cache', () => {
+it('refuses a forecaster without a cache', async () => {
   const config = file('calibrator_config: { type: foca }');
-  expect(() => cacheOptions({ config })).toThrow(/config\.yaml: calibrator_config does nothing without/);
-  expect(cacheOptions({ config, cache: true })).toMatchObject({ cacheConfig: {}, calibratorConfig: { type: 'foca' } });
+  await expect(cacheOptions({ config })).rejects.toThrow(/config\.yaml: calibrator_config does nothing without/);
+  expect(await cacheOptions({ config, cache: true })).toMatchObject({
+    cacheConfig: {},
+    calibratorConfig: { type: 'foca' },
+  });
 });

@@ -1,7 +1,6 @@
 /** The cache settings that command line flags stand for. */
 
 import type { EnableCacheOptions } from '../../api/enable-cache.ts';
-import { loadConfigs } from '../../api/load-configs.ts';
 import type { CacheOptions } from '../../cache/config/cache-config.ts';
 import type { CalibratorOptions } from '../../cache/config/calibrator-config.ts';
 import { DejaDitError } from '../../errors/errors.ts';
@@ -32,8 +31,10 @@ const settings = [
  * What to call `enableCache` with; undefined without a cache and a config file.
  * @throws DejaDitError for flags that cannot take effect or contradict each other
  */
-export function cacheOptions(flags: CacheFlags): EnableCacheOptions | undefined {
-  const file = flags.config === undefined ? undefined : loadConfigs(flags.config);
+export async function cacheOptions(flags: CacheFlags): Promise<EnableCacheOptions | undefined> {
+  // Reading YAML takes a library that most runs do without.
+  const file =
+    flags.config === undefined ? undefined : (await import('../../api/load-configs.ts')).loadConfigs(flags.config);
   if (!flags.cache && !file?.cacheConfig) {
     const idle = settings.find((name) => flags[name] !== undefined);
     if (idle !== undefined) throw refusal(idle, 'has no effect without --cache');
