@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'NETWORK' // a download failed
   | 'ABORTED' // the caller's AbortSignal fired
   | 'BUSY' // something cannot be changed while it is in use
+  | 'RANK_FAILED' // a rank of a parallel job died, hung, gave up or disagreed
   | 'DISPOSED' // something was used after its dispose()
   | 'RUNTIME'; // the backend failed while compiling or running
 

@@ -1,0 +1,159 @@
+/** The collective operations as rounds of letters between threads. Sums are taken in order of rank, so they are the same everywhere. */
+import type { DejaDitError } from '../../../errors/errors.ts';
+import type { TypedArray } from '../../../tensor/dtype.ts';
+import { copyInto, reduceInto } from '../arrays.ts';
+import { type Call, offsets, signature } from '../call.ts';
+import type { Reduction, SummableArray } from '../collective.ts';
+import { gaveUp, wrongLength } from '../failures.ts';
+import type { Transport, Waiting } from '../group.ts';
+import type { Mesh } from './mesh.ts';
+
+/** Up to this many elements one round in which all send everything takes less time than two with parts. */
+const shortSum = 4096;
+
+/** Where parts come from and go to, by rank. This rank's own is asked for too. */
+interface Parts {
+  send(to: number): TypedArray | undefined;
+  receive(from: number): number;
+}
+
+/** Makes the rounds of one call. */
+type Exchange = (parts: Parts) => Promise<(TypedArray | undefined)[]>;
+
+export class ThreadTransport implements Transport {
+  readonly name = 'threads';
+  readonly rank: number;
+  readonly size: number;
+  private readonly members: readonly number[];
+  private readonly label: string;
+  private calls = 0;
+
+  /** @param options `members`: the ranks of the mesh that belong to this group, in order; `label`: names it among all groups of the mesh */
+  constructor(
+    private readonly mesh: Mesh,
+    { members, label }: { members: readonly number[]; label: string },
+  ) {
+    this.members = members;
+    this.label = label;
+    this.rank = members.indexOf(mesh.rank);
+    this.size = members.length;
+  }
+
+  get failure(): DejaDitError | undefined {
+    return this.mesh.failure;
+  }
+
+  async perform(call: Call, waiting: Waiting): Promise<void> {
+    const { rank } = this;
+    const exchange = this.exchange(signature(call), waiting);
+    switch (call.kind) {
+      case 'allReduce':
+        return this.allReduce(call, exchange);
+      case 'allGather': {
+        const parts = await exchange({ send: () => call.send, receive: (from) => call.counts[from]! });
+        return join(parts, call.receive);
+      }
+      case 'reduceScatter': {
+        const sent = cut(call.send, call.counts);
+        const parts = await exchange({ send: (to) => sent[to]!, receive: () => call.receive.length });
+        return copyInto(call.receive, combined(parts, call.operation));
+      }
+      case 'allToAll': {
+        const sent = cut(call.send, call.sendCounts);
+        return join(
+          await exchange({ send: (to) => sent[to]!, receive: (from) => call.receiveCounts[from]! }),
+          call.receive,
+        );
+      }
+      case 'exchange': {
+        const { send, to, receive, from } = call;
+        const parts = await exchange({
+          send: (other) => (other === to ? send : undefined),
+          receive: (other) => (other === from ? receive.length : 0),
+        });
+        return copyInto(receive, parts[from]!);
+      }
+      case 'broadcast': {
+        const { data, root } = call;
+        const parts = await exchange({
+          send: () => (rank === root ? data : undefined),
+          receive: (from) => (from === root ? data.length : 0),
+        });
+        return rank === root ? undefined : copyInto(data, parts[root]!);
+      }
+      case 'barrier':
+        await exchange({ send: () => undefined, receive: () => 0 });
+    }
+  }
+
+  async subgroup(places: readonly number[], label: string): Promise<Transport> {
+    const members = places.map((place) => this.members[place]!);
+    return new ThreadTransport(this.mesh, { members, label: `${this.label}/${label}` });
+  }
+
+  async abort(reason: Error): Promise<void> {
+    this.mesh.fail(gaveUp(this.mesh.rank, reason));
+  }
+
+  /** The mesh goes with the group of all. */
+  async close(): Promise<void> {
+    if (this.label === '') this.mesh.close();
+  }
+
+  private async allReduce(
+    { data, operation }: { data: SummableArray; operation: Reduction },
+    exchange: Exchange,
+  ): Promise<void> {
+    if (data.length <= shortSum) {
+      const all = await exchange({ send: () => data, receive: () => data.length });
+      return copyInto(data, combined(all, operation));
+    }
+    const counts = this.members.map((_, i) => Math.floor((data.length + i) / this.size));
+    const sent = cut(data, counts);
+    const own = counts[this.rank]!;
+    const sum = combined(await exchange({ send: (to) => sent[to]!, receive: () => own }), operation);
+    join(await exchange({ send: () => sum, receive: (from) => counts[from]! }), data);
+  }
+
+  private exchange(signature: string, waiting: Waiting): Exchange {
+    const call = this.calls++;
+    let rounds = 0;
+    return async ({ send, receive }) => {
+      const { mesh, members, rank } = this;
+      const received = await mesh.round({
+        name: `${this.label}#${call}.${rounds++}`,
+        signature,
+        members,
+        outgoing: (member) => send(members.indexOf(member))?.slice(),
+        ...waiting,
+      });
+      return members.map((member, from) => {
+        const part = from === rank ? send(rank) : received.get(member);
+        const [sent, expected] = [part?.length ?? 0, receive(from)];
+        if (sent !== expected) throw mesh.fail(wrongLength(member, { sent, to: mesh.rank, expected }));
+        return part;
+      });
+    };
+  }
+}
+
+function cut<T extends TypedArray>(array: T, counts: readonly number[]): T[] {
+  const starts = offsets(counts);
+  return counts.map((count, i) => array.subarray(starts[i]!, starts[i]! + count) as T);
+}
+
+function join(parts: readonly (TypedArray | undefined)[], target: TypedArray): void {
+  const places = cut(
+    target,
+    parts.map((part) => part?.length ?? 0),
+  );
+  for (const [i, part] of parts.entries()) if (part) copyInto(places[i]!, part);
+}
+
+/** All parts combined in order of rank. */
+function combined(parts: readonly (TypedArray | undefined)[], operation: Reduction): SummableArray {
+  const [first, ...others] = parts as readonly SummableArray[];
+  const result = first!.slice();
+  for (const other of others) reduceInto(result, other, operation);
+  return result;
+}
