@@ -5,6 +5,7 @@
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { Module } from '../nn/module.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { NameTable } from '../weights/names/name-table.ts';
 import type { ConfigReader } from './config-reader.ts';
 import type { ForwardInputs, InputSpec } from './inputs.ts';
 import type { MakeOnes, SmallestCall } from './smallest-inputs.ts';
@@ -72,6 +73,8 @@ export interface TransformerDefinition<Config, S extends State = State> {
   smallestCalls?(config: Config, ones: MakeOnes): readonly SmallestCall[];
   /** Default: none. */
   readonly ignoredWeights?: readonly IgnoredWeights[];
+  /** What the tensors are called where the model was first released. Default: as in Diffusers. */
+  readonly originalNames?: NameTable;
   /** How the graph's output becomes the call's result, where that is more than one tensor. */
   present?(sample: Tensor, inputs: ForwardInputs, config: Config): Tensor | Tensor[];
   /**
@@ -95,6 +98,7 @@ export interface Transformer {
   epilogue(m: Module, state: State, statics: Statics): SymbolicTensor;
   smallestCalls(ones: MakeOnes): readonly SmallestCall[];
   readonly ignoredWeights: readonly IgnoredWeights[];
+  readonly originalNames: NameTable;
   present(sample: Tensor, inputs: ForwardInputs): Tensor | Tensor[];
 }
 
@@ -140,6 +144,7 @@ export function defineTransformer<Config, S extends State>(
         epilogue: (m, state, statics) => definition.epilogue(m, state as S, config, statics),
         smallestCalls: (ones) => definition.smallestCalls?.(config, ones) ?? [{}],
         ignoredWeights: definition.ignoredWeights ?? [],
+        originalNames: definition.originalNames ?? {},
         present: (sample, inputs) => definition.present?.(sample, inputs, config) ?? sample,
       };
     },

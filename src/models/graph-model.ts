@@ -8,6 +8,7 @@ import type { Module } from '../nn/module.ts';
 import { takeDown, uploadAll } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { NameTable } from '../weights/names/name-table.ts';
 import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import type { ConfigReader } from './config-reader.ts';
@@ -34,6 +35,8 @@ export interface GraphModelDefinition<Config> {
   readonly functions: Readonly<Record<string, FunctionDefinition<Config>>>;
   /** Default: none. */
   readonly ignoredWeights?: readonly IgnoredWeights[];
+  /** What the tensors are called where the model was first released. Default: as in Diffusers or Transformers. */
+  readonly originalNames?: NameTable;
 }
 
 interface BoundFunction {
@@ -49,6 +52,7 @@ export interface BoundModel {
   readonly config: Readonly<Record<string, unknown>>;
   readonly functions: Readonly<Record<string, BoundFunction>>;
   readonly ignoredWeights: readonly IgnoredWeights[];
+  readonly originalNames: NameTable;
 }
 
 /** A family as the registry holds it. */
@@ -89,6 +93,7 @@ export function defineModel<Config>(definition: GraphModelDefinition<Config>): G
         config: reader.json,
         functions,
         ignoredWeights: definition.ignoredWeights ?? [],
+        originalNames: definition.originalNames ?? {},
       };
     },
   };

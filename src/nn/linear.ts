@@ -1,6 +1,7 @@
 /** Linear layers and the feed-forward networks made of them. */
 import { gemm } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
+import { addedProduct } from './lora.ts';
 import { layer, type Module } from './module.ts';
 import { quantizedProduct } from './quantized-linear.ts';
 
@@ -18,9 +19,12 @@ export interface BiasOption {
 export const linear = layer(
   (m, x: SymbolicTensor, outFeatures: number | undefined, { bias = true }: BiasOption = {}): SymbolicTensor => {
     m.observe('weight', x);
-    const own = ownProduct(m, x, { outFeatures, bias });
-    const pairs = m.lowRankPairs('weight');
-    return pairs.reduce((sum, { down, up, strength }) => sum.add(gemm(gemm(x, down).mul(strength), up)), own);
+    const additions = m.additions('weight');
+    // DoRA changes what the weight itself contributes, but not the bias.
+    const apart = bias && additions.some(({ magnitude }) => magnitude);
+    const own = ownProduct(m, x, { outFeatures, bias: bias && !apart });
+    const sum = additions.reduce((total, addition) => total.add(addedProduct(x, own, addition)), own);
+    return apart ? sum.add(m.weight('bias', [own.dim(-1)])) : sum;
   },
 );
 

@@ -8,7 +8,7 @@ import { concat, gather } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { Shape } from '../tensor/tensor.ts';
 import { partName } from '../weights/formats/weight-format.ts';
-import type { LoraSelection, LowRankNames } from '../weights/lora/lora-weights.ts';
+import type { AdditionPart, LoraSelection } from '../weights/lora/lora-weights.ts';
 import type { WeightInfo } from '../weights/weight-info.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import type { QuantizedWeight } from './quantized-linear.ts';
@@ -64,14 +64,13 @@ export class Module {
     };
   }
 
-  /** What LoRAs add to a weight: pairs of matrices [rank, in] and [out, rank], and a factor. */
-  lowRankPairs(name: string): Record<keyof LowRankNames, SymbolicTensor>[] {
+  /** What LoRAs add to a weight, each with the factor that it is multiplied with. */
+  additions(name: string): (Partial<Record<AdditionPart, SymbolicTensor>> & { strength: SymbolicTensor })[] {
     const { loras } = this.catalog;
-    const pairs = loras?.pairs(this.full(name)) ?? [];
-    const stored = (tensor: string) => this.stored(tensor, loras!.weights.get(tensor)!);
-    return pairs.map(({ down, up, strength }) => ({
-      down: stored(down),
-      up: stored(up),
+    return (loras?.additions(this.full(name)) ?? []).map(({ tensors, strength }) => ({
+      ...Object.fromEntries(
+        Object.entries(tensors).map(([part, tensor]) => [part, this.stored(tensor, loras!.weights.get(tensor)!)]),
+      ),
       strength: this.graph.input(strength, 'float32', []),
     }));
   }
@@ -92,7 +91,7 @@ export class Module {
    */
   rows(name: string, indices: SymbolicTensor, shape?: Shape): SymbolicTensor {
     const { full, info } = this.find(name, shape);
-    if (this.catalog.loras?.pairs(full).length) {
+    if (this.catalog.loras?.additions(full).length) {
       throw new DejaDitError('UNSUPPORTED', `a LoRA is for '${full}', which is a lookup table and no linear layer`, {
         path: this.catalog.origin,
       });

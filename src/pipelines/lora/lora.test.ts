@@ -202,13 +202,13 @@ describe('refuses', () => {
   });
 
   it.each<[string, Record<string, Tensor>, string]>([
-    ['half a pair', { [`${q}.lora_A.weight`]: matrix(2, 32) }, `layer "${q}" has no up matrix (lora_B)`],
-    ['the other half', { [`${q}.lora_B.weight`]: matrix(32, 2) }, `layer "${q}" has no down matrix (lora_A)`],
-    ['an alpha alone', { [`${q}.alpha`]: floatTensor([1]) }, `layer "${q}" has no down matrix (lora_A)`],
+    ['half a pair', { [`${q}.lora_A.weight`]: matrix(2, 32) }, `layer "${q}" has no 'lora_B or lora_up'`],
+    ['the other half', { [`${q}.lora_B.weight`]: matrix(32, 2) }, `layer "${q}" has no 'lora_A or lora_down'`],
+    ['an alpha alone', { [`${q}.alpha`]: floatTensor([1]) }, `layer "${q}" has no 'lora_A or lora_down'`],
     [
       'a matrix twice, under two names',
       { ...pair(q), [`transformer.${q}.lora_down.weight`]: matrix(2, 32) },
-      `tensor "transformer.${q}.lora_down.weight" is a second down matrix of its layer`,
+      `tensor "transformer.${q}.lora_down.weight" is a second 'down' of its layer`,
     ],
     ['an unknown layer', pair('transformer_blocks.0.attn.to_qq'), `(did you mean ${q}?)`],
     [
@@ -218,13 +218,15 @@ describe('refuses', () => {
     ],
     ['two ranks', pair(q, matrix(3, 32)), `${q}: the up matrix is [32,2], a layer of weight [32,32] needs [32,3]`],
     ['no rank', pair(q, matrix(0, 32)), 'without a rank'],
-    ['NaN', pair(q, matrix(2, 32, Number.NaN)), `${q}: the down matrix holds NaN or infinite values`],
-    ['an overflow', pair(q, undefined, matrix(32, 2, Infinity)), `${q}: the up matrix holds NaN or infinite values`],
+    ['NaN', pair(q, matrix(2, 32, Number.NaN)), `layer "${q}" has NaN or infinite values in 'lora_A or lora_down'`],
+    [
+      'an overflow',
+      pair(q, undefined, matrix(32, 2, Infinity)),
+      `layer "${q}" has NaN or infinite values in 'lora_B or lora_up'`,
+    ],
     ['integers', pair(q, new Tensor('int8', new Int8Array(64), [2, 32])), 'is int8, not floating-point'],
     ['a norm', pair('transformer_blocks.0.attn.norm_q'), 'is no linear layer: its weight is [16]'],
-    ["Kohya's names", { lora_unet_double_blocks_0_img_attn: matrix(1, 1) }, 'save_lora_adapter'],
-    ["ComfyUI's names", pair('diffusion_model.double_blocks.0.img_attn.qkv'), 'save_lora_adapter'],
-    ['DoRA', { ...pair(q), [`${q}.lora_magnitude_vector`]: matrix(1, 32) }, 'is no low-rank matrix'],
+    ['a tensor of no known kind', { [`${q}.lora_C.weight`]: matrix(1, 1) }, 'is no part of a LoRA, DoRA, LoKr or LoHa'],
     ['an expert that is not there', pair(`transformer_2.${q}`), 'is for transformer_2; this has transformer'],
     ['alpha NaN', { ...pair(q), [`${q}.alpha`]: floatTensor([Number.NaN]) }, 'has an alpha that is no number'],
     ['no tensors', {}, 'holds no tensors'],
@@ -241,7 +243,7 @@ describe('refuses', () => {
       const layer = name.replace(/^transformer\./, '').replace(/\.lora_[AB]\.weight$/, '');
       await expect(loadLora(model, others), name).rejects.toThrow(`layer "${layer}" has no`);
       const more = { ...tensors, [name.replace('lora_', 'lora_embedding_')]: tensor };
-      await expect(loadLora(model, more), name).rejects.toThrow('is no low-rank matrix');
+      await expect(loadLora(model, more), name).rejects.toThrow("is of a LoRA on a lookup table's rows");
     }
     expect(model.weights.lora!.names).toEqual([]);
   });
@@ -263,7 +265,8 @@ describe('refuses', () => {
       await writeSafetensors(file, { ...pair(q), ...extra }, { lora_adapter_metadata: json });
       await loadLora(model, file);
     };
-    await expect(load({ r: 2, lora_alpha: 2, use_dora: true })).rejects.toThrow(`${file}: adapter settings: use_dora`);
+    await expect(load({ r: 2, lora_alpha: 2, use_dora: true })).rejects.toThrow('though use_dora is set');
+    await expect(load({ peft_type: 'LOKR', alpha: 2 })).rejects.toThrow('of the kind LOKR, not LORA');
     await expect(load({ lora_alpha: 'two' })).rejects.toThrow('adapter settings: lora_alpha');
     await expect(load({ lora_alpha: 2, alpha_pattern: { '(a+)+': 1 } })).rejects.toThrow('alpha_pattern');
     await expect(load('{')).rejects.toThrow('lora_adapter_metadata is not valid JSON');

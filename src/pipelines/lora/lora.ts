@@ -1,15 +1,25 @@
 /** LoRAs on loaded models: which component takes which part of a file, and when. How they are read and run is in `weights/lora`. */
 import { DejaDitError } from '../../errors/errors.ts';
 import { warn } from '../../errors/warnings.ts';
+import type { GraphModel } from '../../models/graph-model.ts';
 import { lockAll } from '../../models/occupancy.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { fitLora } from '../../weights/lora/fit-lora.ts';
 import { readLora } from '../../weights/lora/lora-file.ts';
-import type { LoraSelection, LoraWeights } from '../../weights/lora/lora-weights.ts';
+import type { Addition, LoraSelection, LoraWeights } from '../../weights/lora/lora-weights.ts';
+import { additionsFor } from './additions.ts';
 
-/** A transformer, or a pipeline: `transformer.` tensors go to its first expert, `transformer_2.` to its second. */
-export type LoraTarget = TransformerModel | { readonly transformers: Readonly<Record<string, TransformerModel>> };
+/** A model, or a pipeline with transformers and text encoders: tensors go to the component that their names say, by default the first transformer. */
+export type LoraTarget = LoraModel | LoraPipeline;
+
+type LoraModel = TransformerModel | GraphModel;
+
+interface LoraPipeline {
+  readonly transformers: Readonly<Record<string, TransformerModel>>;
+  /** Text encoders by component name. */
+  readonly models?: Readonly<Record<string, GraphModel>> | undefined;
+}
 
 export interface LoraOptions {
   /** Multiplies what the LoRA adds, in requests that do not say otherwise (`GenerateOptions.loras`). Default 1. */
@@ -20,9 +30,9 @@ export interface LoraOptions {
 }
 
 /**
- * Loads a LoRA (arXiv 2106.09685) beside a model's weights, be they quantised or offloaded; these do not change. All of it is checked
- * before any of it is used.
- * @param source a safetensors file or folder as Diffusers or PEFT save it, or its tensors
+ * Loads a LoRA (arXiv 2106.09685), DoRA, LoKr or LoHa beside a model's weights, be they quantised or offloaded; these do not change. All
+ * of it is checked before any of it is used.
+ * @param source a safetensors file or folder, or its tensors, under the names of Diffusers, PEFT, Kohya's scripts, ComfyUI and others
  * @throws DejaDitError naming the file, tensor or layer that does not fit; BUSY while a request uses the model
  * @example
  * await loadLora(pipe, 'style.safetensors', { strength: 0.8 });
@@ -40,7 +50,12 @@ export async function loadLora(
   const { origin, components, ignored } = await readLora(source, { components: Object.keys(models), signal });
   const fitted = [...components].map(([component, layers]) => {
     const model = models[component]!;
-    return { lora: loraOf(model), pairs: fitLora(layers, { weights: model.weights, origin }) };
+    const { weights, definition } = model;
+    return {
+      model,
+      lora: loraOf(model),
+      layers: fitLora(layers, { weights, origin, names: definition.originalNames }),
+    };
   });
   if (ignored.length > 0) {
     const more = ignored.length > 1 ? ` and ${ignored.length - 1} more` : '';
@@ -48,9 +63,11 @@ export async function loadLora(
   }
   const unlock = lockAll(Object.values(models), 'loadLora');
   try {
+    const ready: { lora: LoraWeights; additions: Map<string, Addition> }[] = [];
+    for (const { model, lora, layers } of fitted) ready.push({ lora, additions: await additionsFor(model, layers) });
     // A file for one expert only must not leave the other with what it replaces.
     for (const { weights } of Object.values(models)) weights.lora?.delete(name);
-    for (const { lora, pairs } of fitted) lora.set(name, { pairs, strength });
+    for (const { lora, additions } of ready) lora.set(name, { additions, strength });
     Object.values(models).forEach(renew);
   } finally {
     unlock();
@@ -82,7 +99,7 @@ export class RequestLoras {
    * @throws DejaDitError NOT_FOUND naming what is loaded, INVALID_ARGUMENT for a strength that is no number
    */
   constructor(
-    models: Readonly<Record<string, TransformerModel>>,
+    models: Readonly<Record<string, LoraModel>>,
     private readonly strengths: Readonly<Record<string, number>> | undefined,
   ) {
     if (strengths === undefined) return;
@@ -97,7 +114,7 @@ export class RequestLoras {
   }
 
   /** Those that apply to a model's calls, until `dispose`. */
-  of({ weights }: TransformerModel): LoraSelection | undefined {
+  of({ weights }: LoraModel): LoraSelection | undefined {
     const selection = this.strengths && weights.lora?.select(this.strengths);
     if (selection) this.selections.push(selection);
     return selection;
@@ -108,7 +125,7 @@ export class RequestLoras {
   }
 }
 
-function loadedNames(models: readonly TransformerModel[]): Set<string> {
+function loadedNames(models: readonly LoraModel[]): Set<string> {
   return new Set(models.flatMap(({ weights }) => weights.lora?.names ?? []));
 }
 
@@ -118,17 +135,18 @@ function notLoaded(name: string | undefined, loaded: ReadonlySet<string>, path?:
   return new DejaDitError('NOT_FOUND', message, path === undefined ? {} : { path });
 }
 
-function modelsOf(target: LoraTarget): Readonly<Record<string, TransformerModel>> {
-  return 'runner' in target ? { transformer: target } : target.transformers;
+function modelsOf(target: LoraTarget): Readonly<Record<string, LoraModel>> {
+  if (!('runner' in target)) return { ...target.transformers, ...target.models };
+  return target.kind === 'graph' ? { text_encoder: target } : { transformer: target };
 }
 
-function loraOf({ weights, className }: TransformerModel): LoraWeights {
+function loraOf({ weights, className }: LoraModel): LoraWeights {
   if (weights.lora) return weights.lora;
   throw new DejaDitError('UNSUPPORTED', `the weights of this ${className} take no LoRA`, { path: weights.origin });
 }
 
 /** Spans know their weights from when they were built, and a session what they computed. */
-function renew(model: TransformerModel): void {
-  model.endImplicitSession();
+function renew(model: LoraModel): void {
+  if (model.kind === 'transformer') model.endImplicitSession();
   model.runner.reset();
 }

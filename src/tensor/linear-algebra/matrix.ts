@@ -68,3 +68,30 @@ export function transpose({ data, rows, columns }: Matrix): Matrix {
   for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) result.data[j * rows + i] = data[i * columns + j]!;
   return result;
 }
+
+/** a · b, summed in single precision: for matrices of which one is thin. */
+export function multiply(a: Matrix, b: Matrix): Matrix {
+  const result = matrix(a.rows, b.columns);
+  for (let i = 0; i < a.rows; i++) {
+    const row = result.data.subarray(i * b.columns, (i + 1) * b.columns);
+    for (let k = 0; k < a.columns; k++) {
+      const factor = a.data[i * a.columns + k]!;
+      const other = b.data.subarray(k * b.columns, (k + 1) * b.columns);
+      for (let j = 0; j < row.length; j++) row[j]! += factor * other[j]!;
+    }
+  }
+  return result;
+}
+
+/** The Kronecker product a ⊗ b: each element of a times all of b. */
+export function kronecker(a: Matrix, b: Matrix): Matrix {
+  const result = matrix(a.rows * b.rows, a.columns * b.columns);
+  for (let i = 0; i < result.rows; i++) {
+    const [rowA, rowB] = [Math.floor(i / b.rows) * a.columns, (i % b.rows) * b.columns];
+    for (let j = 0; j < result.columns; j++) {
+      const [columnA, columnB] = [Math.floor(j / b.columns), j % b.columns];
+      result.data[i * result.columns + j] = a.data[rowA + columnA]! * b.data[rowB + columnB]!;
+    }
+  }
+  return result;
+}

@@ -1,25 +1,40 @@
 /**
- * The low-rank pairs of LoRAs (arXiv 2106.09685) beside a model's own weights, which they do not change: y = W·x + up·(down·x). They
- * are always in memory. Reading them is up to `lora-file.ts`, computing with them to `linear`.
+ * What LoRAs (arXiv 2106.09685) and their kin add beside a model's own weights, which they do not change. It is always in memory. Reading
+ * it is up to `lora-file.ts`, computing with it to `nn/lora.ts`.
  */
 import type { Backend, DeviceTensor } from '../../runtime/backend.ts';
 import { floatTensor, sizeOf, type Tensor } from '../../tensor/tensor.ts';
 
-/** What an adapter adds to one linear layer at strength 1, in float32. */
-export interface LowRankPair {
+/**
+ * The tensors of what an adapter adds to one linear layer [out, in] at strength 1, all in float32: a product up · down or left ⊗ right, a
+ * bias, and what DoRA needs to know of lengths.
+ */
+const additionParts = [
   /** [rank, in]. */
-  readonly down: Tensor;
+  'down',
   /** [out, rank], alpha / rank multiplied in. */
-  readonly up: Tensor;
-}
+  'up',
+  /** [a, b] and [out / a, in / b]. */
+  'left',
+  'right',
+  /** [out]. */
+  'bias',
+  /** The lengths that DoRA brings the rows of weight + product to, [out]. */
+  'magnitude',
+  /** Of each row of the weight and of the product, [out]: their squares, and the product of the two. */
+  'weightSquares',
+  'productSquares',
+  'crossProducts',
+] as const;
+export type AdditionPart = (typeof additionParts)[number];
 
-/** The tensors of a pair by name, and the input that its product is multiplied with. */
-export interface LowRankNames extends Readonly<Record<Part, string>> {
+export type Addition = Readonly<Partial<Record<AdditionPart, Tensor>>>;
+
+/** The tensors of an addition by name, and the input that it is multiplied with. */
+export interface AdditionNames {
+  readonly tensors: Readonly<Partial<Record<AdditionPart, string>>>;
   readonly strength: string;
 }
-
-type Part = keyof LowRankPair;
-const parts: readonly Part[] = ['down', 'up'];
 
 /** Adapters by name, in the order in which they were set. */
 export class LoraWeights {
@@ -55,13 +70,15 @@ export class LoraWeights {
   }
 
   /** Adds or replaces an adapter, by names of weights. Graphs that were built before must be built anew. */
-  set(adapter: string, { pairs, strength }: { pairs: ReadonlyMap<string, LowRankPair>; strength: number }): void {
+  set(adapter: string, { additions, strength }: { additions: ReadonlyMap<string, Addition>; strength: number }): void {
     this.delete(adapter);
     const tensors = new Map<string, DeviceTensor>();
     this.adapters.set(adapter, tensors);
-    for (const [weight, pair] of pairs)
-      for (const part of parts) tensors.set(tensorName(weight, part, adapter), this.backend.upload(pair[part]));
-    this.strengths.set(adapter, this.upload(strength));
+    for (const [weight, addition] of additions) {
+      for (const [part, tensor] of Object.entries(addition) as [AdditionPart, Tensor][])
+        tensors.set(tensorName(weight, part, adapter), this.backend.upload(tensor));
+    }
+    if (strength !== 0) this.strengths.set(adapter, this.upload(strength));
   }
 
   /** Takes an adapter out, if there is one of that name. Graphs that were built before must be built anew. */
@@ -99,10 +116,11 @@ export class LoraSelection {
   }
 
   /** What the adapters add to a weight, one after the other. */
-  pairs(weight: string): LowRankNames[] {
+  additions(weight: string): AdditionNames[] {
     return this.names.flatMap((adapter, place) => {
-      const [down, up] = parts.map((part) => tensorName(weight, part, adapter)) as [string, string];
-      return this.weights.get(down) ? [{ down, up, strength: strengthName(place) }] : [];
+      const held = additionParts.filter((part) => this.weights.get(tensorName(weight, part, adapter)));
+      const tensors = Object.fromEntries(held.map((part) => [part, tensorName(weight, part, adapter)]));
+      return held.length > 0 ? [{ tensors, strength: strengthName(place) }] : [];
     });
   }
 
@@ -115,6 +133,6 @@ export class LoraSelection {
 const strengthName = (place: number): string => `lora.${place}`;
 
 /** It begins with the weight's name, so that offloading counts it to the weight's block. */
-function tensorName(weight: string, part: Part, adapter: string): string {
+function tensorName(weight: string, part: AdditionPart, adapter: string): string {
   return `${weight}.lora_${part}.${adapter}`;
 }

@@ -24,6 +24,7 @@ import { rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock, singleStreamBlock } from '../../../nn/stream-blocks.ts';
 import { rows } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
+import { fluxNames } from './flux-names.ts';
 
 interface FluxConfig {
   inChannels: number;
@@ -50,6 +51,7 @@ const qkNorm: QkNorm = { kind: 'rms_norm', epsilon: 1e-6 };
 export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
   className: 'FluxTransformer2DModel',
   separateCfg: false,
+  originalNames: fluxNames,
   cacheGroups: [['transformer_blocks', 'single_transformer_blocks']],
 
   parseConfig(config) {
