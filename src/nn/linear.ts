@@ -46,7 +46,7 @@ function ownProduct(
 
 export type Activation = 'gelu' | 'gelu-approximate' | 'geglu' | 'swiglu' | 'silu' | 'linear-silu' | 'relu';
 
-export interface FeedForwardOptions {
+export interface FeedForwardOptions extends BiasOption {
   activation: Activation;
   /** Width of the hidden layer. */
   inner: number;
@@ -56,12 +56,21 @@ export interface FeedForwardOptions {
 
 /** Diffusers' FeedForward: `net.0.proj` with its activation, then `net.2`. */
 export const feedForward = layer(
-  (m, x: SymbolicTensor, { activation, inner, out }: FeedForwardOptions): SymbolicTensor => {
-    const gated = activation === 'geglu' || activation === 'swiglu';
-    const hidden = linear(m.at('net.0.proj'), x, gated ? 2 * inner : inner);
-    return linear(m.at('net.2'), activate(hidden, activation), out ?? x.dim(-1));
+  (m, x: SymbolicTensor, { activation, inner, out, bias }: FeedForwardOptions): SymbolicTensor => {
+    const hidden = activatedLinear(m.at('net.0.proj'), x, { activation, inner, bias });
+    return linear(m.at('net.2'), hidden, out ?? x.dim(-1), { bias });
   },
 );
+
+/** A linear layer and its activation: x [..., in] → [..., inner], of twice the width before a gated one. */
+export function activatedLinear(
+  m: Module,
+  x: SymbolicTensor,
+  { activation, inner, bias }: Omit<FeedForwardOptions, 'out'>,
+): SymbolicTensor {
+  const gated = activation === 'geglu' || activation === 'swiglu';
+  return activate(linear(m, x, gated ? 2 * inner : inner, { bias }), activation);
+}
 
 export interface GatedFeedForwardOptions extends BiasOption {
   /** Width of the hidden layer. */

@@ -138,6 +138,7 @@ export class Module {
     switch (dtype) {
       case 'float32':
         return stored;
+      case 'float64':
       case 'float16':
         return stored.cast('float32');
       case 'bfloat16':

@@ -21,6 +21,19 @@ export const headRmsNorm = layer((m, x: SymbolicTensor, numHeads: number, epsilo
   return rmsNormalization(heads, { epsilon, scale: m.weight('weight', [heads.dim(-1)]) }).reshape(x.shape);
 });
 
+/** LayerNorm of every head of x [B, S, heads·headDim], by default with one weight and bias [headDim] for all heads. */
+export const headLayerNorm = layer(
+  (
+    m,
+    x: SymbolicTensor,
+    { heads, epsilon, affine = true }: { heads: number; epsilon: number; affine?: boolean },
+  ): SymbolicTensor => {
+    const parts = x.reshape([x.dim(0), x.dim(1), heads, -1]);
+    const normed = affine ? layerNorm(m, parts, epsilon) : layerNormalization(parts, { epsilon });
+    return normed.reshape(x.shape);
+  },
+);
+
 /** `nn.GroupNorm` of x [N, C, …] with affine weights. */
 export const groupNorm = layer((m, x: SymbolicTensor, groups: number, epsilon: number): SymbolicTensor => {
   const channels = x.dim(1);

@@ -6,6 +6,7 @@ import { DejaDitError } from '../errors/errors.ts';
 import { conv } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { BiasOption } from './linear.ts';
 import { layer } from './module.ts';
 
 /**
@@ -16,7 +17,7 @@ import { layer } from './module.ts';
  */
 export function patchGrid<const Patch extends readonly number[]>(
   name: string,
-  latent: Tensor,
+  latent: Pick<Tensor, 'shape'>,
   patch: Patch,
 ): { -readonly [Axis in keyof Patch]: number } {
   const spatial = latent.shape.slice(2);
@@ -30,17 +31,17 @@ export function patchGrid<const Patch extends readonly number[]>(
   return spatial.map((size, axis) => size / patch[axis]!) as { -readonly [Axis in keyof Patch]: number };
 }
 
-export interface PatchEmbeddingOptions {
+export interface PatchEmbeddingOptions extends BiasOption {
   patch: readonly number[];
   width: number;
 }
 
 /** A convolution with the patch as kernel and stride: [B, C, …] → [B, tokens, width]. */
 export const patchConvolution = layer(
-  (m, x: SymbolicTensor, { patch, width }: PatchEmbeddingOptions): SymbolicTensor => {
+  (m, x: SymbolicTensor, { patch, width, bias = true }: PatchEmbeddingOptions): SymbolicTensor => {
     const embedded = conv(x, {
       weight: m.weight('weight', [width, x.dim(1), ...patch]),
-      bias: m.weight('bias', [width]),
+      bias: bias ? m.weight('bias', [width]) : undefined,
       stride: patch,
     });
     return embedded.reshape([x.dim(0), width, -1]).transpose([0, 2, 1]);
@@ -52,12 +53,24 @@ export const patchEmbedding = layer((m, x: SymbolicTensor, options: PatchEmbeddi
   return patchConvolution(m.at('proj'), x, options);
 });
 
-/** Cuts x [B, C, …] into tokens of raw values: [B, tokens, patch · C], channels last within a token. */
-export function patchify(x: SymbolicTensor, patch: readonly number[]): SymbolicTensor {
+/** Where a token's values keep the channel: [patch, C] or [C, patch]. */
+export type ChannelPlace = 'last' | 'first';
+
+/** Cuts x [B, C, …] into tokens of raw values: [B, tokens, patch · C]. */
+export function patchify(
+  x: SymbolicTensor,
+  patch: readonly number[],
+  channelPlace: ChannelPlace = 'last',
+): SymbolicTensor {
   const [batch, channels, spatial] = [x.dim(0), x.dim(1), x.shape.slice(2)];
   const axes = patch.map((_, axis) => axis);
   const cut = x.reshape([batch, channels, ...axes.flatMap((axis) => [spatial[axis]! / patch[axis]!, patch[axis]!])]);
-  const order = [0, ...axes.map((axis) => 2 + 2 * axis), ...axes.map((axis) => 3 + 2 * axis), 1];
+  const withinPatch = axes.map((axis) => 3 + 2 * axis);
+  const order = [
+    0,
+    ...axes.map((axis) => 2 + 2 * axis),
+    ...(channelPlace === 'last' ? [...withinPatch, 1] : [1, ...withinPatch]),
+  ];
   return cut.transpose(order).reshape([batch, -1, channels * patch.reduce((product, size) => product * size, 1)]);
 }
 
@@ -65,8 +78,8 @@ export interface UnpatchifyOptions {
   /** Tokens along each spatial axis. */
   grid: readonly number[];
   patch: readonly number[];
-  /** Where a token's values keep the channel: [patch, C] or [C, patch]. Default last. */
-  channels?: 'last' | 'first';
+  /** Default last. */
+  channels?: ChannelPlace;
 }
 
 /** Puts tokens [B, tokens, patch · C] back in their places: [B, C, …]. */

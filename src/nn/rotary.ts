@@ -4,12 +4,14 @@
  */
 import { rotaryEmbedding } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
-import { floatTensor, type Tensor } from '../tensor/tensor.ts';
+import { dims, floatTensor, type Tensor } from '../tensor/tensor.ts';
 
 /** Tables as graph inputs, [B or 1, S, rotated / 2] each. */
 export interface Rotary {
   cos: SymbolicTensor;
   sin: SymbolicTensor;
+  /** Which features of a head turn together: pairs (2i, 2i+1), the default, or if false (i, i + rotated / 2). */
+  interleaved?: boolean;
 }
 
 export interface RotaryTables {
@@ -60,6 +62,17 @@ export function rotaryTables(
   return { cos: floatTensor(cos, shape), sin: floatTensor(sin, shape) };
 }
 
+/** Tables [1, first + S, …] of a sequence whose first tokens are not turned, from those [1, S, …] of the others. */
+export function afterUnturned({ cos, sin }: RotaryTables, first: number): RotaryTables {
+  const [, tokens, half] = dims(cos, 3);
+  const extend = (table: Tensor, value: number) => {
+    const out = new Float32Array((first + tokens) * half).fill(value, 0, first * half);
+    out.set(table.f32, first * half);
+    return floatTensor(out, [1, first + tokens, half]);
+  };
+  return { cos: extend(cos, 1), sin: extend(sin, 0) };
+}
+
 /** Positions of a grid of tokens, row-major: one index per axis. */
 export function gridPositions(grid: readonly number[]): number[][] {
   return grid.reduce<number[][]>(
@@ -68,7 +81,12 @@ export function gridPositions(grid: readonly number[]): number[][] {
   );
 }
 
-/** Rotates x [B, S, heads·headDim]; pairs (2i, 2i+1) unless `interleaved` is false. */
-export function applyRotary(x: SymbolicTensor, rotary: Rotary, numHeads: number, interleaved = true): SymbolicTensor {
+/** Rotates x [B, S, heads·headDim]. */
+export function applyRotary(
+  x: SymbolicTensor,
+  rotary: Rotary,
+  numHeads: number,
+  interleaved = rotary.interleaved ?? true,
+): SymbolicTensor {
   return rotaryEmbedding(x, { ...rotary, numHeads, interleaved });
 }

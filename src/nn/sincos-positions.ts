@@ -28,6 +28,39 @@ export function sincosPositions(
   return floatTensor(out, [1, rows * columns, width]);
 }
 
+export interface VideoPositionOptions {
+  /** Features per token: a quarter encodes the frame, then three eighths each the column and the row. */
+  width: number;
+  /** Divides rows and columns. */
+  spatialScale: number;
+  /** Divides frames. */
+  temporalScale: number;
+}
+
+/** The table [1, frames · rows · columns, width] of a video's grid. */
+export function sincosVideoPositions(
+  [frames, rows, columns]: readonly [number, number, number],
+  { width, spatialScale, temporalScale }: VideoPositionOptions,
+): Tensor {
+  const ofSpace = { features: (3 * width) / 8, interpolationScale: spatialScale };
+  const frameTable = axisTable(frames, { features: width / 4, baseSize: frames, interpolationScale: temporalScale });
+  const rowTable = axisTable(rows, { ...ofSpace, baseSize: rows });
+  const columnTable = axisTable(columns, { ...ofSpace, baseSize: columns });
+  const out = new Float32Array(frames * rows * columns * width);
+  let at = 0;
+  for (const frame of frameTable) {
+    for (const row of rowTable) {
+      for (const column of columnTable) {
+        for (const features of [frame, column, row]) {
+          out.set(features, at);
+          at += features.length;
+        }
+      }
+    }
+  }
+  return floatTensor(out, [1, frames * rows * columns, width]);
+}
+
 interface AxisOptions {
   features: number;
   baseSize: number;

@@ -6,7 +6,7 @@
 import { concat } from '../graph/ops.ts';
 import type { ListOf, SymbolicTensor } from '../graph/symbolic.ts';
 import { type AttentionLayerOptions, attend, projectQkv } from './attention/attention.ts';
-import { linear } from './linear.ts';
+import { type Activation, activatedLinear, linear } from './linear.ts';
 import { modulatedResidual, type SublayerModulation } from './modulation.ts';
 import { layer } from './module.ts';
 import { modulatedLayerNorm } from './norms.ts';
@@ -52,15 +52,17 @@ export interface SingleStreamOptions extends Pick<AttentionLayerOptions, 'heads'
   modulation: SublayerModulation;
   /** Width of the MLP's hidden layer. */
   inner: number;
+  /** Of the MLP; default tanh GELU. */
+  activation?: Activation;
 }
 
 /** Attention `attn` and MLP `proj_mlp` of x [B, S, D] side by side, which share one norm and one output projection `proj_out`. */
 export const singleStreamBlock = layer((m, x: SymbolicTensor, options: SingleStreamOptions): SymbolicTensor => {
-  const { modulation, inner, ...attention } = options;
+  const { modulation, inner, activation = 'gelu-approximate', ...attention } = options;
   return modulatedResidual(x, {
     modulation,
     sublayer: (normed) => {
-      const mlp = linear(m.at('proj_mlp'), normed, inner).gelu('tanh');
+      const mlp = activatedLinear(m.at('proj_mlp'), normed, { activation, inner });
       const attended = attend({ ...projectQkv(m.at('attn'), normed, attention), ...attention });
       return linear(m.at('proj_out'), concat([attended, mlp], -1), x.dim(-1));
     },

@@ -8,13 +8,16 @@ import type { SymbolicTensor } from '../../graph/symbolic.ts';
 import { dims } from '../../tensor/tensor.ts';
 import { linear } from '../linear.ts';
 import { layer, type Module } from '../module.ts';
-import { headRmsNorm, rmsNorm } from '../norms.ts';
+import { headLayerNorm, headRmsNorm, rmsNorm } from '../norms.ts';
 import { applyRotary, type Rotary } from '../rotary.ts';
 import { type KeyMask, keyBias } from './attention-mask.ts';
 
-/** Diffusers' `qk_norm`: RMSNorm of every head with one weight [headDim], or of all heads together with [heads · headDim]. */
+/**
+ * Diffusers' `qk_norm`: of every head an RMSNorm with one weight [headDim], a LayerNorm with weight and bias [headDim], or a LayerNorm
+ * without (`fp32_layer_norm`); or an RMSNorm of all heads together with [heads · headDim].
+ */
 export interface QkNorm {
-  kind: 'rms_norm' | 'rms_norm_across_heads';
+  kind: 'rms_norm' | 'rms_norm_across_heads' | 'layer_norm' | 'fp32_layer_norm';
   epsilon: number;
 }
 
@@ -71,18 +74,28 @@ export function projectQkv(m: Module, x: SymbolicTensor, options: ProjectionOpti
   const { heads, inner = x.dim(-1), keyValueHeads = heads, qkNorm, context = x, names = ownStream } = options;
   const bias = { bias: options.projectionBias };
   const keyValueWidth = (inner / heads) * keyValueHeads;
-  const norm = (name: string, projected: SymbolicTensor, count: number) => {
-    if (!qkNorm) return projected;
-    const { kind, epsilon } = qkNorm;
-    return kind === 'rms_norm'
-      ? headRmsNorm(m.at(name), projected, count, epsilon)
-      : rmsNorm(m.at(name), projected, epsilon);
-  };
+  const norm = (name: string, projected: SymbolicTensor, count: number) =>
+    qkNorm ? normalizeHeads(m.at(name), projected, count, qkNorm) : projected;
   return {
     query: norm(names.queryNorm, linear(m.at(names.query), x, inner, bias), heads),
     key: norm(names.keyNorm, linear(m.at(names.key), context, keyValueWidth, bias), keyValueHeads),
     value: linear(m.at(names.value), context, keyValueWidth, bias),
   };
+}
+
+/** The norm of queries or keys x [B, S, heads · headDim]. */
+export function normalizeHeads(m: Module, x: SymbolicTensor, heads: number, { kind, epsilon }: QkNorm): SymbolicTensor {
+  switch (kind) {
+    case 'rms_norm':
+      return headRmsNorm(m, x, heads, epsilon);
+    case 'rms_norm_across_heads':
+      return rmsNorm(m, x, epsilon);
+    case 'layer_norm':
+    case 'fp32_layer_norm':
+      return headLayerNorm(m, x, { heads, epsilon, affine: kind === 'layer_norm' });
+    default:
+      return kind satisfies never;
+  }
 }
 
 export interface AttendOptions extends Projections {
@@ -170,6 +183,17 @@ export const jointAttention = layer((m, options: JointAttentionOptions) => {
     text: textOutput ? linear(m.at('to_add_out'), textOut, text.dim(-1), { bias: outputBias }) : undefined,
   };
 });
+
+/** Attention of two streams as one sequence [text, image] through the same projections; see `attention`. */
+export function sharedAttention(
+  m: Module,
+  { image, text }: { image: SymbolicTensor; text: SymbolicTensor },
+  options: AttentionLayerOptions,
+) {
+  const out = attention(m, concat([text, image], 1), options);
+  const [textOut, imageOut] = out.split(1, [text.dim(1), image.dim(1)]);
+  return { image: imageOut, text: textOut };
+}
 
 export interface LinearAttentionOptions extends Projections {
   heads: number;

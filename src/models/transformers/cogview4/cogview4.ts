@@ -5,11 +5,10 @@
  * Notation: D = heads · head dim is the width. `temb` is the sum of the embeddings of time and of the image's sizes (original,
  * crop and target, in pixels). Rotary positions are spread over a grid of fixed size, whatever the image's; text has none.
  */
-
 import { DejaDitError } from '../../../errors/errors.ts';
-import { concat, layerNormalization } from '../../../graph/ops.ts';
+import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attend } from '../../../nn/attention/attention.ts';
+import { sharedAttention } from '../../../nn/attention/attention.ts';
 import {
   type AttentionInputs,
   attentionInputs,
@@ -19,12 +18,11 @@ import {
 import { sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../../nn/embeddings.ts';
 import { feedForward, linear } from '../../../nn/linear.ts';
 import { sublayerModulations } from '../../../nn/modulation.ts';
-import { layer, type Module } from '../../../nn/module.ts';
+import { layer } from '../../../nn/module.ts';
 import { adaLayerNormContinuous, modulation } from '../../../nn/norms.ts';
-import { patchGrid, unpatchify } from '../../../nn/patches.ts';
-import { applyRotary, gridPositions, rotaryTables } from '../../../nn/rotary.ts';
+import { patchGrid, patchify, unpatchify } from '../../../nn/patches.ts';
+import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
-import { dims } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 
 interface CogView4Config {
@@ -104,8 +102,9 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
   },
 
   prologue(m, inputs, config) {
+    const patches = patchify(inputs.hidden_states!, [config.patchSize, config.patchSize], 'first');
     return {
-      hidden_states: linear(m.at('patch_embed.proj'), tokens(inputs.hidden_states!, config.patchSize), config.width),
+      hidden_states: linear(m.at('patch_embed.proj'), patches, config.width),
       encoder_hidden_states: linear(m.at('patch_embed.text_proj'), inputs.encoder_hidden_states!, config.width),
       temb: timeAndSizes(m.at('time_condition_embed'), inputs, config),
       ...attentionInputs(inputs),
@@ -133,15 +132,6 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
   },
 });
 
-/** Cuts x [B, C, H, W] into patches, [B, tokens, C · patch²]. */
-function tokens(x: SymbolicTensor, patch: number): SymbolicTensor {
-  const [batch, channels, height, width] = dims(x, 4);
-  return x
-    .reshape([batch, channels, height / patch, patch, width / patch, patch])
-    .transpose([0, 2, 4, 1, 3, 5])
-    .reshape([batch, -1, channels * patch ** 2]);
-}
-
 /** The sum of the embeddings of time and sizes, [B, timeWidth]; the six numbers of the sizes become sinusoids side by side. */
 const timeAndSizes = layer((m, inputs: Record<string, SymbolicTensor>, config: CogView4Config): SymbolicTensor => {
   const time = sinusoidalEmbedding(inputs.timestep!, { dim: config.width });
@@ -168,33 +158,11 @@ const block = layer((m, state: CogView4State, config: CogView4Config): Partial<C
     image: stream(state.hidden_states, 0),
     text: stream(state.encoder_hidden_states, 1),
     epsilon,
-    attend: (normed) => sharedAttention(m.at('attn1'), normed, { heads: config.heads, state }),
+    attend: (normed) =>
+      sharedAttention(m.at('attn1'), normed, {
+        heads: config.heads,
+        qkNorm: { kind: 'fp32_layer_norm', epsilon },
+        rotary: { ...attentionOptions(state).rotary, interleaved: false },
+      }),
   });
 });
-
-interface SharedAttentionOptions {
-  heads: number;
-  state: CogView4State;
-}
-
-/** Attention of both streams as one sequence through the same projections. Heads are normalised by a LayerNorm without weights. */
-const sharedAttention = layer(
-  (m, { image, text }: { image: SymbolicTensor; text: SymbolicTensor }, { heads, state }: SharedAttentionOptions) => {
-    const joined = concat([text, image], 1);
-    const width = joined.dim(-1);
-    const turned = (projection: Module) => {
-      const ofHeads = linear(projection, joined, width).reshape([joined.dim(0), joined.dim(1), heads, -1]);
-      const normed = layerNormalization(ofHeads, { epsilon }).reshape(joined.shape);
-      return applyRotary(normed, attentionOptions(state).rotary, heads, false);
-    };
-    const attended = attend({
-      query: turned(m.at('to_q')),
-      key: turned(m.at('to_k')),
-      value: linear(m.at('to_v'), joined, width),
-      heads,
-    });
-    const out = linear(m.at('to_out.0'), attended, width);
-    const [textOut, imageOut] = out.split(1, [text.dim(1), image.dim(1)]);
-    return { image: imageOut!, text: textOut! };
-  },
-);

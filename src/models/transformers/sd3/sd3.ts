@@ -15,6 +15,7 @@ import { adaLayerNormZero, modulatedResidual } from '../../../nn/modulation.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 import { adaLayerNormContinuous, modulatedLayerNorm } from '../../../nn/norms.ts';
 import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
+import { tableWindow } from '../../../nn/position-table.ts';
 import { defineTransformer } from '../../definition.ts';
 
 interface SD3Config {
@@ -168,10 +169,6 @@ const jointBlock = layer((m, state: SD3State, { dual, last, ...config }: JointBl
 function croppedPositions(m: Module, grid: readonly [number, number], { tableSize, width }: SD3Config): SymbolicTensor {
   const [rows, columns] = grid;
   const [top, left] = [Math.floor((tableSize - rows) / 2), Math.floor((tableSize - columns) / 2)];
-  return m
-    .weight('pos_embed', [1, tableSize * tableSize, width])
-    .reshape([tableSize, tableSize, width])
-    .slice(0, top, top + rows)
-    .slice(1, left, left + columns)
-    .reshape([1, rows * columns, width]);
+  const table = m.weight('pos_embed', [1, tableSize * tableSize, width]);
+  return tableWindow(table, { edge: tableSize, grid, corner: [top, left] });
 }

@@ -1,0 +1,259 @@
+/**
+ * HunyuanImage 2.1 (Tencent, 2025), Diffusers' `HunyuanImageTransformer2DModel`: HunyuanVideo's architecture for images.
+ *
+ * Notation: D = heads · head dim is the width; tokens are [image, text]. The states of a language model are refined by a small
+ * transformer (`token-refiner.ts` of HunyuanVideo) before they join; words to be written into the picture come in letter by letter
+ * from ByT5 and stand before them. Kept text tokens come first, and padding is not attended. Distilled models are told the guidance,
+ * and with "mean flow" (arXiv 2505.13447) the time at which the step ends.
+ */
+
+import { DejaDitError } from '../../../errors/errors.ts';
+import { concat, gather } from '../../../graph/ops.ts';
+import type { SymbolicTensor } from '../../../graph/symbolic.ts';
+import { jointAttention, type QkNorm } from '../../../nn/attention/attention.ts';
+import {
+  type AttentionInputs,
+  attentionInputs,
+  attentionOptions,
+  attentionTensors,
+} from '../../../nn/attention/attention-inputs.ts';
+import { keyMask, maskRows } from '../../../nn/attention/attention-mask.ts';
+import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
+import { feedForward, linear } from '../../../nn/linear.ts';
+import { adaLayerNormZero } from '../../../nn/modulation.ts';
+import { layer } from '../../../nn/module.ts';
+import { adaLayerNormContinuous, layerNorm } from '../../../nn/norms.ts';
+import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
+import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
+import { dualStreamBlock, singleStreamBlock } from '../../../nn/stream-blocks.ts';
+import { intTensor } from '../../../tensor/tensor.ts';
+import { defineTransformer, type State } from '../../definition.ts';
+import { refinedText, refinerTensors } from '../hunyuanvideo/token-refiner.ts';
+
+interface HunyuanImageConfig {
+  inChannels: number;
+  outChannels: number;
+  doubleBlocks: number;
+  singleBlocks: number;
+  refinerBlocks: number;
+  heads: number;
+  width: number;
+  mlpWidth: number;
+  /** Along rows and columns, or frames, rows and columns. */
+  patch: readonly number[];
+  textWidth: number;
+  glyphWidth: number | undefined;
+  guidance: boolean;
+  meanFlow: boolean;
+  axesDim: readonly number[];
+  theta: number;
+}
+
+type HunyuanImageState = AttentionInputs & {
+  hidden_states: SymbolicTensor;
+  encoder_hidden_states: SymbolicTensor;
+  temb: SymbolicTensor;
+};
+
+const qkNorm: QkNorm = { kind: 'rms_norm', epsilon: 1e-6 };
+
+export const hunyuanImageTransformer = defineTransformer<HunyuanImageConfig, HunyuanImageState>({
+  className: 'HunyuanImageTransformer2DModel',
+  separateCfg: true,
+
+  parseConfig(config) {
+    config.requires('qk_norm', 'rms_norm');
+    const heads = config.count('num_attention_heads', 28);
+    const width = heads * config.count('attention_head_dim', 128);
+    const inChannels = config.integer('in_channels', 64);
+    const patch = config.counts('patch_size', [1, 1]);
+    const axesDim = config.counts('rope_axes_dim', [64, 64]);
+    if (patch.length !== axesDim.length || patch.length < 2 || patch.length > 3) {
+      throw new DejaDitError(
+        'INVALID_CONFIG',
+        `'patch_size' is [${patch}] and 'rope_axes_dim' [${axesDim}], expected 2 or 3 axes each`,
+        {
+          path: config.origin,
+        },
+      );
+    }
+    return {
+      inChannels,
+      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      doubleBlocks: config.layers('num_layers', 20),
+      singleBlocks: config.layers('num_single_layers', 40),
+      refinerBlocks: config.layers('num_refiner_layers', 2),
+      heads,
+      width,
+      mlpWidth: Math.floor(width * config.positive('mlp_ratio', 4)),
+      patch,
+      textWidth: config.integer('text_embed_dim', 3584),
+      glyphWidth: config.nullable('text_embed_2_dim', (name) => config.integer(name)),
+      guidance: config.boolean('guidance_embeds', false),
+      meanFlow: config.boolean('use_meanflow', false),
+      axesDim,
+      theta: config.positive('rope_theta', 256),
+    };
+  },
+
+  inputs: ({ inChannels, textWidth, glyphWidth, guidance, meanFlow, patch }) => [
+    {
+      name: 'hidden_states',
+      kind: 'float',
+      shape: ['batch', inChannels, ...['frames', 'height', 'width'].slice(-patch.length)],
+    },
+    { name: 'timestep', kind: 'float', shape: ['batch'] },
+    { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
+    { name: 'encoder_attention_mask', kind: 'bool', shape: ['batch', 'text_tokens'] },
+    ...(meanFlow ? [{ name: 'timestep_r', kind: 'float', shape: ['batch'], optional: true } as const] : []),
+    ...(glyphWidth === undefined
+      ? []
+      : ([
+          {
+            name: 'encoder_hidden_states_2',
+            kind: 'float',
+            shape: ['batch', 'glyph_tokens', glyphWidth],
+            optional: true,
+          },
+          { name: 'encoder_attention_mask_2', kind: 'bool', shape: ['batch', 'glyph_tokens'], optional: true },
+        ] as const)),
+    ...(guidance ? [{ name: 'guidance', kind: 'float', shape: ['batch'] } as const] : []),
+  ],
+
+  prepare({ encoder_attention_mask, encoder_attention_mask_2, encoder_hidden_states_2, ...tensors }, config) {
+    const grid = patchGrid('hidden_states', tensors.hidden_states!, config.patch);
+    const kept = maskRows(encoder_attention_mask!);
+    if (encoder_hidden_states_2 && !encoder_attention_mask_2) {
+      throw new DejaDitError('INVALID_ARGUMENT', 'missing input, it goes with encoder_hidden_states_2', {
+        path: 'encoder_attention_mask_2',
+      });
+    }
+    const glyphs = encoder_hidden_states_2 && maskRows(encoder_attention_mask_2!);
+    const text = glyphs ? kept.map((row, sample) => [...glyphs[sample]!, ...row]) : kept;
+    const cells = gridPositions(grid);
+    const rotary = rotaryTables([...cells, ...text[0]!.map(() => cells[0]!.map(() => 0))], {
+      ...config,
+      precision: 'single',
+    });
+    // With glyphs, kept tokens are moved to the front.
+    const order = text.map((row) =>
+      [true, false].flatMap((keep) => row.flatMap((is, token) => (is === keep ? [token] : []))),
+    );
+    const visible = text.map((row, sample) => [
+      ...cells.map(() => true),
+      ...(glyphs ? order[sample]!.map((token) => row[token]!) : row),
+    ]);
+    const rows = order.flatMap((tokens, sample) => tokens.map((token) => sample * tokens.length + token));
+    return {
+      tensors: {
+        ...tensors,
+        ...(glyphs
+          ? {
+              encoder_hidden_states_2: encoder_hidden_states_2!,
+              text_rows: intTensor(rows, [text.length, text[0]!.length]),
+            }
+          : {}),
+        ...refinerTensors(kept),
+        ...attentionTensors(rotary, keyMask(visible)),
+      },
+      statics: { grid },
+    };
+  },
+
+  prologue(m, inputs, config) {
+    const { width, patch } = config;
+    const { encoder_hidden_states_2: glyphs, text_rows } = inputs;
+    let text = refinedText(m.at('context_embedder'), inputs, config);
+    if (glyphs) {
+      const both = concat([glyphProjection(m.at('context_embedder_2'), glyphs, width), text], 1);
+      text = gather(both.reshape([-1, width]), text_rows!);
+    }
+    return {
+      hidden_states: patchEmbedding(m.at('x_embedder'), inputs.hidden_states!, { patch, width }),
+      encoder_hidden_states: text,
+      temb: timeAndGuidance(m.at('time_guidance_embed'), inputs, width),
+      ...attentionInputs(inputs),
+    };
+  },
+
+  smallestCalls: ({ patch }) => {
+    const [width, height, frames] = patch.toReversed() as [number, number, number?];
+    return [{ sizes: { height, width, ...(frames === undefined ? {} : { frames }) } }];
+  },
+
+  blockLists: (config) => [
+    {
+      name: 'transformer_blocks',
+      pattern: 0,
+      count: config.doubleBlocks,
+      block: (m, state) => doubleBlock(m, state, config),
+    },
+    {
+      name: 'single_transformer_blocks',
+      pattern: 0,
+      count: config.singleBlocks,
+      block: (m, state) => singleBlock(m, state, config),
+    },
+  ],
+
+  epilogue(m, { hidden_states, temb }, { patch, outChannels }, { grid }) {
+    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon: 1e-6 });
+    const patches = linear(
+      m.at('proj_out'),
+      normed,
+      patch.reduce((product, size) => product * size, outChannels),
+    );
+    return unpatchify(patches, { grid: grid as number[], patch, channels: 'first' });
+  },
+});
+
+/** The sum of the embeddings of time (the mean of begin and end of a step, where both are given) and guidance, [B, D]. */
+const timeAndGuidance = layer((m, inputs: State, width: number): SymbolicTensor => {
+  const embed = (name: string, value: SymbolicTensor) =>
+    timestepEmbedding(m.at(name), sinusoidalEmbedding(value, { dim: 256 }), width);
+  let time = embed('timestep_embedder', inputs.timestep!);
+  if (inputs.timestep_r) time = time.add(embed('timestep_embedder_r', inputs.timestep_r)).div(2);
+  return inputs.guidance ? time.add(embed('guidance_embedder', inputs.guidance)) : time;
+});
+
+/** States of ByT5 [B, G, C] → [B, G, D]; the hidden width is the checkpoint's own. */
+const glyphProjection = layer((m, x: SymbolicTensor, width: number): SymbolicTensor => {
+  const wide = linear(m.at('linear_1'), layerNorm(m.at('norm'), x, 1e-5), undefined).gelu();
+  return linear(m.at('linear_3'), linear(m.at('linear_2'), wide, wide.dim(-1)).gelu(), width);
+});
+
+/** Image and text keep their own weights and meet in attention. */
+const doubleBlock = layer(
+  (m, state: HunyuanImageState, { heads, width, mlpWidth }: HunyuanImageConfig): Partial<HunyuanImageState> => {
+    const { hidden_states, encoder_hidden_states, temb } = state;
+    const stream = (x: SymbolicTensor, names: { norm: string; feedForward: string }) => ({
+      x,
+      modulations: adaLayerNormZero(m.at(names.norm), temb, { sublayers: 2, width }),
+      feedForward: (normed: SymbolicTensor) =>
+        feedForward(m.at(names.feedForward), normed, { activation: 'gelu-approximate', inner: mlpWidth }),
+    });
+    return dualStreamBlock({
+      image: stream(hidden_states, { norm: 'norm1', feedForward: 'ff' }),
+      text: stream(encoder_hidden_states, { norm: 'norm1_context', feedForward: 'ff_context' }),
+      attend: (normed) =>
+        jointAttention(m.at('attn'), { ...normed, heads, qkNorm, first: 'image', ...attentionOptions(state) }),
+    });
+  },
+);
+
+/** The joined sequence [image, text] through attention and MLP side by side. */
+const singleBlock = layer(
+  (m, state: HunyuanImageState, { heads, width, mlpWidth }: HunyuanImageConfig): Partial<HunyuanImageState> => {
+    const { hidden_states, encoder_hidden_states, temb } = state;
+    const [modulation] = adaLayerNormZero(m.at('norm'), temb, { sublayers: 1, width });
+    const joined = singleStreamBlock(m, concat([hidden_states, encoder_hidden_states], 1), {
+      modulation,
+      inner: mlpWidth,
+      heads,
+      qkNorm,
+      ...attentionOptions(state),
+    });
+    const [image, text] = joined.split(1, [hidden_states.dim(1), encoder_hidden_states.dim(1)]);
+    return { hidden_states: image, encoder_hidden_states: text };
+  },
+);
