@@ -46,13 +46,11 @@ export {
   type SessionOptions,
   TransformerModel,
 } from './models/transformer-model.ts';
-export {
-  DiffusionPipeline,
-  type FromPretrainedOptions,
-  supportedPipelines,
-} from './pipelines/diffusion-pipeline.ts';
+export { DiffusionPipeline, type FromPretrainedOptions } from './pipelines/diffusion-pipeline.ts';
 export { type LoraOptions, type LoraTarget, loadLora, unloadLora } from './pipelines/lora/lora.ts';
 export type { Pipeline, PipelineTraits } from './pipelines/pipeline.ts';
+export { registerPipeline, supportedPipelines } from './pipelines/registry.ts';
+export type { PipelineRequest } from './pipelines/request/request.ts';
 export type { JsonSchema, OptionsSchema } from './pipelines/schema/json-schema.ts';
 export type { GenerateOptions, GenerateResult, StepEvent, Timings } from './pipelines/schema/options.ts';
 export { optionsSchema } from './pipelines/schema/options-schema.ts';

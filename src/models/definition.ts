@@ -54,10 +54,33 @@ export interface IgnoredWeights {
   readonly reason: string;
 }
 
+/** What pipelines have to know of a transformer: facts of its config, read once, with one set of defaults. */
+export interface TransformerTraits {
+  /** Of the stream of hidden states. */
+  readonly width: number;
+  /** Channels of what it takes and returns, as it takes and returns them. */
+  readonly inChannels: number;
+  readonly outChannels: number;
+  /** Latents that it makes one token of, as (frames, rows, columns). */
+  readonly patch: readonly [number, number, number];
+  /** Edge of the latents that it was trained at, where configs say so. */
+  readonly sampleSize?: number;
+  /** Of the text embeddings that it takes. */
+  readonly textWidth?: number;
+  /** Whether it takes the scale it was distilled with as an input. Default: not. */
+  readonly guidanceEmbedding?: boolean;
+  /** Classes that it knows; the one behind them stands for none in particular. */
+  readonly classes?: number;
+  /** Whether it is told the size of the picture. */
+  readonly sizeConditions?: boolean;
+}
+
 export interface TransformerDefinition<Config, S extends State = State> {
   /** Diffusers' class name. */
   readonly className: string;
   parseConfig(config: ConfigReader): Config;
+  /** Families that pipelines run have them. */
+  traits?(config: Config): TransformerTraits;
   inputs(config: Config): readonly InputSpec[];
   /** Host work before a call: position tables, masks, checks across inputs. Default: the tensors as they are. */
   prepare?(tensors: Record<string, Tensor>, config: Config, inputs: ForwardInputs): Prepared;
@@ -89,6 +112,7 @@ export interface TransformerDefinition<Config, S extends State = State> {
 export interface Transformer {
   readonly className: string;
   readonly config: Readonly<Record<string, unknown>>;
+  readonly traits: TransformerTraits | undefined;
   readonly inputs: readonly InputSpec[];
   readonly blockLists: readonly BlockList[];
   readonly cacheGroups: readonly (readonly string[])[];
@@ -134,6 +158,7 @@ export function defineTransformer<Config, S extends State>(
       return {
         className: definition.className,
         config: reader.json,
+        traits: definition.traits?.(config),
         inputs: definition.inputs(config),
         // A list is only ever given the state that this definition's own prologue and blocks return.
         blockLists: lists as readonly unknown[] as readonly BlockList[],

@@ -12,7 +12,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import type { LoraSelection } from '../weights/lora/lora-weights.ts';
 import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
-import type { Statics, Transformer } from './definition.ts';
+import type { Statics, Transformer, TransformerTraits } from './definition.ts';
 import { checkInputs, type ForwardInputs } from './inputs.ts';
 import { Occupancy } from './occupancy.ts';
 import { type DeviceState, epilogue, prologue, SpanRunner, wholeList } from './span.ts';
@@ -100,6 +100,15 @@ export class TransformerModel {
 
   get config(): Readonly<Record<string, unknown>> {
     return this.definition.config;
+  }
+
+  /** @throws DejaDitError for a family that says nothing of itself, which no pipeline can run */
+  get traits(): TransformerTraits {
+    const { traits, className } = this.definition;
+    if (traits) return traits;
+    throw new DejaDitError('UNSUPPORTED', "has no 'traits' in its definition, which pipelines need", {
+      path: className,
+    });
   }
 
   /** What `layerwiseOffload` does and has done so far; undefined for a model that was loaded whole. */

@@ -10,37 +10,8 @@ import { backendShape, type CreateBackendOptions, createBackend } from '../runti
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { type ResolveOptions, resolveModel, resolveShape } from '../weights/hub/hub.ts';
 import { type ModelFolder, openModelFolder } from '../weights/model-folder.ts';
-import { ditPipelineClass } from './dit/dit-pipeline.ts';
-import { fluxPipelineClass } from './flux/flux-pipeline.ts';
-import type { GenerationDefaults, Pipeline, PipelineClass, PipelineLoadOptions } from './pipeline.ts';
-import { pixartPipelineClass } from './pixart/pixart-pipeline.ts';
-import { qwenImagePipelineClass } from './qwenimage/qwenimage-pipeline.ts';
-import { sd3PipelineClass } from './sd3/sd3-pipeline.ts';
-import { wanPipelineClass } from './wan/wan-pipeline.ts';
-import { zImagePipelineClass } from './zimage/zimage-pipeline.ts';
-
-const pipelineClasses: readonly PipelineClass[] = [
-  ditPipelineClass,
-  fluxPipelineClass,
-  pixartPipelineClass,
-  qwenImagePipelineClass,
-  sd3PipelineClass,
-  wanPipelineClass,
-  zImagePipelineClass,
-];
-
-export function findPipeline(className: string): PipelineClass | undefined {
-  return pipelineClasses.find(({ classNames }) => classNames.includes(className));
-}
-
-/**
- * Class names of the pipelines that `DiffusionPipeline.fromPretrained` loads.
- * @example
- * supportedPipelines().includes('FluxPipeline'); // true
- */
-export function supportedPipelines(): string[] {
-  return pipelineClasses.flatMap(({ classNames }) => classNames);
-}
+import type { GenerationDefaults, Pipeline, PipelineLoadOptions } from './pipeline.ts';
+import { findPipeline, supportedPipelines } from './registry.ts';
 
 export interface FromPretrainedOptions
   extends Partial<Omit<PipelineLoadOptions, 'programs'>>,
@@ -75,11 +46,11 @@ export const DiffusionPipeline = {
       ...pick(options, resolveShape),
       // Before gigabytes arrive.
       checkClass: (index) => {
-        if (!findPipeline(index.className)) throw unsupportedPipeline(index, source);
+        if (!supportedPipelines().includes(index.className)) throw unsupportedPipeline(index, source);
       },
     });
     const folder = await openModelFolder(root);
-    const found = findPipeline(folder.className);
+    const found = await findPipeline(folder.className);
     if (!found) throw unsupportedPipeline(folder, root);
     const { variant, weightDtype, signal, layerwiseOffload, layerwiseTextOffload } = options;
     const offload = { layerwiseOffload, layerwiseTextOffload };

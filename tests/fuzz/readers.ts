@@ -9,7 +9,7 @@ import { Image } from '../../src/images/image.ts';
 import { readMetadata } from '../../src/images/metadata.ts';
 import { ConfigReader } from '../../src/models/config-reader.ts';
 import { findGraphModel, findTransformer } from '../../src/models/registry.ts';
-import { loadScheduler } from '../../src/pipelines/load.ts';
+import { loadScheduler } from '../../src/pipelines/components.ts';
 import { loadTokenizer } from '../../src/tokenizers/tokenizer.ts';
 import { readQuantConfig } from '../../src/weights/formats/quantized-checkpoint.ts';
 import { readLora } from '../../src/weights/lora/lora-file.ts';

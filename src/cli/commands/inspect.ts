@@ -63,7 +63,8 @@ async function showOptions(
     import('../options-table.ts'),
   ]);
   const pipe = await DiffusionPipeline.fromPretrained(source, options);
-  console.log(json ? jsonText(optionsSchema(pipe)) : table(optionRows(pipe)));
+  const schema = optionsSchema(pipe);
+  console.log(json ? jsonText(schema) : table(optionRows(schema)));
   await pipe.dispose();
   await pipe.programs.backend.dispose();
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { supportedPipelines } from '../../pipelines/diffusion-pipeline.ts';
+import { supportedPipelines } from '../../pipelines/registry.ts';
 import { catalogue, type Option } from '../../pipelines/schema/catalogue.ts';
 import { optionsSchema } from '../../pipelines/schema/options-schema.ts';
 import { CliCommand } from '../command.ts';
@@ -25,8 +25,9 @@ describe('generate --help', () => {
   // Memory, caches and LoRAs have flags elsewhere, pictures are what the command makes.
   const elsewhere = ['prompt', 'classLabels', 'maxMemory', 'cache', 'loras', 'outputType'];
 
-  it('lists every option that a command line can set', () => {
-    const told = new Set(supportedPipelines().flatMap((name) => Object.keys(optionsSchema(name).properties)));
+  it('lists every option that a command line can set', async () => {
+    const schemas = await Promise.all(supportedPipelines().map((name) => optionsSchema(name)));
+    const told = new Set(schemas.flatMap(({ properties }) => Object.keys(properties)));
     for (const [name, { flag, help: line }] of all) {
       if (!told.has(name) || elsewhere.includes(name)) continue;
       expect(flag, name).toBeDefined();
@@ -59,6 +60,6 @@ it('messages name flags', () => {
   expect(inFlags('sigmas: expected a list of numbers')).toBe('--sigmas: expected a list of numbers');
 });
 
-it('docs/options.md is current; npm run docs:options makes it', () => {
-  expect(readFileSync(path.resolve(import.meta.dirname, '../../../docs/options.md'), 'utf8')).toBe(optionsPage());
+it('docs/options.md is current; npm run docs:options makes it', async () => {
+  expect(readFileSync(path.resolve(import.meta.dirname, '../../../docs/options.md'), 'utf8')).toBe(await optionsPage());
 });

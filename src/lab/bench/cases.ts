@@ -6,7 +6,7 @@ import { ConfigReader } from '../../models/config-reader.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import { TransformerModel } from '../../models/transformer-model.ts';
 import { fluxTransformer } from '../../models/transformers/flux/flux.ts';
-import { imageIds, textIds } from '../../pipelines/flux/packing.ts';
+import { imageIds, textIds } from '../../pipelines/flux/positions.ts';
 import type { ProgramCache } from '../../runtime/program-cache.ts';
 import { Generator } from '../../tensor/generator.ts';
 import { floatTensor } from '../../tensor/tensor.ts';

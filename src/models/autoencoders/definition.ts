@@ -23,6 +23,8 @@ export interface LatentTraits {
   readonly latentChannels: number;
   /** Pixels per latent along height and width. */
   readonly spatialScale: number;
+  /** Edge in pixels of what it was trained on, where its config says so. */
+  readonly sampleSize?: number;
   /** Frames per latent frame after the first; left out by autoencoders of images. */
   readonly temporalScale?: number;
   /** raw latents · scalingFactor is what transformers see, after `shiftFactor` was subtracted. */

@@ -1,105 +1,79 @@
 /** DiT: one of the classes that the model knows to image, Diffusers' `DiTPipeline`. */
-import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
+import type { ConfigReader } from '../../models/config-reader.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { floatTensor } from '../../tensor/tensor.ts';
-import { loadComponents } from '../load.ts';
-import { ComponentPipeline, type PipelineClass, type PipelineTraits } from '../pipeline.ts';
+import { autoencoder, scheduler, transformer } from '../components.ts';
+import { definePipeline } from '../define-pipeline.ts';
 import { guidedBy } from '../request/guidance.ts';
-import { decodeImages, firstChannels, perSample, startFromNoise } from '../request/latents.ts';
-import type { GenerateRequest, Plan } from '../request/request.ts';
-import type { GenerateOptions } from '../schema/options.ts';
-import type { Settings } from '../schema/read-settings.ts';
-import { type DiTModel, ditOptions } from './dit-options.ts';
+import { firstChannels, perSample } from '../request/latents.ts';
+import { plainLatents } from '../request/plan.ts';
+import { fromModel } from '../schema/pipeline-options.ts';
 
-interface DiTComponents extends Record<string, unknown> {
-  transformer: TransformerModel;
-  autoencoder: Autoencoder;
-  scheduler: Scheduler;
-  /** Numbers by class name, from the checkpoint's `id2label`. */
+interface Labels {
+  /** Numbers by class name. */
   labels: ReadonlyMap<string, number>;
 }
 
-export class DiTPipeline extends ComponentPipeline<DiTComponents, DiTModel, typeof ditOptions> {
-  readonly traits: PipelineTraits = { subject: 'classLabels', guidance: 'guidanceScale', output: 'images' };
-  protected readonly spec = ditOptions;
+export const ditPipeline = definePipeline({
+  classNames: ['DiTPipeline'],
+  components: { scheduler: scheduler(), vae: autoencoder(), transformer: transformer('DiTTransformer2DModel') },
+  config: readLabels,
 
-  protected get model(): DiTModel {
-    const { transformer, labels, scheduler } = this.components;
-    return {
-      trainTimesteps: Number(scheduler.config['num_train_timesteps'] ?? 1000),
-      classes: Number(transformer.config['num_embeds_ada_norm'] ?? 1000),
-      names: [...labels.keys()],
-    };
-  }
-
-  protected plan({ settings }: GenerateRequest<Settings<typeof ditOptions>>): Plan {
-    const { transformer, autoencoder } = this.components;
-    const { config } = transformer;
-    const { guidanceScale, numImages } = settings;
-    const { classes } = this.model;
-    const labels = this.numbersOf(settings).flatMap((label) => Array<number>(numImages).fill(label));
-    const size = Number(config['sample_size'] ?? 32);
-    const channels = Number(config['in_channels'] ?? 4);
-    return {
-      batch: labels.length,
-      workload: {
-        transformer,
-        autoencoder,
-        tokens: (size / Number(config['patch_size'] ?? 2)) ** 2,
-        height: size * autoencoder.spatialScale,
-        width: size * autoencoder.spatialScale,
+  options: {
+    options: {
+      numInferenceSteps: {
+        default: 50,
+        max: fromModel("the scheduler's num_train_timesteps", ({ scheduler }: { scheduler: Scheduler }) =>
+          Number(scheduler.config['num_train_timesteps'] ?? 1000),
+        ),
       },
+      guidanceScale: { default: 4 },
+      classLabels: {
+        required: true,
+        min: 0,
+        max: fromModel(
+          'the classes that the transformer knows',
+          ({ transformer }: { transformer: TransformerModel }) => transformer.traits.classes! - 1,
+        ),
+        names: fromModel('id2label of model_index.json', ({ config }: { config: Labels }) => [...config.labels.keys()]),
+      },
+    },
+  },
+
+  plan({ parts: { transformer, vae }, config, settings }) {
+    const { guidanceScale, numImages, numInferenceSteps } = settings;
+    const { classes, sampleSize: size, inChannels, patch } = transformer.traits;
+    const asked = [settings.classLabels ?? []].flat() as (number | string)[];
+    const labels = asked.flatMap((label) =>
+      Array<number>(numImages).fill(typeof label === 'string' ? config.labels.get(label)! : label),
+    );
+    const edge = size! * vae.spatialScale;
+    return {
+      tokens: (size! / patch[1]) ** 2,
+      size: { height: edge, width: edge },
       // Behind the classes comes the one that stands for none in particular.
       encode: async () => [
         { name: 'cond', inputs: { class_labels: floatTensor(labels) } },
         ...(guidanceScale > 1
-          ? [{ name: 'uncond', inputs: { class_labels: floatTensor(labels.map(() => classes)) } }]
+          ? [{ name: 'uncond', inputs: { class_labels: floatTensor(labels.map(() => classes!)) } }]
           : []),
       ],
-      start: (noise) =>
-        startFromNoise(this.components.scheduler, {
-          schedule: { numInferenceSteps: settings.numInferenceSteps },
-          given: settings.latents,
-          shape: [labels.length, channels, size, size],
-          draw: (shape) => noise.randn(shape),
-        }),
+      latents: plainLatents([labels.length, inChannels, size!, size!]),
+      schedule: { numInferenceSteps },
       jointCalls: true,
-      modelAt: () => transformer,
       inputsAt: (latents, timestep) => ({ hidden_states: latents, timestep: perSample(latents, timestep) }),
-      combine: (outputs) => guidedBy(guidanceScale)(outputs.map((output) => firstChannels(output, channels))),
-      decode: async (latents, signal) => ({ images: await decodeImages(autoencoder, latents, signal) }),
+      combine: (outputs) => guidedBy(guidanceScale)(outputs.map((output) => firstChannels(output, inChannels))),
     };
-  }
-
-  private numbersOf({ classLabels = [] }: GenerateOptions): number[] {
-    return [classLabels]
-      .flat()
-      .map((label) => (typeof label === 'string' ? this.components.labels.get(label)! : label));
-  }
-}
+  },
+});
 
 /** `model_index.json` names classes as `{ "0": "tench, Tinca tinca" }`: several names for one number. */
-function labelNumbers(id2label: unknown): Map<string, number> {
-  return new Map(
-    Object.entries(id2label ?? {}).flatMap(([number, names]) =>
-      String(names)
-        .split(',')
-        .map((name) => [name.trim(), Number(number)] as const),
-    ),
+function readLabels({ json }: ConfigReader): Labels {
+  const labels = Object.entries(json['id2label'] ?? {}).flatMap(([number, names]) =>
+    String(names)
+      .split(',')
+      .map((name) => [name.trim(), Number(number)] as const),
   );
+  return { labels: new Map(labels) };
 }
-
-export const ditPipelineClass: PipelineClass = {
-  classNames: ['DiTPipeline'],
-  options: ditOptions,
-  async load(folder, defaults, options) {
-    const components = await loadComponents(folder, options, async (load) => ({
-      scheduler: await load.scheduler(),
-      labels: labelNumbers(folder.options['id2label']),
-      autoencoder: await load.autoencoder(),
-      transformer: await load.transformer(),
-    }));
-    return new DiTPipeline({ className: 'DiTPipeline', path: folder.path, defaults }, components);
-  },
-};

@@ -1,5 +1,7 @@
 /** The image sizes that PixArt was trained on, one per aspect ratio, and how a picture of one becomes one of another size. */
 import { DejaDitError } from '../../errors/errors.ts';
+import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
+import type { TransformerModel } from '../../models/transformer-model.ts';
 import { dims, floatTensor, type Tensor } from '../../tensor/tensor.ts';
 
 /** Height × width for each ratio, in sixteenths of the square picture's edge. */
@@ -34,6 +36,25 @@ export function nearestTrainedSize({ height, width }: Size, sampleSize: number):
   });
   const nearest = known.reduce((best, size) => (size.distance < best.distance ? size : best));
   return { height: nearest.height, width: nearest.width };
+}
+
+/**
+ * The size at which a model draws a picture, before that is brought to the size asked for.
+ * @throws DejaDitError for sizes that do not go into tokens
+ */
+export function drawnSize(
+  { height, width, useResolutionBinning }: Size & { useResolutionBinning: boolean },
+  { transformer, vae }: { transformer: TransformerModel; vae: Autoencoder },
+): Size {
+  const { sampleSize, patch } = transformer.traits;
+  if (useResolutionBinning) return nearestTrainedSize({ height, width }, sampleSize!);
+  const multiple = patch[1] * vae.spatialScale;
+  for (const [path, edge] of Object.entries({ height, width })) {
+    if (edge % multiple === 0) continue;
+    const message = `expected a multiple of ${multiple} without useResolutionBinning, got ${edge}`;
+    throw new DejaDitError('INVALID_ARGUMENT', message, { path });
+  }
+  return { height, width };
 }
 
 /** Diffusers compares with ratios of two decimals. */

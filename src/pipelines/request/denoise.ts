@@ -1,6 +1,7 @@
 /**
- * The denoising loop that all pipelines share: for every timestep call the model for each guidance branch, combine, and let the
- * scheduler step. What the model is called with is the pipeline's business, what a call costs is the session's.
+ * The denoising that all pipelines share, as an object that is advanced one step at a time: for a timestep it says which calls of
+ * the model it needs, and goes on from their outputs. What the model is called with is the pipeline's business, what a call costs is
+ * the session's, and in which order the steps of several requests are taken is that of who holds them.
  */
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import type { Image } from '../../images/image.ts';
@@ -23,109 +24,185 @@ export interface GuidanceBranch {
 export interface DenoiseOptions {
   /** The model for a timestep; two-expert models have two. */
   modelAt(timestep: number): TransformerModel;
-  /** Begins the calls of a model; `denoise` ends them. */
+  /** Begins the calls of a model; `Denoising` ends them. */
   openSession(model: TransformerModel, options: SessionOptions): ForwardSession;
   scheduler: Scheduler;
   latents: Tensor;
   branches: readonly GuidanceBranch[];
   /** Whether all branches share one call, as samples of one batch. Default: each has a call of its own. */
   jointCalls?: boolean | undefined;
+  /** Whether a step calls the model for the negative branches too. Default: always. */
+  guidedAt?: ((timestep: number, index: number) => boolean) | undefined;
   /** Inputs of one call besides the branch's own, which it is given to read. */
   inputsAt(latents: Tensor, timestep: number, branch: ForwardInputs): ForwardInputs;
   /** The branches' outputs, in their order, as the one that the scheduler steps with; shaped as the latents. */
   combine(outputs: readonly Tensor[], timestep: number): Tensor;
+  /** What becomes of the latents that a step left, before anybody sees them. Default: they stay. */
+  afterStep?: ((latents: Tensor, nextTimestep: number | undefined) => Tensor) | undefined;
   /** Pictures of what `latents` will become. */
   preview(denoised: Tensor): Promise<Image[]>;
   /** Times to run, if not all of the scheduler's: image-to-image starts late. */
-  timesteps?: readonly number[];
+  timesteps?: readonly number[] | undefined;
   generator?: NoiseStream | undefined;
   onStep?: GenerateOptions['onStep'] | undefined;
   signal?: AbortSignal | undefined;
 }
 
-export interface Denoised {
-  latents: Tensor;
-  /** Milliseconds of every step. */
-  times: number[];
+/** A call that a step needs. */
+export interface ModelCall {
+  readonly model: TransformerModel;
+  /** The request's own session of that model: what it remembers of earlier calls of this branch. */
+  readonly session: ForwardSession;
+  readonly branch: string;
+  readonly inputs: ForwardInputs;
+  /** Guidance branches that share it. */
+  readonly samples: number;
 }
 
-/** Runs a request's steps. Its sessions live no longer than this call, however it ends. */
-export async function denoise(options: DenoiseOptions): Promise<Denoised> {
-  const { scheduler, combine, signal, generator } = options;
-  const timesteps = options.timesteps ?? scheduler.timesteps;
-  const calls = options.jointCalls ? [joinBranches(options.branches)] : options.branches;
-  const samplesPerCall = options.jointCalls ? options.branches.length : 1;
-  const callNames = calls.map(({ name }) => name);
-  const sessions = new Map<TransformerModel, ForwardSession>();
-  const sessionOf = (model: TransformerModel): ForwardSession => {
-    let session = sessions.get(model);
+/**
+ * A request's steps.
+ * @example
+ * const denoising = new Denoising(options);
+ * try {
+ *   while (!denoising.done) await denoising.step();
+ * } finally {
+ *   denoising.end();
+ * }
+ */
+export class Denoising {
+  /** As the last step left them. */
+  latents: Tensor;
+  /** Milliseconds of every step that was taken. */
+  readonly times: number[] = [];
+  readonly timesteps: readonly number[];
+  /** By model, and by the samples of a call: what a session remembers of calls of one size does not fit another. */
+  private readonly sessions = new Map<TransformerModel, Map<number, ForwardSession>>();
+  /** What a guided step calls. */
+  private readonly together: readonly GuidanceBranch[];
+
+  constructor(private readonly options: DenoiseOptions) {
+    const { branches, jointCalls, latents, timesteps, scheduler } = options;
+    this.latents = latents;
+    this.timesteps = timesteps ?? scheduler.timesteps;
+    this.together = jointCalls ? [joinBranches(branches)] : branches;
+  }
+
+  get done(): boolean {
+    return this.times.length === this.timesteps.length;
+  }
+
+  /** Takes the next step. @throws DejaDitError `ABORTED` if the signal fired */
+  async step(): Promise<void> {
+    throwIfAborted(this.options.signal);
+    const start = performance.now();
+    const calls = this.calls();
+    const outputs: Tensor[] = [];
+    for (const call of calls) outputs.push(...(await this.answer(call)));
+    await this.advance(calls, outputs, start);
+  }
+
+  /** What the next step calls, in order. */
+  calls(): ModelCall[] {
+    const { scheduler, branches, modelAt, inputsAt } = this.options;
+    const { timestep } = this;
+    const model = modelAt(timestep);
+    const called = this.guided(this.times.length) ? this.together : branches.slice(0, 1);
+    const samples = this.samplesPerCall(this.times.length);
+    const session = this.sessionOf(model, samples);
+    const latents = join(Array<Tensor>(samples).fill(scheduler.scaleModelInput(this.latents, timestep)), 0);
+    return called.map(({ name, inputs }) => ({
+      model,
+      session,
+      branch: name,
+      inputs: { ...inputsAt(latents, timestep, inputs), ...inputs },
+      samples,
+    }));
+  }
+
+  /** A call's outputs, one for each branch in it. */
+  async answer({ model, session, branch, inputs, samples }: ModelCall): Promise<Tensor[]> {
+    const output = await session.forward(model.prepare(inputs), { branch, signal: this.options.signal });
+    const { sample } = await takeDown(model.programs.backend, { sample: output });
+    return samplesOf(model.definition.present(sample!, inputs), samples);
+  }
+
+  /**
+   * Ends the step.
+   * @param outputs of its calls, one for each branch in them
+   * @param start when it began, by `performance.now`
+   */
+  async advance(calls: readonly ModelCall[], outputs: readonly Tensor[], start: number): Promise<void> {
+    const { scheduler, combine, generator, afterStep, onStep } = this.options;
+    const [timestep, index, sample] = [this.timestep, this.times.length, this.latents];
+    const modelOutput = combine(outputs, timestep);
+    const result = scheduler.step({ modelOutput, timestep, sample, ...(generator ? { generator } : {}) });
+    this.latents = afterStep?.(result.prevSample, this.timesteps[index + 1]) ?? result.prevSample;
+    if (!Number.isFinite(this.latents.data[0])) {
+      throw new DejaDitError(
+        'RUNTIME',
+        `step ${index + 1} of ${this.timesteps.length} produced ${this.latents.data[0]}; the weights or settings are unusable`,
+      );
+    }
+    this.times.push(performance.now() - start);
+    const reports = reportsOf(calls);
+    const reply = await onStep?.({
+      step: index + 1,
+      steps: this.timesteps.length,
+      timestep,
+      action:
+        Object.keys(reports).length > 0 && Object.values(reports).every(({ action }) => action === 'reuse')
+          ? 'reuse'
+          : 'compute',
+      branches: reports,
+      latents: this.latents,
+      time: this.times.at(-1)!,
+      preview: () =>
+        this.options.preview(result.predOriginalSample ?? straightTo(scheduler, { sample, modelOutput, timestep })),
+    });
+    this.latents = changedLatents(reply, this.latents);
+  }
+
+  /** Ends the sessions, however the request ends. */
+  end(): void {
+    for (const ofModel of this.sessions.values()) for (const session of ofModel.values()) session.end();
+    this.sessions.clear();
+  }
+
+  private get timestep(): number {
+    return this.timesteps[this.times.length]!;
+  }
+
+  private guided(index: number): boolean {
+    return this.options.guidedAt?.(this.timesteps[index]!, index) ?? true;
+  }
+
+  /** Branches in one call of a step. */
+  private samplesPerCall(index: number): number {
+    return this.options.jointCalls && this.guided(index) ? this.options.branches.length : 1;
+  }
+
+  private sessionOf(model: TransformerModel, samplesPerCall: number): ForwardSession {
+    const ofModel = this.sessions.get(model) ?? new Map<number, ForwardSession>();
+    this.sessions.set(model, ofModel);
+    let session = ofModel.get(samplesPerCall);
     if (!session) {
-      const numInferenceSteps = timesteps.filter((timestep) => options.modelAt(timestep) === model).length;
-      session = options.openSession(model, { numInferenceSteps, branches: callNames });
-      sessions.set(model, session);
+      const { modelAt, openSession } = this.options;
+      const numInferenceSteps = this.timesteps.filter(
+        (timestep, index) => modelAt(timestep) === model && this.samplesPerCall(index) === samplesPerCall,
+      ).length;
+      session = openSession(model, { numInferenceSteps, branches: this.together.map(({ name }) => name) });
+      ofModel.set(samplesPerCall, session);
     }
     return session;
-  };
-  let { latents } = options;
-  const times: number[] = [];
-  try {
-    for (const [index, timestep] of timesteps.entries()) {
-      throwIfAborted(signal);
-      const start = performance.now();
-      const model = options.modelAt(timestep);
-      const session = sessionOf(model);
-      const sample = scheduler.scaleModelInput(latents, timestep);
-      const modelInput = join(Array<Tensor>(samplesPerCall).fill(sample), 0);
-      const outputs: Tensor[] = [];
-      for (const { name, inputs } of calls) {
-        const all = { ...options.inputsAt(modelInput, timestep, inputs), ...inputs };
-        const output = await session.forward(model.prepare(all), { branch: name, signal });
-        const { sample } = await takeDown(model.programs.backend, { sample: output });
-        outputs.push(...samplesOf(model.definition.present(sample!, all), samplesPerCall));
-      }
-      const modelOutput = combine(outputs, timestep);
-      const before = latents;
-      const result = scheduler.step({ modelOutput, timestep, sample: latents, ...(generator ? { generator } : {}) });
-      latents = result.prevSample;
-      if (!Number.isFinite(latents.data[0])) {
-        throw new DejaDitError(
-          'RUNTIME',
-          `step ${index + 1} of ${timesteps.length} produced ${latents.data[0]}; the weights or settings are unusable`,
-        );
-      }
-      times.push(performance.now() - start);
-      const reports = reportsOf(session, callNames);
-      const reply = await options.onStep?.({
-        step: index + 1,
-        steps: timesteps.length,
-        timestep,
-        action:
-          Object.keys(reports).length > 0 && Object.values(reports).every(({ action }) => action === 'reuse')
-            ? 'reuse'
-            : 'compute',
-        branches: reports,
-        latents,
-        time: times.at(-1)!,
-        preview: () =>
-          options.preview(
-            result.predOriginalSample ?? straightTo(scheduler, { sample: before, modelOutput, timestep }),
-          ),
-      });
-      latents = changedLatents(reply, latents);
-    }
-  } finally {
-    for (const session of sessions.values()) session.end();
   }
-  return { latents, times };
 }
 
-function reportsOf(session: ForwardSession, branches: readonly string[]): Record<string, StepReport> {
-  const reports: Record<string, StepReport> = {};
-  for (const branch of branches) {
+function reportsOf(calls: readonly ModelCall[]): Record<string, StepReport> {
+  const reports = calls.flatMap(({ session, branch }) => {
     const report = session.report?.(branch);
-    if (report) reports[branch] = report;
-  }
-  return reports;
+    return report ? [[branch, report] as const] : [];
+  });
+  return Object.fromEntries(reports);
 }
 
 /** The clean sample a step points to, for schedulers that do not say: along a straight flow, sample − sigma·velocity. */

@@ -1,33 +1,25 @@
 /** Latents between the autoencoder's scale and the transformer's, and where a request's latents come from. */
+import type { WarningLog } from '../../errors/warnings.ts';
 import { type Image, imagesFromTensor } from '../../images/image.ts';
+import { type Video, videosFromTensor } from '../../images/video.ts';
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
-import type { Scheduler, SetTimestepsOptions } from '../../schedulers/scheduler.ts';
-import { calculateShift } from '../../schedulers/spacing/flow-shift.ts';
+import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { cut } from '../../tensor/slices.ts';
-import { floatTensor, type Shape, type Tensor } from '../../tensor/tensor.ts';
+import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import type { NoiseSource } from './noise.ts';
+import type { LatentLayout } from './plan.ts';
 import { affine, requireShape } from './tensors.ts';
 
-/** Pure noise, the caller's or drawn, at the start of a schedule. */
-export function startFromNoise(
-  configured: Scheduler,
-  { schedule, ...latents }: { schedule: SetTimestepsOptions } & LatentsOptions,
-): { scheduler: Scheduler; latents: Tensor } {
-  const scheduler = configured.clone();
-  scheduler.setTimesteps(schedule);
-  return { scheduler, latents: initialLatents(scheduler, latents) };
-}
-
-export interface LatentsOptions {
-  /** The caller's noise. */
+export interface InitialLatents {
+  latents: LatentLayout;
+  /** The caller's noise, as the transformer takes it. */
   given: Tensor | undefined;
-  /** As the transformer takes it. */
-  shape: Shape;
-  draw(shape: Shape): Tensor;
+  noise: NoiseSource;
 }
 
-/** Noise at the scale that the schedule starts from. */
-export function initialLatents(scheduler: Scheduler, { given, draw, shape }: LatentsOptions): Tensor {
-  const latents = given ? requireShape(given, shape, 'latents') : draw(shape);
+/** Noise, the caller's or drawn, at the scale that the schedule starts from. */
+export function initialLatents(scheduler: Scheduler, { latents: layout, given, noise }: InitialLatents): Tensor {
+  const latents = given ? requireShape(given, layout.shape, 'latents') : layout.pack(noise.randn(layout.drawn));
   return scheduler.initNoiseSigma === 1 ? latents : affine(latents, { scale: scheduler.initNoiseSigma });
 }
 
@@ -45,32 +37,56 @@ export function firstChannels(output: Tensor, channels: number): Tensor {
 export function rawLatents(latents: Tensor, { traits }: Autoencoder): Tensor {
   const { latentsMean, latentsStd, scalingFactor, shiftFactor } = traits;
   if (!latentsMean || !latentsStd) return affine(latents, { scale: 1 / scalingFactor, shift: shiftFactor });
+  // Diffusers divides by the reciprocal.
+  return perChannel(
+    latents,
+    (value, channel) => Math.fround(value / Math.fround(1 / latentsStd[channel]!)) + latentsMean[channel]!,
+  );
+}
+
+/** The way back: the autoencoder's latents at the transformer's scale. */
+export function transformerLatents(latents: Tensor, { traits }: Autoencoder): Tensor {
+  const { latentsMean, latentsStd, scalingFactor, shiftFactor } = traits;
+  if (!latentsMean || !latentsStd) return affine(affine(latents, { shift: -shiftFactor }), { scale: scalingFactor });
+  return perChannel(latents, (value, channel) =>
+    Math.fround(Math.fround(value - Math.fround(latentsMean[channel]!)) * Math.fround(1 / latentsStd[channel]!)),
+  );
+}
+
+function perChannel(latents: Tensor, change: (value: number, channel: number) => number): Tensor {
   const channels = latents.dim(1);
   const plane = latents.size / (latents.dim(0) * channels);
-  const source = latents.f32;
   return floatTensor(
-    source.map((value, i) => {
-      const channel = Math.floor(i / plane) % channels;
-      // Diffusers divides by the reciprocal.
-      return Math.fround(value / Math.fround(1 / latentsStd[channel]!)) + latentsMean[channel]!;
-    }),
+    latents.f32.map((value, i) => change(value, Math.floor(i / plane) % channels)),
     latents.shape,
   );
 }
 
 /** Latents [B, C, h, w], or one frame [B, C, 1, h, w], as pictures. */
 export async function decodeImages(autoencoder: Autoencoder, latents: Tensor, signal?: AbortSignal): Promise<Image[]> {
-  const pictures = await autoencoder.decode(rawLatents(latents, autoencoder), { signal });
+  const [batch, channels, height, width] = [latents.dim(0), latents.dim(1), latents.dim(-2), latents.dim(-1)];
+  const ofVideos = autoencoder.traits.temporalScale !== undefined;
+  const shaped = latents.reshape([batch, channels, ...(ofVideos ? [1] : []), height, width]);
+  const pictures = await autoencoder.decode(rawLatents(shaped, autoencoder), { signal });
   return imagesFromTensor(pictures.reshape([...pictures.shape.slice(0, 2), ...pictures.shape.slice(-2)]));
 }
 
-/** The shift of noise levels that a scheduler's config asks for at this many image tokens. @param maxShift where it sets none */
-export function resolutionShift({ config }: Scheduler, imageSeqLen: number, maxShift = 1.15): number {
-  return calculateShift({
-    imageSeqLen,
-    baseSeqLen: Number(config['base_image_seq_len'] ?? 256),
-    maxSeqLen: Number(config['max_image_seq_len'] ?? 4096),
-    baseShift: Number(config['base_shift'] ?? 0.5),
-    maxShift: Number(config['max_shift'] ?? maxShift),
-  });
+/** Latents [B, C, frames, h, w] as videos. */
+export async function decodeVideos(
+  autoencoder: Autoencoder,
+  latents: Tensor,
+  { fps, signal }: { fps: number; signal?: AbortSignal | undefined },
+): Promise<Video[]> {
+  return videosFromTensor(await autoencoder.decode(rawLatents(latents, autoencoder), { signal }), { fps });
+}
+
+/** Latent frames of a video: the first frame has one of its own; after it several share one. */
+export function latentFrames(numFrames: number, { vae, warnings }: { vae: Autoencoder; warnings: WarningLog }): number {
+  const perLatent = vae.traits.temporalScale ?? 1;
+  const fits = (numFrames - 1) % perLatent === 0;
+  const groups = fits ? (numFrames - 1) / perLatent : Math.floor(numFrames / perLatent);
+  const possible = 1 + groups * perLatent;
+  if (!fits)
+    warnings.add(`numFrames ${numFrames} becomes ${possible}: frames after the first come in groups of ${perLatent}`);
+  return 1 + groups;
 }

@@ -17,7 +17,7 @@ export interface Workload {
   height: number;
   width: number;
   /** Default 1. */
-  frames?: number;
+  frames?: number | undefined;
 }
 
 /** Float32 vectors of the model's width that a token takes at the peak of a forward pass. Measured with FLUX, rounded up. */
@@ -35,7 +35,7 @@ export function estimateMemory(
   { transformer, autoencoder, tokens, height, width, frames = 1 }: Workload,
   { batch, samplesPerPicture }: { batch: number; samplesPerPicture: number },
 ): number {
-  const denoise = batch * samplesPerPicture * tokens * widthOf(transformer) * 4 * vectorsPerToken;
+  const denoise = batch * samplesPerPicture * tokens * transformer.traits.width * 4 * vectorsPerToken;
   const { bytesPerPixel, temporalScale = 1 } = autoencoder.traits;
   const tile = Math.min(activationBytes, height * width * bytesPerPixel(1 + Math.ceil((frames - 1) / temporalScale)));
   return Math.max(denoise, batch * height * width * frames * hostBytesPerPixel + tile);
@@ -69,12 +69,6 @@ export function checkMemory(
 function machineMemory(): number {
   const constrained = process.constrainedMemory();
   return constrained > 0 ? Math.min(constrained, os.totalmem()) : os.totalmem();
-}
-
-/** Of the hidden states; a config that leaves it out means a model of the usual size. */
-function widthOf({ config }: TransformerModel): number {
-  const { dim, num_attention_heads: heads = 24, attention_head_dim: headDim = 128 } = config;
-  return Number(dim ?? Number(heads) * Number(headDim));
 }
 
 function gigabytes(bytes: number): string {

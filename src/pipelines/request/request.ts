@@ -1,83 +1,215 @@
-/** The course of every request: condition, noise, denoise, decode; timed, previewed and abortable. What happens in each is the pipeline's plan. */
+/**
+ * The course of every request: condition, noise, denoise, decode; timed, previewed and abortable. What happens in each is the pipeline's
+ * plan.
+ */
 import type { HasTransformers } from '../../cache/adapters/block-adapter.ts';
 import { RequestSessions } from '../../cache/run/request-sessions.ts';
 import type { WarningLog } from '../../errors/warnings.ts';
 import type { Image } from '../../images/image.ts';
+import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
+import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
+import { cut, join } from '../../tensor/slices.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { RequestLoras } from '../lora/lora.ts';
 import type { GenerateOptions, GenerateResult } from '../schema/options.ts';
-import { type DenoiseOptions, denoise, type GuidanceBranch } from './denoise.ts';
-import { checkMemory, type Workload } from './memory.ts';
+import { type Conditions, guidanceBranches } from './conditions.ts';
+import { Denoising } from './denoise.ts';
+import { guidedBy } from './guidance.ts';
+import { decodeImages, decodeVideos, initialLatents } from './latents.ts';
+import { checkMemory } from './memory.ts';
 import { NoiseSource } from './noise.ts';
+import type { Pictures, Plan, Start } from './plan.ts';
 
-/** What was asked for, complete and checked, and what there is to say about it. */
-export interface GenerateRequest<Settings extends GenerateOptions = GenerateOptions> {
-  readonly settings: Settings;
-  readonly warnings: WarningLog;
+/** What every pipeline has. */
+export interface CoreParts {
+  readonly transformer: TransformerModel;
+  readonly vae: Autoencoder;
+  readonly scheduler: Scheduler;
 }
 
-export interface Start {
-  /** With its schedule laid out. */
-  scheduler: Scheduler;
-  latents: Tensor;
-  /** Times to run, if not all of the scheduler's. */
-  timesteps?: readonly number[];
-}
-
-export interface Plan extends Pick<DenoiseOptions, 'modelAt' | 'jointCalls' | 'inputsAt' | 'combine'> {
+/** A request as the pipeline has read it. */
+export interface RequestContext extends HasTransformers {
+  plan: Plan;
+  parts: CoreParts;
+  /** Complete and checked. */
+  settings: GenerateOptions;
+  /** Of pipelines that draw from a prompt. */
+  conditions: Conditions | undefined;
   /** Pictures of the request. */
   batch: number;
-  workload: Workload;
-  /** Texts to guidance branches, the positive one first. */
-  encode(): Promise<GuidanceBranch[]>;
-  start(noise: NoiseSource): Start | Promise<Start>;
-  decode(latents: Tensor, signal?: AbortSignal): Promise<Partial<Pick<GenerateResult, 'images' | 'videos'>>>;
-  /** Default: the images that `decode` returns. */
-  preview?(latents: Tensor): Promise<Image[]>;
+  /** Of classifier-free guidance. */
+  scale: number;
+  output: 'images' | 'videos';
+  warnings: WarningLog;
 }
 
-/** Runs a request of a pipeline. @throws DejaDitError `ABORTED` if the signal fired */
-export async function runRequest(
-  { settings, warnings }: GenerateRequest,
-  { plan, transformers }: { plan: Plan } & HasTransformers,
-): Promise<GenerateResult> {
-  const { signal, onStep, outputType, maxMemory } = settings;
-  const { batch, jointCalls } = plan;
-  checkMemory(plan.workload, { batch, samplesPerPicture: jointCalls ? 2 : 1, maxMemory });
-  const sessions = new RequestSessions({ transformers }, { cache: settings.cache, warnings });
-  const loras = new RequestLoras(transformers, settings.loras);
-  const noise = new NoiseSource(settings.seed, batch);
-  const begin = performance.now();
-  const branches = await plan.encode();
-  const encoded = performance.now();
-  const { latents, times } = await denoise({
-    ...plan,
-    ...(await plan.start(noise)),
-    branches,
-    openSession: (model, about) => sessions.open(model, { ...about, loras: loras.of(model) }),
-    preview: plan.preview ?? (async (denoised) => (await plan.decode(denoised)).images ?? []),
-    generator: noise,
-    onStep,
-    signal,
-  }).finally(() => loras.dispose());
-  const denoised = performance.now();
-  const pictures = outputType === 'latent' ? {} : await plan.decode(latents, signal);
-  const end = performance.now();
-  return {
-    images: [],
-    videos: [],
-    ...pictures,
-    latents,
-    seed: noise.seed,
-    timings: {
-      encode: encoded - begin,
-      denoise: denoised - encoded,
-      decode: end - denoised,
-      total: end - begin,
-      steps: times,
+/**
+ * A request under way, advanced step by step: encoded and with its noise drawn when it is there. Its owner takes steps until it is
+ * `done`, then asks for the result, and ends it in any case.
+ * @example
+ * const request = await pipe.begin({ prompt: 'red apple' });
+ * try {
+ *   while (!request.done) await request.step();
+ *   const { images } = await request.finish();
+ * } finally {
+ *   request.end();
+ * }
+ */
+export class PipelineRequest {
+  private constructor(
+    private readonly context: RequestContext,
+    /** Its steps, for who takes them together with those of others. */
+    readonly denoising: Denoising,
+    private readonly rest: {
+      noise: NoiseSource;
+      sessions: RequestSessions;
+      times: { begin: number; encoded: number };
+      end(): void;
     },
-    summary: sessions.summary,
-    warnings: warnings.messages,
+  ) {}
+
+  /** @param onEnd called once, when the request ends */
+  static async begin(context: RequestContext, onEnd: () => void): Promise<PipelineRequest> {
+    const { plan, parts, settings, batch, warnings, transformers } = context;
+    const { height = 0, width = 0 } = settings;
+    const { transformer, vae: autoencoder } = parts;
+    const workload = {
+      transformer,
+      autoencoder,
+      height,
+      width,
+      ...plan.size,
+      tokens: plan.tokens,
+      frames: plan.frames,
+    };
+    checkMemory(workload, { batch, samplesPerPicture: plan.jointCalls ? 2 : 1, maxMemory: settings.maxMemory });
+    const sessions = new RequestSessions({ transformers }, { cache: settings.cache, warnings });
+    const loras = new RequestLoras(transformers, settings.loras);
+    const end = () => {
+      loras.dispose();
+      onEnd();
+    };
+    try {
+      const noise = new NoiseSource(settings.seed, batch);
+      const begin = performance.now();
+      const branches = await encode(context);
+      const encoded = performance.now();
+      const scheduler = parts.scheduler.clone();
+      scheduler.setTimesteps(plan.schedule);
+      const start = (await plan.start?.(noise, scheduler)) ?? {
+        latents: initialLatents(scheduler, { ...plan, noise, given: settings.latents }),
+      };
+      const denoising = new Denoising({
+        ...plan,
+        ...withPictures(plan, start),
+        modelAt: plan.modelAt ?? (() => transformer),
+        scheduler,
+        branches,
+        openSession: (model, about) => sessions.open(model, { ...about, loras: loras.of(model) }),
+        preview: plan.preview ?? ((latents) => preview(context, latents)),
+        combine: dropReferences(plan.combine ?? guidedBy(context.scale), start),
+        generator: noise,
+        onStep: settings.onStep,
+        signal: settings.signal,
+      });
+      return new PipelineRequest(context, denoising, { noise, sessions, times: { begin, encoded }, end });
+    } catch (error) {
+      end();
+      throw error;
+    }
+  }
+
+  /** Whether all steps were taken. */
+  get done(): boolean {
+    return this.denoising.done;
+  }
+
+  /** Takes the next step. @throws DejaDitError `ABORTED` if the signal fired */
+  step(): Promise<void> {
+    return this.denoising.step();
+  }
+
+  /** What the steps came to. */
+  async finish(): Promise<GenerateResult> {
+    const { settings, warnings } = this.context;
+    const { noise, sessions, times } = this.rest;
+    const { latents, times: steps } = this.denoising;
+    const denoised = performance.now();
+    const pictures = settings.outputType === 'latent' ? {} : await decode(this.context, latents);
+    const end = performance.now();
+    return {
+      images: [],
+      videos: [],
+      ...pictures,
+      latents,
+      seed: noise.seed,
+      timings: {
+        encode: times.encoded - times.begin,
+        denoise: denoised - times.encoded,
+        decode: end - denoised,
+        total: end - times.begin,
+        steps,
+      },
+      summary: sessions.summary,
+      warnings: warnings.messages,
+    };
+  }
+
+  /** Gives back what the request holds; to be called however it ends, once or more often. */
+  end(): void {
+    this.denoising.end();
+    this.rest.end();
+  }
+}
+
+function encode({ plan, conditions, settings }: RequestContext) {
+  if (plan.encode) return plan.encode();
+  return guidanceBranches(conditions!, settings.numImages!, async (condition, isNegative) =>
+    plan.embed!(condition, isNegative),
+  );
+}
+
+/** The inputs of a plan's calls, with what the start brings. */
+function withPictures({ inputsAt }: Plan, start: Start): Start & Pick<Plan, 'inputsAt'> {
+  const { references, channels, inputs = {} } = start;
+  const perSample = (tensor: Tensor, latents: Tensor) =>
+    join(Array<Tensor>(latents.dim(0) / tensor.dim(0)).fill(tensor), 0);
+  return {
+    ...start,
+    inputsAt: (latents, timestep, branch) => {
+      const besides = channels && join([latents, perSample(channels, latents)], latents.shape.length === 3 ? 2 : 1);
+      const behind = references && [perSample(references, latents)];
+      const whole = join([besides ?? latents, ...(behind ?? [])], 1);
+      const own = Object.entries(inputs).map(([name, tensor]) => [name, perSample(tensor, latents)] as const);
+      return { ...inputsAt(whole, timestep, branch), ...Object.fromEntries(own) };
+    },
   };
+}
+
+function dropReferences(combine: NonNullable<Plan['combine']>, { references, latents }: Start): typeof combine {
+  if (!references) return combine;
+  return (outputs, timestep) =>
+    combine(
+      outputs.map((output) => cut(output, { axis: 1, from: 0, to: latents.dim(1) })),
+      timestep,
+    );
+}
+
+async function decode(
+  { plan, parts: { vae }, settings: { signal }, output }: RequestContext,
+  latents: Tensor,
+): Promise<Pictures> {
+  if (plan.decode) return plan.decode(latents, signal);
+  const unpacked = plan.latents.unpack(latents);
+  if (output === 'images') return { images: await decodeImages(vae, unpacked, signal) };
+  return { videos: await decodeVideos(vae, unpacked, { fps: plan.fps!, signal }) };
+}
+
+async function preview({ plan, parts: { vae }, output }: RequestContext, latents: Tensor): Promise<Image[]> {
+  if (plan.decode) return (await plan.decode(latents)).images ?? [];
+  const unpacked = plan.latents.unpack(latents);
+  if (output === 'images') return decodeImages(vae, unpacked);
+  const videos = await decodeVideos(vae, cut(unpacked, { axis: 2, from: 0, to: 1 }), { fps: plan.fps! });
+  return videos.flatMap(({ frames }) => frames);
 }

@@ -1,7 +1,15 @@
-/** Starting images as callers have them (pictures, files, bytes of files), and as pipelines take them. */
+/** Pictures that a request starts from: as callers have them (pictures, files, bytes of files), and as latents. */
 import { DejaDitError } from '../../errors/errors.ts';
 import { oneLine } from '../../images/files.ts';
 import { Image } from '../../images/image.ts';
+import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
+import type { Scheduler } from '../../schedulers/scheduler.ts';
+import { join } from '../../tensor/slices.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { transformerLatents } from './latents.ts';
+import type { NoiseSource } from './noise.ts';
+import type { LatentLayout, Start } from './plan.ts';
+import { lateTimesteps } from './schedule.ts';
 
 /** A picture, the path or `file:` URL of one, or the bytes of a file. */
 export type ImageSource = Image | string | URL | Uint8Array;
@@ -23,17 +31,71 @@ export function takingTurns(
 }
 
 /** @throws DejaDitError naming the image that cannot be read */
-export function loadStartImages(sources: readonly ImageSource[]): Promise<Image[]> {
+export function loadImages(sources: ImageSource | readonly ImageSource[], option = 'image'): Promise<Image[]> {
+  const list = [sources].flat() as readonly ImageSource[];
   return Promise.all(
-    sources.map(async (source, i) => {
+    list.map(async (source, i) => {
       if (source instanceof Image) return source;
       try {
         return await Image.load(source);
       } catch (cause) {
         if (!(cause instanceof DejaDitError)) throw cause;
-        const path = sources.length === 1 ? 'image' : `image[${i}]`;
+        const path = list.length === 1 ? option : `${option}[${i}]`;
         throw new DejaDitError(cause.code, oneLine(cause), { path, cause });
       }
     }),
   );
+}
+
+export interface EncodedPictures {
+  vae: Autoencoder;
+  /** Pictures of the request, a multiple of the images. */
+  batch: number;
+  /** Samples the latents. Default: their mean. */
+  noise?: NoiseSource;
+  signal: AbortSignal | undefined;
+}
+
+/** Latents of pictures [n, 3, H, W], which take turns, at the transformer's scale: [B, C, h, w]. */
+export async function encodePictures(pixels: Tensor, { vae, batch, noise, signal }: EncodedPictures): Promise<Tensor> {
+  const ofVideos = vae.traits.temporalScale !== undefined;
+  const [images, channels, height, width] = pixels.shape as [number, number, number, number];
+  const frames = ofVideos ? pixels.reshape([images, channels, 1, height, width]) : pixels;
+  const latents = await vae.encode(frames, {
+    generator: noise,
+    // As in Diffusers, pictures that share a stream of noise share the sample too.
+    samples: noise?.perImage ? batch : images,
+    signal,
+  });
+  const scaled = transformerLatents(latents, vae);
+  return join(Array<Tensor>(batch / scaled.dim(0)).fill(scaled), 0);
+}
+
+export interface StartFromImages {
+  images: readonly Image[];
+  latents: LatentLayout;
+  /** As the caller set them. */
+  settings: {
+    height: number;
+    width: number;
+    numInferenceSteps: number;
+    strength: number;
+    batch: number;
+    signal?: AbortSignal;
+  };
+  vae: Autoencoder;
+  noise: NoiseSource;
+}
+
+/** The starting images, noised to the level that `strength` asks for: images are sampled before noise is drawn, as in Diffusers. */
+export async function startFromImages(
+  scheduler: Scheduler,
+  { images, latents: layout, settings, vae, noise }: StartFromImages,
+): Promise<Start> {
+  const { width, height, batch, signal } = settings;
+  const timesteps = lateTimesteps(scheduler, settings);
+  const pixels = await Promise.all(images.map(async (image) => (await image.resize(width, height)).toTensor()));
+  const clean = (await encodePictures(join(pixels, 0), { vae, batch, noise, signal })).reshape(layout.drawn);
+  const noised = scheduler.addNoise({ sample: clean, noise: noise.randn(layout.drawn), timestep: timesteps[0]! });
+  return { timesteps, latents: layout.pack(noised) };
 }

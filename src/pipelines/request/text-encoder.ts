@@ -2,9 +2,12 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import type { WarningLog } from '../../errors/warnings.ts';
 import type { GraphModel } from '../../models/graph-model.ts';
+import type { ForwardInputs, InputValue } from '../../models/inputs.ts';
 import { cut, join } from '../../tensor/slices.ts';
-import { dims, floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import { dims, floatTensor, type Shape, sizeOf, type Tensor } from '../../tensor/tensor.ts';
 import type { Tokenizer } from '../../tokenizers/tokenizer.ts';
+import type { Condition } from './conditions.ts';
+import type { GuidanceBranch } from './denoise.ts';
 import { idTensor, padEnd } from './tensors.ts';
 
 export interface EncodeTextOptions {
@@ -17,13 +20,6 @@ export interface EncodeTextOptions {
   /** Takes what was cut. Left out where some other encoder of the pipeline still reads it. */
   warnings?: WarningLog | undefined;
   signal?: AbortSignal | undefined;
-}
-
-/** What pipelines read a condition with. */
-export interface EmbedOptions {
-  maxSequenceLength: number;
-  signal: AbortSignal | undefined;
-  warnings: WarningLog;
 }
 
 export interface EncodedTexts {
@@ -104,4 +100,32 @@ export function padTexts(
   const padded = texts.map((text) => padEnd(text, { axis: 0, length }).reshape([1, length, -1]));
   const mask = texts.flatMap((text) => Array.from({ length }, (_, token) => (token < text.dim(0) ? 1 : 0)));
   return { embeds: join(padded, 0), mask: floatTensor(mask, [texts.length, length]) };
+}
+
+/** A condition as hidden states and a mask of its tokens, under the names that many transformers have for them. */
+export async function embedMasked(
+  textEncoder: TextEncoder,
+  { texts: [texts], embeds }: Condition,
+  { prepare = (text) => text, ...options }: EncodeTextOptions & { prepare?: (text: string) => string },
+): Promise<{ encoder_hidden_states: Tensor; encoder_attention_mask: Tensor }> {
+  if (embeds) {
+    const hidden = embeds['promptEmbeds'] as Tensor;
+    const mask = embeds['promptAttentionMask'] as Tensor | undefined;
+    return { encoder_hidden_states: hidden, encoder_attention_mask: mask ?? ones(hidden.shape.slice(0, 2)) };
+  }
+  const { embeds: hidden, mask } = padTexts(await textEncoder.encodeEach(texts!.map(prepare), options));
+  return { encoder_hidden_states: hidden, encoder_attention_mask: mask };
+}
+
+/** Branches with one number of tokens, for calls that they share: zeros behind those that have fewer. */
+export function equalLengths(branches: readonly GuidanceBranch[]): GuidanceBranch[] {
+  const tokens = (tensor: InputValue) => (tensor as Tensor).dim(1);
+  const length = Math.max(...branches.map(({ inputs }) => tokens(inputs['encoder_hidden_states'])));
+  const padded = (inputs: ForwardInputs) =>
+    Object.entries(inputs).map(([name, tensor]) => [name, padEnd(tensor as Tensor, { axis: 1, length })] as const);
+  return branches.map(({ name, inputs }) => ({ name, inputs: Object.fromEntries(padded(inputs)) }));
+}
+
+function ones(shape: Shape): Tensor {
+  return floatTensor(new Float32Array(sizeOf(shape)).fill(1), shape);
 }

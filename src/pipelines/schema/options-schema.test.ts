@@ -3,8 +3,9 @@ import path from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DejaDitError } from '../../errors/errors.ts';
-import { DiffusionPipeline, supportedPipelines } from '../diffusion-pipeline.ts';
+import { DiffusionPipeline } from '../diffusion-pipeline.ts';
 import type { Pipeline } from '../pipeline.ts';
+import { supportedPipelines } from '../registry.ts';
 import { type OpenedPipeline, openPipeline, pipelineNames } from '../testing/every-pipeline.ts';
 import { warningsOf } from '../testing/warnings.ts';
 import { catalogue, optionNames } from './catalogue.ts';
@@ -133,23 +134,23 @@ describe.each(pipelineNames)('%s', (name) => {
 });
 
 describe('of a class', () => {
-  it.each(supportedPipelines())('%s', (name) => {
-    const schema = optionsSchema(name);
+  it.each(supportedPipelines())('%s', async (name) => {
+    const schema = await optionsSchema(name);
     expect(ajv.validateSchema(schema), ajv.errorsText()).toBe(true);
     expect(schema.title).toBe(name);
     for (const [option, { description }] of Object.entries(schema.properties))
       expect(description).toContain(catalogue[option as keyof typeof catalogue].help);
   });
 
-  it('tells what a model will determine', () => {
-    const { height } = optionsSchema('FluxPipeline').properties;
+  it('tells what a model will determine', async () => {
+    const { height } = (await optionsSchema('FluxPipeline')).properties;
     expect(height).toMatchObject({ minimum: 1, maximum: 16384 });
     expect(height).not.toHaveProperty('default');
     expect(height!['description']).toMatch(/default: the autoencoder's sample_size/);
   });
 
-  it('is refused by name', () => {
-    expect(() => optionsSchema('FluxPipline')).toThrow(
+  it('is refused by name', async () => {
+    await expect(optionsSchema('FluxPipline')).rejects.toThrow(
       /no pipeline 'FluxPipline'; did you mean FluxPipeline\? known: /,
     );
   });

@@ -1,7 +1,7 @@
 /** What a pipeline takes, as a value that other programs can read. */
 import { DejaDitError, suggest } from '../../errors/errors.ts';
-import { findPipeline, supportedPipelines } from '../diffusion-pipeline.ts';
 import type { Pipeline } from '../pipeline.ts';
+import { findPipeline, supportedPipelines } from '../registry.ts';
 import { jsonSchemaOf, type OptionsSchema } from './json-schema.ts';
 import { resolveOptions } from './pipeline-options.ts';
 
@@ -12,14 +12,19 @@ import { resolveOptions } from './pipeline-options.ts';
  *   determines is only described
  * @throws DejaDitError `NOT_FOUND` for a class that is not supported
  * @example
- * const schema = optionsSchema('FluxPipeline');
+ * const schema = await optionsSchema('FluxPipeline');
  * console.log(schema.properties.numInferenceSteps); // { type: ['integer', 'null'], minimum: 1, maximum: 10000, default: 28, … }
  */
-export function optionsSchema(pipeline: Pipeline | string): OptionsSchema {
-  if (typeof pipeline !== 'string') return jsonSchemaOf(pipeline.className, pipeline.options);
-  const found = findPipeline(pipeline);
-  if (found) return jsonSchemaOf(pipeline, resolveOptions(found.options));
-  throw new DejaDitError('NOT_FOUND', `no pipeline '${pipeline}'; ${suggest(pipeline, supportedPipelines())}`, {
+export function optionsSchema(pipeline: Pipeline): OptionsSchema;
+export function optionsSchema(className: string): Promise<OptionsSchema>;
+export function optionsSchema(pipeline: Pipeline | string): OptionsSchema | Promise<OptionsSchema> {
+  return typeof pipeline === 'string' ? schemaOfClass(pipeline) : jsonSchemaOf(pipeline.className, pipeline.options);
+}
+
+async function schemaOfClass(className: string): Promise<OptionsSchema> {
+  const found = await findPipeline(className);
+  if (found) return jsonSchemaOf(className, resolveOptions(found.options));
+  throw new DejaDitError('NOT_FOUND', `no pipeline '${className}'; ${suggest(className, supportedPipelines())}`, {
     path: 'optionsSchema',
   });
 }

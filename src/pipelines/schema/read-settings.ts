@@ -25,7 +25,7 @@ export type Settings<Spec extends AnyPipelineOptions> = Omit<GenerateOptions, Fi
   [Name in Filled<Spec>]: NonNullable<GenerateOptions[Name]>;
 } & (Spec extends { conditions: unknown } ? PromptSettings : unknown);
 
-interface PromptSettings {
+export interface PromptSettings {
   /** What the prompts say. */
   conditions: Conditions;
   /** Pictures of the request. */

@@ -45,7 +45,7 @@ describe('WanPipeline with two experts', () => {
   itReproducesDiffusers('wan22_moe');
 
   it.each([
-    [{ boundary_ratio: 'half' }, {}, /boundary_ratio is "half", expected 0 to 1/],
+    [{ boundary_ratio: 'half' }, {}, /'boundary_ratio' is "half", expected a number/],
     [{ boundary_ratio: 0.9 }, { transformer_2: null }, /has no 'transformer_2'/],
   ])('refuses a checkpoint with %j, %j', async (options, parts, message) => {
     const { checkpoint } = readRecording('wan22_moe');

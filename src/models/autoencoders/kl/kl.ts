@@ -32,7 +32,10 @@ interface KlConfig {
   midAttention: boolean;
   quantConv: boolean;
   postQuantConv: boolean;
+  /** Of the pictures it was trained on; tiles are as large. */
   sampleSize: number;
+  /** Whether the config says so. */
+  sampleSizeGiven: boolean;
   scalingFactor: number;
   shiftFactor: number;
 }
@@ -72,6 +75,7 @@ function defineKl(className: string, { ignoredWeights = [], ...defaults }: KlTra
       spatialScale: 2 ** (config.widths.length - 1),
       scalingFactor: config.scalingFactor,
       shiftFactor: config.shiftFactor,
+      ...(config.sampleSizeGiven ? { sampleSize: config.sampleSize } : {}),
       tiles: { size: config.sampleSize, overlap: 0.25 },
       // Five tensors of the second level's width, at the size of the image.
       bytesPerPixel: () => 5 * 4 * (config.decoderWidths[1] ?? config.decoderWidths[0]!),
@@ -122,6 +126,7 @@ function parseKlConfig(config: ConfigReader, defaults: KlDefaults): KlConfig {
     quantConv: config.boolean('use_quant_conv', true),
     postQuantConv: config.boolean('use_post_quant_conv', true),
     sampleSize: config.integer('sample_size', defaults.sampleSize),
+    sampleSizeGiven: config.json['sample_size'] !== undefined,
     scalingFactor: config.positive('scaling_factor', defaults.scalingFactor),
     shiftFactor: config.nullable('shift_factor', (name) => config.number(name)) ?? 0,
   };

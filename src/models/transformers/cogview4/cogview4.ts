@@ -38,6 +38,8 @@ interface CogView4Config {
   conditionWidth: number;
   /** Rows and columns of the position grid. */
   positionGrid: readonly number[];
+  /** Edge of the latents that it was trained at. */
+  sampleSize: number;
 }
 
 type CogView4State = AttentionInputs & {
@@ -74,8 +76,18 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
       timeWidth: config.integer('time_embed_dim', 512),
       conditionWidth: config.count('condition_dim', 256),
       positionGrid,
+      sampleSize: config.integer('sample_size', 128),
     };
   },
+
+  traits: ({ width, inChannels, outChannels, patchSize, sampleSize, textWidth }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, patchSize, patchSize],
+    sampleSize,
+    textWidth,
+  }),
 
   inputs: ({ inChannels, textWidth }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] },

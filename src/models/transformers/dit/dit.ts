@@ -26,8 +26,8 @@ interface DiTConfig {
   heads: number;
   width: number;
   patch: readonly [number, number];
-  /** Tokens per side at the trained size. */
-  baseSize: number;
+  /** Edge of the latents that it was trained at. */
+  sampleSize: number;
   /** Without the null class, which follows the last one and stands for "no class" in guidance. */
   classes: number;
   activation: Activation;
@@ -59,7 +59,7 @@ export const ditTransformer = defineTransformer<DiTConfig, DiTState>({
       heads,
       width: heads * config.count('attention_head_dim', 72),
       patch: [patch, patch],
-      baseSize: Math.floor(config.integer('sample_size', 32, { min: patch }) / patch),
+      sampleSize: config.integer('sample_size', 32, { min: patch }),
       classes: config.integer('num_embeds_ada_norm', 1000),
       activation: config.choice('activation_fn', ['gelu-approximate', 'gelu', 'geglu'], 'gelu-approximate'),
       attentionBias: config.boolean('attention_bias', true),
@@ -67,15 +67,25 @@ export const ditTransformer = defineTransformer<DiTConfig, DiTState>({
     };
   },
 
+  traits: ({ width, inChannels, outChannels, patch, sampleSize, classes }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, ...patch],
+    sampleSize,
+    classes,
+  }),
+
   inputs: ({ inChannels }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'size', 'size'] },
     { name: 'timestep', kind: 'float', shape: ['batch'] },
     { name: 'class_labels', kind: 'int', shape: ['batch'] },
   ],
 
-  prepare({ hidden_states, timestep, class_labels }, { patch, width, baseSize, classes }) {
+  prepare({ hidden_states, timestep, class_labels }, { patch, width, sampleSize, classes }) {
     checkLabels(class_labels!, classes);
     const grid = patchGrid('hidden_states', hidden_states!, patch);
+    const baseSize = Math.floor(sampleSize / patch[0]);
     const positions = sincosPositions(grid, { width, baseSize });
     return {
       tensors: { hidden_states: hidden_states!, timestep: timestep!, class_labels: class_labels!, positions },

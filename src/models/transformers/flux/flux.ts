@@ -74,6 +74,15 @@ export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
     };
   },
 
+  traits: ({ width, inChannels, outChannels, textWidth, guidance }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, 1, 1],
+    textWidth,
+    guidanceEmbedding: guidance,
+  }),
+
   inputs: ({ inChannels, textWidth, pooledWidth, guidance, axesDim }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },

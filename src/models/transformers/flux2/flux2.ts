@@ -79,6 +79,15 @@ export const flux2Transformer = defineTransformer<Flux2Config, Flux2State>({
     };
   },
 
+  traits: ({ width, inChannels, outChannels, textWidth, guidance }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, 1, 1],
+    textWidth,
+    guidanceEmbedding: guidance,
+  }),
+
   inputs: ({ inChannels, textWidth, guidance, axesDim: { length: axes } }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },

@@ -89,6 +89,15 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
     };
   },
 
+  traits: ({ width, inChannels, outChannels, patch, textWidth, guidance }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch,
+    textWidth,
+    guidanceEmbedding: guidance,
+  }),
+
   inputs: ({ inChannels, textWidth, pooledWidth, guidance }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'frames', 'height', 'width'] },
     { name: 'timestep', kind: 'float', shape: ['batch'] },

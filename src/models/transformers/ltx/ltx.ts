@@ -83,6 +83,14 @@ export const ltxTransformer = defineTransformer<LTXConfig, LTXState>({
     };
   },
 
+  traits: ({ width, inChannels, outChannels, patch, captionWidth }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch,
+    textWidth: captionWidth,
+  }),
+
   inputs: ({ inChannels, captionWidth }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'tokens', inChannels] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', captionWidth] },

@@ -78,6 +78,14 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
     };
   },
 
+  traits: ({ width, inChannels, outChannels, patch, captionWidth }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, ...patch],
+    textWidth: captionWidth,
+  }),
+
   inputs: ({ inChannels, captionWidth }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] },
     { name: 'timestep', kind: 'float', shape: ['batch'] },

@@ -31,8 +31,8 @@ interface PixArtConfig {
   captionWidth: number | undefined;
   crossWidth: number;
   patch: readonly [number, number];
-  /** Tokens per side at the trained size. */
-  baseSize: number;
+  /** Edge of the latents that it was trained at. */
+  sampleSize: number;
   interpolationScale: number;
   /** Whether resolution and aspect ratio are conditions. */
   sizeConditions: boolean;
@@ -73,7 +73,7 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
       captionWidth: config.nullable('caption_channels', (name) => config.integer(name)),
       crossWidth: config.integer('cross_attention_dim', 1152),
       patch: [patch, patch],
-      baseSize: Math.floor(sampleSize / patch),
+      sampleSize,
       interpolationScale:
         config.nullable('interpolation_scale', (name) => config.positive(name)) ??
         Math.max(Math.floor(sampleSize / 64), 1),
@@ -84,6 +84,16 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
       normEpsilon: config.positive('norm_eps', 1e-6),
     };
   },
+
+  traits: ({ width, inChannels, outChannels, patch, sampleSize, captionWidth, crossWidth, sizeConditions }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, ...patch],
+    sampleSize,
+    textWidth: captionWidth ?? crossWidth,
+    sizeConditions,
+  }),
 
   inputs: ({ inChannels, captionWidth, crossWidth, sizeConditions }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] },
@@ -103,7 +113,7 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
         text,
         ...(bias ? { text_bias: bias } : {}),
         ...(config.sizeConditions ? sizeConditions(inputs, hidden_states!.dim(0)) : {}),
-        positions: sincosPositions(grid, config),
+        positions: sincosPositions(grid, { ...config, baseSize: Math.floor(config.sampleSize / config.patch[0]) }),
       },
       statics: { grid },
     };

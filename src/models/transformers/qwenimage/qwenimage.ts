@@ -79,6 +79,14 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
     };
   },
 
+  traits: ({ width, inChannels, outChannels, textWidth }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, 1, 1],
+    textWidth,
+  }),
+
   inputs: ({ inChannels, textWidth, additionalCondition }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },

@@ -33,8 +33,8 @@ interface SanaConfig {
   mlpWidth: number;
   qkNorm: QkNorm | undefined;
   patch: readonly [number, number];
-  /** Tokens per side at the trained size. */
-  baseSize: number;
+  /** Edge of the latents that it was trained at. */
+  sampleSize: number;
   /** Undefined: no position embeddings. */
   interpolationScale: number | undefined;
   guidance: boolean;
@@ -82,13 +82,23 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
       mlpWidth: Math.floor(config.positive('mlp_ratio', 2.5) * width),
       qkNorm: norm && { kind: norm, epsilon: 1e-5 },
       patch: [patch, patch],
-      baseSize: Math.floor(config.integer('sample_size', 32, { min: patch }) / patch),
+      sampleSize: config.integer('sample_size', 32, { min: patch }),
       interpolationScale: config.nullable('interpolation_scale', (name) => config.positive(name)),
       guidance: config.boolean('guidance_embeds', false),
       attentionBias: config.boolean('attention_bias', false),
       normEpsilon: config.positive('norm_eps', 1e-6),
     };
   },
+
+  traits: ({ width, inChannels, outChannels, patch, sampleSize, captionWidth, guidance }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, ...patch],
+    sampleSize,
+    textWidth: captionWidth,
+    guidanceEmbedding: guidance,
+  }),
 
   inputs: ({ inChannels, captionWidth, guidance }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] },
@@ -111,7 +121,13 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
         ...(config.guidance ? { guidance: guidance! } : {}),
         ...(interpolationScale === undefined
           ? {}
-          : { positions: sincosPositions(grid, { ...config, interpolationScale }) }),
+          : {
+              positions: sincosPositions(grid, {
+                ...config,
+                interpolationScale,
+                baseSize: Math.floor(config.sampleSize / config.patch[0]),
+              }),
+            }),
       },
       statics: { grid },
     };

@@ -30,6 +30,8 @@ interface SD3Config {
   pooledWidth: number;
   qkNorm: QkNorm | undefined;
   patch: readonly [number, number];
+  /** Edge of the latents that it was trained at. */
+  sampleSize: number;
   /** Tokens per side of the position table. */
   tableSize: number;
 }
@@ -63,9 +65,19 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
       pooledWidth: config.integer('pooled_projection_dim', 2048),
       qkNorm: norm && { kind: norm, epsilon: 1e-6 },
       patch: [patch, patch],
+      sampleSize: config.integer('sample_size', 128),
       tableSize: config.integer('pos_embed_max_size', 96),
     };
   },
+
+  traits: ({ width, inChannels, outChannels, patch, sampleSize, textWidth }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, ...patch],
+    sampleSize,
+    textWidth,
+  }),
 
   inputs: ({ inChannels, textWidth, pooledWidth }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] },

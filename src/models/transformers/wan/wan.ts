@@ -89,6 +89,14 @@ export const wanTransformer = defineTransformer<WanConfig, WanState>({
     };
   },
 
+  traits: ({ width, inChannels, outChannels, patch, textWidth }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch,
+    textWidth,
+  }),
+
   inputs: ({ inChannels, textWidth, imageWidth, imagePositions }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'frames', 'height', 'width'] },
     { name: 'timestep', kind: 'float', shape: ['batch'], orShape: ['batch', 'times'] },

@@ -71,6 +71,14 @@ export const zImageTransformer = defineTransformer<ZImageConfig, ZImageState>({
     };
   },
 
+  traits: ({ width, channels, patches, captionWidth }) => ({
+    width,
+    inChannels: channels,
+    outChannels: channels,
+    patch: patches[0]!,
+    textWidth: captionWidth,
+  }),
+
   inputs: () => [
     { name: 'x', kind: 'other' },
     { name: 't', kind: 'float', shape: ['batch'] },

@@ -1,4 +1,4 @@
-/** Loading what pipelines are made of: one component by its name in `model_index.json`. */
+/** What pipelines are made of: components as definitions declare them, loaded by their names in `model_index.json`. */
 import { DejaDitError } from '../errors/errors.ts';
 import { AutoModel, type LoadOptions, loadModel } from '../models/auto-model.ts';
 import { Autoencoder } from '../models/autoencoders/autoencoder.ts';
@@ -8,30 +8,84 @@ import { createScheduler } from '../schedulers/create-scheduler.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import { loadTokenizer } from '../tokenizers/tokenizer.ts';
 import { type ModelFolder, readConfig, requireComponent } from '../weights/model-folder.ts';
-import { disposeAll, type PipelineLoadOptions } from './pipeline.ts';
+import type { PipelineLoadOptions } from './pipeline.ts';
 import { TextEncoder } from './request/text-encoder.ts';
 
+/** A component of a pipeline, as its definition declares it. */
+export interface Part<T> {
+  /** @param name of the component in `model_index.json` */
+  load(loader: ComponentLoader, name: string): Promise<T>;
+}
+
+/** Components by the names they have in `model_index.json`, in camelCase: `textEncoder2` for `text_encoder_2`. */
+export type Parts = Readonly<Record<string, Part<unknown>>>;
+
+export type Loaded<P extends Parts> = { readonly [Name in keyof P]: P[Name] extends Part<infer T> ? T : never };
+
+/** @param classNames Diffusers' names of the classes that the pipeline can run */
+export function transformer(...classNames: readonly [string, ...string[]]): Part<TransformerModel> {
+  return {
+    load: async (loader, name) => {
+      const model = await loader.transformer(name);
+      if (classNames.includes(model.className)) return model;
+      const message = `component '${name}' is a ${model.className}, expected ${classNames.join(' or ')}`;
+      throw new DejaDitError('INVALID_CONFIG', message, { path: loader.folderOf(name) });
+    },
+  };
+}
+
+export function autoencoder(): Part<Autoencoder> {
+  return { load: (loader, name) => loader.autoencoder(name) };
+}
+
+export function scheduler(): Part<Scheduler> {
+  return { load: (loader, name) => loader.scheduler(name) };
+}
+
+/** With the tokenizer of the same number: `tokenizer_2` for `text_encoder_2`. */
+export function textEncoder(): Part<TextEncoder> {
+  return { load: (loader, name) => loader.textEncoder(name) };
+}
+
+/** What checkpoints may do without. */
+export function optional<T>(part: Part<T>): Part<T | undefined> {
+  return { load: async (loader, name) => (loader.has(name) ? part.load(loader, name) : undefined) };
+}
+
+/** `textEncoder2` → `text_encoder_2`. */
+export function componentName(key: string): string {
+  return key.replaceAll(/[A-Z]|\d+/g, (part) => `_${part.toLowerCase()}`);
+}
+
 /**
- * Loads what a pipeline consists of. If a part fails, those before it are freed.
- * @param parts loads the components; the transformer best last, so that whatever is wrong with the small parts shows before it is read
+ * Loads what a pipeline consists of, in the order in which it is declared: the transformer best last, so that whatever is wrong with the
+ * small parts shows before it is read. If one fails, those before it are freed.
  */
-export async function loadComponents<C>(
+export async function loadComponents<P extends Parts>(
   folder: ModelFolder,
   options: PipelineLoadOptions,
-  parts: (load: ComponentLoader) => Promise<C>,
-): Promise<C> {
+  parts: P,
+): Promise<Loaded<P>> {
   const loader = new ComponentLoader(folder, options);
+  const components: Record<string, unknown> = {};
   try {
-    const components = await parts(loader);
+    for (const [key, part] of Object.entries(parts)) components[key] = await part.load(loader, componentName(key));
     if (options.layerwiseTextOffload && !loader.loaded.some((component) => component instanceof GraphModel))
       throw new DejaDitError('INVALID_ARGUMENT', `a ${folder.className} has no text encoder`, {
         path: 'layerwiseTextOffload',
       });
-    return components;
+    return components as Loaded<P>;
   } catch (error) {
     await disposeAll(loader.loaded);
     throw error;
   }
+}
+
+/** Disposes whatever can be disposed. */
+export async function disposeAll(components: readonly unknown[]): Promise<void> {
+  const disposable = (component: unknown): component is { dispose(): Promise<void> } =>
+    typeof (component as { dispose?: unknown } | undefined)?.dispose === 'function';
+  await Promise.all(components.filter(disposable).map((component) => component.dispose()));
 }
 
 export class ComponentLoader {
@@ -63,9 +117,9 @@ export class ComponentLoader {
   }
 
   /** A text encoder and its tokenizer: components `text_encoder<suffix>` and `tokenizer<suffix>`. */
-  async textEncoder(suffix: '' | '_2' | '_3' = ''): Promise<TextEncoder> {
-    const [name, folder] = [`text_encoder${suffix}`, this.folderOf(`text_encoder${suffix}`)];
-    const tokenizer = await loadTokenizer(this.folderOf(`tokenizer${suffix}`));
+  async textEncoder(name = 'text_encoder'): Promise<TextEncoder> {
+    const folder = this.folderOf(name);
+    const tokenizer = await loadTokenizer(this.folderOf(name.replace('text_encoder', 'tokenizer')));
     const model = await this.keep(loadModel(folder, { ...this.options, layerwiseOffload: this.textOffload }));
     if (model instanceof GraphModel) return new TextEncoder(name, model, tokenizer);
     throw new DejaDitError('INVALID_CONFIG', `component '${name}' is a ${model.className}, not a text encoder`, {
@@ -78,7 +132,7 @@ export class ComponentLoader {
     return loadScheduler(folder, className);
   }
 
-  private folderOf(name: string): string {
+  folderOf(name: string): string {
     return requireComponent(this.folder, name).folder;
   }
 

@@ -1,5 +1,17 @@
-/** FLUX packs 2×2 latent pixels into one token, and gives every token a position. */
+/** Many transformers take 2×2 latent pixels as one token. */
 import { dims, floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import type { LatentLayout } from './plan.ts';
+
+/** Latents that are drawn as [B, C, rows, columns] and taken as tokens. */
+export function packedLatents(drawn: readonly [number, number, number, number]): LatentLayout {
+  const [batch, channels, rows, columns] = drawn;
+  return {
+    drawn,
+    shape: [batch, (rows * columns) / 4, 4 * channels],
+    pack: packLatents,
+    unpack: (tokens) => unpackLatents(tokens, rows, columns),
+  };
+}
 
 /** [B, C, h, w] → [B, h/2·w/2, 4C]; the channels of a token are ordered (c, row, column). */
 export function packLatents(latents: Tensor): Tensor {
@@ -37,19 +49,4 @@ function repack(
     to,
     direction === 'pack' ? [batch, rows * columns, channels * 4] : [batch, channels, height, width],
   );
-}
-
-/** Positions (0, row, column) of `rows`·`columns` image tokens. */
-export function imageIds(rows: number, columns: number): Tensor {
-  const ids = new Float32Array(rows * columns * 3);
-  for (let token = 0; token < rows * columns; token++) {
-    ids[token * 3 + 1] = Math.floor(token / columns);
-    ids[token * 3 + 2] = token % columns;
-  }
-  return floatTensor(ids, [rows * columns, 3]);
-}
-
-/** Text tokens all sit at position 0. */
-export function textIds(tokens: number): Tensor {
-  return floatTensor(new Float32Array(tokens * 3), [tokens, 3]);
 }

@@ -1,0 +1,43 @@
+/** The pipelines by Diffusers' class names. A pipeline's file is read when its class is asked for, and not before. */
+import { DejaDitError } from '../errors/errors.ts';
+import type { PipelineClass } from './pipeline.ts';
+
+/** A new pipeline is a line here for each class of Diffusers whose work it does. */
+const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
+  DiTPipeline: async () => (await import('./dit/dit-pipeline.ts')).ditPipeline,
+  FluxPipeline: async () => (await import('./flux/flux-pipeline.ts')).fluxPipeline,
+  FluxImg2ImgPipeline: async () => (await import('./flux/flux-pipeline.ts')).fluxPipeline,
+  PixArtSigmaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartSigmaPipeline,
+  PixArtAlphaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartAlphaPipeline,
+  QwenImagePipeline: async () => (await import('./qwenimage/qwenimage-pipeline.ts')).qwenImagePipeline,
+  StableDiffusion3Pipeline: async () => (await import('./sd3/sd3-pipeline.ts')).sd3Pipeline,
+  WanPipeline: async () => (await import('./wan/wan-pipeline.ts')).wanPipeline,
+  ZImagePipeline: async () => (await import('./zimage/zimage-pipeline.ts')).zImagePipeline,
+};
+
+const pipelines = new Map(Object.entries(builtIn));
+
+/**
+ * Adds a pipeline of your own, so that `DiffusionPipeline.fromPretrained` loads checkpoints whose `model_index.json` names its class.
+ * @throws DejaDitError INVALID_ARGUMENT if a class name is taken
+ */
+export function registerPipeline(pipeline: PipelineClass): void {
+  const taken = pipeline.classNames.find((className) => pipelines.has(className));
+  if (taken !== undefined)
+    throw new DejaDitError('INVALID_ARGUMENT', 'a pipeline of this name is registered already', { path: taken });
+  for (const className of pipeline.classNames) pipelines.set(className, async () => pipeline);
+}
+
+/**
+ * Class names of the pipelines that `DiffusionPipeline.fromPretrained` loads, your own included.
+ * @example
+ * supportedPipelines().includes('FluxPipeline'); // true
+ */
+export function supportedPipelines(): string[] {
+  return [...pipelines.keys()];
+}
+
+/** The pipeline that loads checkpoints of a class; undefined if there is none. */
+export async function findPipeline(className: string): Promise<PipelineClass | undefined> {
+  return pipelines.get(className)?.();
+}

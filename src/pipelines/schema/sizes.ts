@@ -1,0 +1,43 @@
+/** Options that many pipelines have in the same way. */
+import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
+import type { TextEncoder } from '../request/text-encoder.ts';
+import { type FromModel, fromModel, type OptionUse } from './pipeline-options.ts';
+
+interface HasAutoencoder {
+  readonly vae: Autoencoder;
+}
+
+/**
+ * Height and width of pictures whose tokens cover two latents along both edges.
+ * @param latents that the default edge has
+ */
+export function edges(latents: number) {
+  const edge = {
+    default: fromModel(`${latents} latents`, ({ vae }: HasAutoencoder) => latents * vae.spatialScale),
+    multipleOf: twoLatents,
+  };
+  return { height: edge, width: edge };
+}
+
+export const twoLatents = fromModel(
+  'two latents, which a token covers',
+  ({ vae }: HasAutoencoder) => 2 * vae.spatialScale,
+);
+
+/** Tokens of the prompt as a model was trained with, as far as its tokenizer goes. */
+export function textLength<Name extends string>(
+  tokens: number,
+  encoder: Name,
+): OptionUse<{ readonly [N in Name]: TextEncoder | undefined }, number> & {
+  default: FromModel<{ readonly [N in Name]: TextEncoder | undefined }, number>;
+} {
+  return {
+    max: Math.max(512, tokens),
+    default: fromModel(`${tokens}, or model_max_length of the tokenizer`, (model) =>
+      Math.min(tokens, model[encoder]?.tokenizer.modelMaxLength ?? tokens),
+    ),
+  };
+}
+
+/** Of models that draw from what no text encoder of theirs can be asked for again. */
+export const unguided = { because: 'as this model has no guidance embedding; use trueCfgScale and negativePrompt' };
