@@ -227,6 +227,14 @@ export function parseCacheConfig(options: CacheOptions = {}, path = 'cacheConfig
     type === 'DBPrune'
       ? { ...defaults, ...PRUNE_DEFAULTS, ...given, cacheType: type }
       : { ...defaults, ...given, cacheType: type };
+  if (budgeted !== null && config.stepsComputationMask !== null && config.stepsComputationPolicy === 'static') {
+    const named = given.errorBudget === undefined ? 'targetPsnr' : 'errorBudget';
+    throw new DejaDitError(
+      'INVALID_CONFIG',
+      "has no effect beside a static mask, which decides alone; give one of the two, or stepsComputationPolicy 'dynamic'",
+      { path: `${path}.${named}` },
+    );
+  }
   if (config.compat && config.enableSeparateCfg && config.cfgDiffComputeSeparate && config.cfgComputeFirst) {
     throw new DejaDitError(
       'INVALID_CONFIG',

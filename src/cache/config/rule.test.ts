@@ -20,7 +20,7 @@ describe('ruleOf', () => {
       { kind: 'threshold', threshold: 0.1 },
     ],
     [fast, { kind: 'mask' }],
-    [{ ...fast, errorBudget: 0.05 }, { kind: 'mask' }],
+    [{ ...fast, residualDiffThreshold: 0.1 }, { kind: 'mask' }],
     [
       { stepsComputationPolicy: 'static', errorBudget: 0.05 },
       { kind: 'error_budget', budget: 0.05 },
@@ -38,8 +38,15 @@ describe('ruleOf', () => {
     expect(ruleOf(parseCacheConfig(options))).toEqual(rule);
   });
 
-  it('beside a static mask the other one still names the cache', () => {
-    expect(measuringRule(parseCacheConfig({ ...fast, errorBudget: 0.05 })).kind).toBe('error_budget');
+  it('beside a static mask the threshold still names the cache', () => {
+    expect(measuringRule(parseCacheConfig({ ...fast, residualDiffThreshold: 0.1 })).kind).toBe('threshold');
+  });
+
+  it.each([{ errorBudget: 0.05 }, { targetPsnr: 40 }])('a static mask leaves nothing to decide for %j', (budget) => {
+    expect(() => parseCacheConfig({ ...fast, ...budget })).toThrow(
+      `cacheConfig.${Object.keys(budget)[0]}: has no effect beside a static mask`,
+    );
+    expect(parseCacheConfig({ ...fast, ...budget, stepsComputationPolicy: 'dynamic' }).errorBudget).not.toBeNull();
   });
 });
 
