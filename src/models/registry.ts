@@ -62,15 +62,6 @@ export async function findGraphModel(className: string): Promise<GraphModelFamil
 
 /** The error for a class that nobody has built: what it is, what is supported, what to do instead. */
 export function unsupportedModel(className: string, origin: string): DejaDitError {
-  if (/^UNet/.test(className)) {
-    return new DejaDitError(
-      'UNSUPPORTED',
-      `'${className}' is a convolutional UNet, not a Diffusion Transformer; its blocks differ in shape, so there is nothing to cache block by block. ` +
-        "(Whole steps can be skipped of any model, with cacheType 'EasyCache', but UNets are not built here.) " +
-        `Supported transformers: ${supportedTransformers().join(', ')}`,
-      { path: origin },
-    );
-  }
   const hint = suggest(className, supportedModels());
   return new DejaDitError('UNSUPPORTED', `model class '${className}' is not supported; ${hint}`, { path: origin });
 }

@@ -6,7 +6,6 @@ import { disableCache, enableCache } from '../../api/enable-cache.ts';
 import { strify, summary } from '../../api/summary.ts';
 import { setWarningHandler } from '../../errors/warnings.ts';
 import { AutoModel } from '../../models/auto-model.ts';
-import { unsupportedModel } from '../../models/registry.ts';
 import { fixtures, readGolden } from '../../models/testing/golden.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { type CacheOptions, parseCacheConfig } from '../config/cache-config.ts';
@@ -125,11 +124,15 @@ describe('EasyCache', () => {
     await model.dispose();
   });
 
-  it('is what the refusal of a UNet names', () => {
-    expect(unsupportedModel('UNet2DConditionModel', 'unet/config.json').message).toMatch(/EasyCache/);
+  it('is what remains for a UNet, whose blocks differ', async () => {
+    const model = await AutoModel.fromPretrained(path.join(fixtures, 'models/unet2d'));
+    for (const cacheConfig of [{}, { cacheType: 'DBPrune' }, { residualDiffThreshold: 0.1 }] as const) {
+      expect(() => enableCache(model, { cacheConfig })).toThrow(/blocks of UNet2DConditionModel differ .*EasyCache/);
+    }
+    await model.dispose();
   });
 
-  const families = ['dit', 'flux', 'lumina2', 'ltx', 'pixart', 'qwenimage', 'sd3', 'wan', 'zimage'];
+  const families = ['dit', 'flux', 'lumina2', 'ltx', 'pixart', 'qwenimage', 'sd3', 'unet2d', 'wan', 'zimage'];
   it.each(families.filter((family) => existsSync(path.join(fixtures, 'models', family))))('on %s', async (family) => {
     const model = await AutoModel.fromPretrained(path.join(fixtures, 'models', family));
     const { inputs, tensors } = await readGolden(`models/${family}`);

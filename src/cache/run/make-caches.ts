@@ -102,6 +102,13 @@ export function makeCaches(
   const given = modifiers.length;
   const made = adapter.parts.map((part) => {
     const units = cacheUnits(part, base.cacheConfig);
+    if (units === 0)
+      throw new DejaDitError(
+        'UNSUPPORTED',
+        `the blocks of ${part.model.className} differ in width and in what they hand on, so none can stand for another; ` +
+          "whole calls can be skipped, with cacheType: 'EasyCache'",
+        { path: 'cacheConfig.cacheType' },
+      );
     const overrides = modifiers.splice(0, units);
     const settings = Array.from({ length: units }, (_, i) => (overrides[i] ? applyModifier(base, overrides[i]) : base));
     return new CacheHandle(part, settings, warnings);

@@ -20,6 +20,7 @@ export const transformerFamilies: Readonly<Record<string, () => Promise<Transfor
   SanaTransformer2DModel: async () => (await import('./sana/sana.ts')).sanaTransformer,
   SD3Transformer2DModel: async () => (await import('./sd3/sd3.ts')).sd3Transformer,
   Transformer2DModel: async () => (await import('./legacy-transformer-2d.ts')).legacyTransformer2D,
+  UNet2DConditionModel: async () => (await import('./unet2d/unet2d.ts')).unet2D,
   WanTransformer3DModel: async () => (await import('./wan/wan.ts')).wanTransformer,
   ZImageTransformer2DModel: async () => (await import('./zimage/zimage.ts')).zImageTransformer,
 };
