@@ -33,11 +33,13 @@ export { type SaveVideoOptions, Video } from './images/video.ts';
 export { comparePaths, type MetricName, metricNames } from './metrics/compare.ts';
 export { mae, mse, psnr, rmse } from './metrics/pixel-errors.ts';
 export { ssim } from './metrics/ssim.ts';
-export { AutoModel, type LoadOptions, loadModel } from './models/auto-model.ts';
+export { AutoModel, loadModel } from './models/auto-model.ts';
 export { Autoencoder } from './models/autoencoders/autoencoder.ts';
 export { defineTransformer, type TransformerDefinition } from './models/definition.ts';
 export { defineModel, GraphModel } from './models/graph-model.ts';
 export type { ForwardInputs, InputValue } from './models/inputs.ts';
+export type { LoadOptions } from './models/load/load-options.ts';
+export { loadSingleFile, type SingleFileOptions } from './models/load/load-single-file.ts';
 export { registerTransformer, supportedModels, supportedTransformers } from './models/registry.ts';
 export {
   type ForwardSession,

@@ -6,8 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ScaleLayout, scaledCheckpoint } from '../weights/formats/testing/scaled-float8.ts';
 import { readSafetensors } from '../weights/safetensors/safetensors.ts';
 import { writeSafetensors } from '../weights/safetensors/write-safetensors.ts';
-import { AutoModel, type LoadOptions } from './auto-model.ts';
+import { AutoModel } from './auto-model.ts';
 import { Autoencoder } from './autoencoders/autoencoder.ts';
+import type { LoadOptions } from './load/load-options.ts';
 import { fixtures, readGolden } from './testing/golden.ts';
 import { loadEncoder } from './text-encoders/testing/parity.ts';
 

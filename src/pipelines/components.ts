@@ -1,8 +1,9 @@
 /** What pipelines are made of: components as definitions declare them, loaded by their names in `model_index.json`. */
 import { DejaDitError } from '../errors/errors.ts';
-import { AutoModel, type LoadOptions, loadModel } from '../models/auto-model.ts';
+import { AutoModel, loadModel } from '../models/auto-model.ts';
 import { Autoencoder } from '../models/autoencoders/autoencoder.ts';
 import { GraphModel } from '../models/graph-model.ts';
+import type { LoadOptions } from '../models/load/load-options.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import { createScheduler } from '../schedulers/create-scheduler.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';

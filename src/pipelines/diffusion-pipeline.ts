@@ -4,7 +4,7 @@ import { type ArgumentShape, readArguments } from '../errors/arguments.ts';
 import { DejaDitError, suggest } from '../errors/errors.ts';
 import { readJsonFile } from '../files/json.ts';
 import { joinPath } from '../files/paths.ts';
-import { defaultPrograms, elsewhere, loadShape } from '../models/auto-model.ts';
+import { defaultPrograms, elsewhere, loadShape } from '../models/load/load-options.ts';
 import { isTransformer } from '../models/registry.ts';
 import { backendShape, type CreateBackendOptions, createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';

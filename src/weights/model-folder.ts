@@ -105,14 +105,19 @@ export function requireComponent({ path, components, className }: ModelFolder, n
   throw new DejaDitError('NOT_FOUND', `lists no component '${name}'${hint}`, { path: file });
 }
 
+/** What describes one model, without its weights. */
+export interface ModelConfig {
+  className: string | undefined;
+  config: Record<string, unknown>;
+  /** The file, for error messages. */
+  path: string;
+}
+
 /**
  * A component's JSON file (`config.json`, `scheduler_config.json`) and the class it names: `_class_name` as Diffusers
  * writes it, or else the first of Transformers' `architectures`, or else nothing.
  */
-export async function readConfig(
-  folder: string,
-  fileName = 'config.json',
-): Promise<{ className: string | undefined; config: Record<string, unknown>; path: string }> {
+export async function readConfig(folder: string, fileName = 'config.json'): Promise<ModelConfig> {
   const path = joinPath(folder, fileName);
   const config = await readJsonFile(path);
   const { _class_name: own, architectures } = config;

@@ -17,4 +17,6 @@ export interface StoredWeightInfo extends WeightInfo {
   readonly bytes: number;
   /** The file it is in; `memory` for tensors that are in none. */
   readonly file: string;
+  /** What the bytes stand for where they are no numbers: blocks of GGUF, then with a `shape` of rows and bytes. */
+  readonly encoded?: { readonly type: string; readonly shape: Shape } | undefined;
 }

@@ -81,10 +81,18 @@ export async function openSafetensors(pathOrPaths: string | readonly string[]): 
     await closeAll(files);
     throw error;
   }
-  return new SafetensorsSource(files, infos);
+  return fileSource(files, infos);
 }
 
-class SafetensorsSource implements WeightSource {
+/** Tensors at places in open files, which are closed with it. */
+export function fileSource(
+  files: ReadonlyMap<string, OpenedFile>,
+  tensors: ReadonlyMap<string, TensorInfo>,
+): WeightSource {
+  return new FileSource(files, tensors);
+}
+
+class FileSource implements WeightSource {
   readonly names: readonly string[];
   readonly #files: ReadonlyMap<string, OpenedFile>;
   readonly #infos: ReadonlyMap<string, TensorInfo>;

@@ -3,11 +3,12 @@
  * they are read as the float32 numbers they stand for, so that nothing above knows of scales.
  *
  * Names differ by the program that wrote them: `layer.scale_weight` (ComfyUI, with a marker `scaled_fp8`), `layer.weight_scale`
- * (compressed-tensors and others), `layer.weight_scale_inv` (DeepSeek, which multiplies by it all the same). Scales of
- * activations stand beside some and are not needed, since layers compute in float32.
+ * (compressed-tensors and others; ComfyUI with a `layer.comfy_quant` that names the format), `layer.weight_scale_inv` (DeepSeek,
+ * which multiplies by it all the same). Scales of activations stand beside some and are not needed, since layers compute in float32.
  */
 import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
+import { parseJson } from '../../files/json.ts';
 import { sizeOf, type Tensor } from '../../tensor/tensor.ts';
 import type { StoredWeightInfo } from '../weight-info.ts';
 import { derivedSource, type WeightSource } from '../weight-source.ts';
@@ -15,6 +16,7 @@ import { derivedSource, type WeightSource } from '../weight-source.ts';
 const weightScale = /^(.*\.)(?:scale_weight|weight_scale|weight_scale_inv)$/;
 const activationScale = /^(.*\.)(?:scale_input|input_scale)$/;
 const marker = /(?:^|\.)scaled_fp8$/;
+const description = /\.comfy_quant$/;
 
 /** Edge of the square of weights that share a scale where scales are a matrix. */
 const tile = 128;
@@ -40,7 +42,8 @@ export async function withScaledFloat8(source: WeightSource): Promise<WeightSour
     const weight = weightScale.exec(name)?.[1];
     if (weight !== undefined) scaleOf.set(`${weight}weight`, name);
     const input = activationScale.exec(name)?.[1];
-    if (weight !== undefined || marker.test(name)) hidden.add(name);
+    if (description.test(name)) await requireScaledFormat(source, name);
+    if (weight !== undefined || marker.test(name) || description.test(name)) hidden.add(name);
     else if (input !== undefined && source.has(`${input}weight`)) hidden.add(name);
   }
   if (hidden.size === 0) return source;
@@ -87,6 +90,23 @@ export async function withScaledFloat8(source: WeightSource): Promise<WeightSour
       source.readMany(names, (name, tensor) => onTensor(name, scaled(name, tensor)), options),
   });
 }
+
+/** @throws DejaDitError UNSUPPORTED naming the format that ComfyUI says a layer is in, if it is not float8 beside a scale */
+async function requireScaledFormat(source: WeightSource, name: string): Promise<void> {
+  const { bytes, file } = source.info(name);
+  const { data } = bytes <= maxDescriptionBytes ? await source.read(name) : { data: undefined };
+  const text = data instanceof Uint8Array ? new TextDecoder().decode(data) : '{}';
+  const { format } = parseJson(text, { path: file, subject: `tensor ${quote(name)}` });
+  if (format === 'float8_e4m3fn' || format === 'float8_e5m2') return;
+  throw new DejaDitError(
+    'UNSUPPORTED',
+    `tensor ${quote(name)} says that its layer is in the format ${quote(format)}, which is not read; float8_e4m3fn and float8_e5m2 are`,
+    { path: file },
+  );
+}
+
+/** A few words of JSON. */
+const maxDescriptionBytes = 4096;
 
 function requireFloat8(source: WeightSource, weight: string, scale: string): void {
   const found = source.has(weight) ? source.info(weight).dtype : 'missing';

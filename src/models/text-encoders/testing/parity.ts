@@ -3,8 +3,9 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { rows, Tensor } from '../../../tensor/tensor.ts';
 import { readSafetensors } from '../../../weights/safetensors/safetensors.ts';
-import { type LoadOptions, loadModel } from '../../auto-model.ts';
+import { loadModel } from '../../auto-model.ts';
 import { GraphModel } from '../../graph-model.ts';
+import type { LoadOptions } from '../../load/load-options.ts';
 import { fixtures, relativeError } from '../../testing/golden.ts';
 
 export async function loadEncoder(folder: string, options: LoadOptions = {}): Promise<GraphModel> {

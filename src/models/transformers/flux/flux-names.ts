@@ -56,3 +56,27 @@ export const fluxNames: NameTable = {
   'final_layer.adaLN_modulation.1': halvesSwapped('norm_out.linear'),
   'final_layer.linear': 'proj_out',
 };
+
+/** The config of a model with these weights; undefined for one whose positions are not FLUX.1's, which weights do not tell. */
+export function inferFluxConfig(shapes: ReadonlyMap<string, readonly number[]>): Record<string, unknown> | undefined {
+  const size = (name: string, axis: number) => shapes.get(name)?.[axis];
+  const count = (list: string) => {
+    const indices = [...shapes.keys()].map((name) => new RegExp(`^${list}\\.(\\d+)\\.`).exec(name)?.[1]);
+    return new Set(indices.filter((index) => index !== undefined)).size;
+  };
+  const [width, head] = [size('img_in.weight', 0), size('double_blocks.0.img_attn.norm.query_norm.scale', 0)];
+  if (width === undefined || head !== 128) return undefined;
+  return {
+    _class_name: 'FluxTransformer2DModel',
+    in_channels: size('img_in.weight', 1),
+    out_channels: size('final_layer.linear.weight', 0),
+    num_layers: count('double_blocks'),
+    num_single_layers: count('single_blocks'),
+    attention_head_dim: head,
+    num_attention_heads: width / head,
+    joint_attention_dim: size('txt_in.weight', 1),
+    pooled_projection_dim: size('vector_in.in_layer.weight', 1),
+    guidance_embeds: shapes.has('guidance_in.in_layer.weight'),
+    axes_dims_rope: [16, 56, 56],
+  };
+}

@@ -1,0 +1,73 @@
+/** Makes a model of its config and its weights, wherever they come from. */
+import { DejaDitError } from '../../errors/errors.ts';
+import { warn } from '../../errors/warnings.ts';
+import { refuseForeignQuantization } from '../../weights/formats/quantized-checkpoint.ts';
+import type { ModelConfig } from '../../weights/model-folder.ts';
+import { OffloadedWeights } from '../../weights/offload/offloaded-weights.ts';
+import { repeatedModules } from '../../weights/offload/plan.ts';
+import { derivedSource, type WeightSource } from '../../weights/weight-source.ts';
+import { WeightStore, type Weights } from '../../weights/weight-store.ts';
+import { ConfigReader } from '../config-reader.ts';
+import type { Transformer } from '../definition.ts';
+import { type BoundModel, GraphModel } from '../graph-model.ts';
+import { findGraphModel, findTransformer, unsupportedModel } from '../registry.ts';
+import { TransformerModel } from '../transformer-model.ts';
+import { accountWeights } from '../weight-accounting.ts';
+import { defaultPrograms, type LoadOptions } from './load-options.ts';
+
+export type LoadedModel = TransformerModel | GraphModel;
+
+export interface Checkpoint {
+  /** File or folder, for error messages. */
+  origin: string;
+  /** Opens the weights; not called before all has been checked that can be without them. */
+  open(model: Transformer | BoundModel): Promise<WeightSource>;
+}
+
+/** @throws DejaDitError naming the file, field or tensor that is wrong */
+export async function assembleModel(
+  { className, config, path }: ModelConfig,
+  options: LoadOptions,
+  { origin, open }: Checkpoint,
+): Promise<LoadedModel> {
+  const { weightDtype, signal, layerwiseOffload = false } = options;
+  if (className === undefined) {
+    throw new DejaDitError(
+      'INVALID_CONFIG',
+      "has neither '_class_name' nor 'architectures', so the model's class is unknown",
+      { path },
+    );
+  }
+  refuseForeignQuantization(config, path);
+  const reader = new ConfigReader(config, path);
+  const transformer = (await findTransformer(className))?.configure(reader);
+  const graphModel = transformer ? undefined : (await findGraphModel(className))?.configure(reader);
+  const model = transformer ?? graphModel;
+  if (!model) throw unsupportedModel(className, path);
+  const programs = options.programs ?? (await defaultPrograms());
+  const checkpoint = await open(model);
+  const store = { backend: programs.backend, origin, weightDtype, signal };
+  let weights: Weights | undefined;
+  try {
+    const stored = layerwiseOffload === false ? 'float32' : 'stored';
+    const account = accountWeights(model, checkpoint, { origin, weightDtype: weightDtype ?? stored });
+    if (account.warning !== undefined) warn(account.warning);
+    const source = derivedSource(checkpoint, { names: account.names });
+    if (layerwiseOffload === false) weights = await WeightStore.load(source, store);
+    else {
+      const lists = transformer?.blockLists ?? repeatedModules(source.names);
+      if (lists.length === 0)
+        throw new DejaDitError('UNSUPPORTED', `a ${className} has no blocks to read one by one`, {
+          path: 'layerwiseOffload',
+        });
+      const offload = layerwiseOffload === true ? {} : layerwiseOffload;
+      weights = await OffloadedWeights.load(source, { ...store, lists, offload });
+    }
+  } finally {
+    // Offloaded weights go on reading.
+    if (!weights?.offloaded) await checkpoint.close();
+  }
+  return transformer
+    ? new TransformerModel(transformer, weights, programs)
+    : new GraphModel(graphModel!, weights, programs);
+}

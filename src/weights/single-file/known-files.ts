@@ -1,0 +1,73 @@
+/** What a file of another program is, told by the names of a few of its tensors: so that it can be said, and a missing config found. */
+
+export interface KnownFile {
+  /** As people call it. */
+  readonly title: string;
+  /** Diffusers' class; undefined for what is not run. */
+  readonly className?: string;
+  /** Names that the file has, without a prefix; the first of the list whose names are all there is it. */
+  readonly names: readonly RegExp[];
+}
+
+const known: readonly KnownFile[] = [
+  { title: 'a UNet of Stable Diffusion', names: [/^input_blocks\.0\.0\.weight$/] },
+  { title: "a UNet in Diffusers' names", names: [/^down_blocks\.0\.(attentions|resnets)\./, /^time_embedding\./] },
+  { title: 'an upscaler (ESRGAN)', names: [/^(model\.1\.sub|conv_first\.weight|body\.0\.rdb1)/] },
+  {
+    title: 'Chroma',
+    className: 'ChromaTransformer2DModel',
+    names: [/^double_blocks\.0\.img_attn\.qkv\./, /^distilled_guidance_layer\.in_proj\./],
+  },
+  {
+    title: 'FLUX.2',
+    className: 'Flux2Transformer2DModel',
+    names: [/^double_blocks\.0\.img_attn\.qkv\./, /^double_stream_modulation_img\.lin\./],
+  },
+  {
+    title: 'FLUX.1',
+    className: 'FluxTransformer2DModel',
+    names: [/^double_blocks\.0\.img_attn\.qkv\./, /^single_blocks\.0\.linear1\./, /^vector_in\./],
+  },
+  {
+    title: 'HunyuanVideo',
+    className: 'HunyuanVideoTransformer3DModel',
+    names: [/^double_blocks\.0\.img_attn_?\.?qkv\./, /^txt_in\.individual_token_refiner\./],
+  },
+  { title: 'AuraFlow', className: 'AuraFlowTransformer2DModel', names: [/^double_layers\.0\.attn\.w1q\./] },
+  {
+    title: 'Stable Diffusion 3',
+    className: 'SD3Transformer2DModel',
+    names: [/^joint_blocks\.0\.(context|x)_block\.attn\.qkv\./],
+  },
+  {
+    title: 'Wan',
+    className: 'WanTransformer3DModel',
+    names: [/^blocks\.0\.self_attn\.q\./, /^patch_embedding\./, /^head\.head\./],
+  },
+  {
+    title: 'Z-Image',
+    className: 'ZImageTransformer2DModel',
+    names: [/^layers\.0\.attention\.qkv\./, /^cap_pad_token$/],
+  },
+  {
+    title: 'Lumina 2',
+    className: 'Lumina2Transformer2DModel',
+    names: [/^layers\.0\.attention\.qkv\./, /^cap_embedder\.1\./],
+  },
+  {
+    title: 'Qwen-Image',
+    className: 'QwenImageTransformer2DModel',
+    names: [/^transformer_blocks\.0\.img_mod\.1\./, /^txt_norm\.weight$/],
+  },
+  {
+    title: 'LTX-Video',
+    className: 'LTXVideoTransformer3DModel',
+    names: [/^transformer_blocks\.0\.scale_shift_table$/, /^patchify_proj\./],
+  },
+];
+
+/** What tensors of these names are, without a prefix. */
+export function recogniseFile(names: Iterable<string>): KnownFile | undefined {
+  const all = [...names];
+  return known.find((file) => file.names.every((pattern) => all.some((name) => pattern.test(name))));
+}
