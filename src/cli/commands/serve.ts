@@ -1,0 +1,75 @@
+/** `deja-dit serve`: the server on a port, until a signal ends it in order. */
+import { DejaDitError } from '../../errors/errors.ts';
+import { isLoopback, listen } from '../../serve/listen.ts';
+import { createServer } from '../../serve/server.ts';
+import type { CacheFlags } from '../flags/cache-flags.ts';
+import { cacheOptions } from '../flags/cache-options.ts';
+import type { ModelFlags } from '../flags/model-flags.ts';
+import { type OffloadFlags, offloadOptions } from '../flags/offload-flags.ts';
+import type { ServerFlags } from '../flags/server-flags.ts';
+
+export interface ServeFlags extends ServerFlags, CacheFlags, OffloadFlags, Omit<ModelFlags, 'model'> {
+  model?: string[];
+  backend?: 'cpu' | 'wasm';
+  threads?: number;
+  quantizeType?: string;
+  loraPath?: string;
+  loraScale?: number;
+}
+
+export async function serve(flags: ServeFlags): Promise<void> {
+  const { port, host, drain, loraPath, loraScale, quantizeType } = flags;
+  if (loraScale !== undefined && loraPath === undefined)
+    throw new DejaDitError('INVALID_ARGUMENT', '--lora-scale has no effect without --lora-path');
+  const cache = cacheOptions(flags);
+  // A repository's token is for the engine process, which has this one's environment.
+  if (flags.token !== undefined) process.env['HF_TOKEN'] = flags.token;
+  const server = createServer({
+    model: flags.model,
+    memory: flags.memory,
+    cache: quantizeType === undefined ? cache : { ...cache, quantizeConfig: { quantType: quantizeType } },
+    lora: loraPath === undefined ? undefined : { path: loraPath, strength: loraScale },
+    variant: flags.variant,
+    revision: flags.revision,
+    offline: flags.offline,
+    backend: flags.backend,
+    threads: flags.threads,
+    layerwiseOffload: offloadOptions(flags),
+    layerwiseTextOffload: flags.layerwiseTextOffload,
+    apiKey: flags.apiKey ?? process.env['DEJA_DIT_API_KEY'],
+    cors: flags.cors,
+    loopback: isLoopback(host),
+    imageUrls: flags.imageUrls,
+    concurrency: flags.concurrency,
+    maxQueued: flags.maxQueued,
+    timeout: flags.timeout,
+    keepSeconds: flags.keep,
+    keepMemory: flags.keepMemory,
+    maxBodyBytes: flags.maxBody,
+    maxPixels: flags.maxPixels,
+    maxSteps: flags.maxSteps,
+    maxImages: flags.maxImages,
+    maxFrames: flags.maxFrames,
+    logLevel: flags.logLevel,
+  });
+  try {
+    const { address, close } = await listen(server, { port, host });
+    console.log(address);
+    const end = asked();
+    // A model that cannot be loaded ends the command.
+    await Promise.race([server.ready, end]);
+    await end;
+    // Whoever waits for a result still gets it; /health tells others to go elsewhere.
+    await Promise.race([server.drain(drain), asked()]);
+    await close();
+  } finally {
+    await server.close();
+  }
+}
+
+/** The next signal that asks to end. */
+function asked(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve());
+  });
+}

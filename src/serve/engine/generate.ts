@@ -1,0 +1,97 @@
+/** The work of kind `generate`: one call of a pipeline, with its pictures encoded here, where no request waits for it. */
+import path from 'node:path';
+import { DejaDitError } from '../../errors/errors.ts';
+import { Image } from '../../images/image.ts';
+import type { ImageMetadata } from '../../images/metadata.ts';
+import type { Pipeline } from '../../pipelines/pipeline.ts';
+import type { GenerateOptions, GenerateResult, StepEvent } from '../../pipelines/schema/options.ts';
+import type { GenerateInput, GenerateReport, JobFile, OutputOptions, PlainOptions, WorkResult } from '../jobs/job.ts';
+import { encodeVideo } from './encode-video.ts';
+import { previewSteps, smallPicture } from './previews.ts';
+import type { WorkContext } from './works.ts';
+
+export async function generate(input: GenerateInput, context: WorkContext): Promise<WorkResult<'generate'>> {
+  const { options, output = {}, previews } = input;
+  const { signal, emit, maxPixels } = context;
+  const pipe = await context.lease();
+  let reusedSteps = 0;
+  let shown = 0;
+  const onStep = async (event: StepEvent): Promise<void> => {
+    const { step, steps, action, branches, time } = event;
+    if (action === 'reuse') reusedSteps++;
+    emit({ type: 'step', step, steps, action, branches, time });
+    if (!previewSteps(previews, steps).has(step)) return;
+    const [picture] = await event.preview();
+    if (picture) emit({ type: 'preview', step, index: shown++, file: await smallPicture(picture, previews!) });
+  };
+  const image = await startImages(options.image, maxPixels);
+  const given: GenerateOptions = { ...options, image, signal, onStep };
+  if (image === undefined) delete given.image;
+  const result = await pipe.generate(given);
+  const metadata = metadataOf(pipe, options, result, output.metadata);
+  const warnings = [...result.warnings];
+  const files = [
+    ...(await Promise.all(result.images.map((picture) => encodeImage(picture, output, metadata)))),
+    ...(await Promise.all(result.videos.map((video) => encodeVideo(video, { output, metadata, warnings })))),
+  ];
+  const report: GenerateReport = {
+    seed: plainSeed(result.seed),
+    timings: result.timings,
+    steps: result.timings.steps.length,
+    reusedSteps,
+    summary: result.summary,
+    warnings,
+  };
+  return { files, report };
+}
+
+/** Decoded here, and not by the pipeline, so that the server's limit holds. */
+async function startImages(
+  given: PlainOptions['image'],
+  maxPixels: number,
+): Promise<Image | readonly Image[] | undefined> {
+  if (given === undefined) return undefined;
+  if (given instanceof Uint8Array) return Image.load(given, { maxPixels });
+  if (Array.isArray(given) && given.every((bytes) => bytes instanceof Uint8Array))
+    return Promise.all(given.map((bytes) => Image.load(bytes, { maxPixels })));
+  // A path would be a file of the server's.
+  throw new DejaDitError('INVALID_ARGUMENT', 'expected the bytes of a picture', { path: 'image' });
+}
+
+async function encodeImage(
+  picture: Image,
+  { format = 'png', quality }: OutputOptions,
+  metadata: ImageMetadata,
+): Promise<JobFile> {
+  const { width, height } = picture;
+  const settings = { metadata, ...(quality === undefined || format === 'png' ? {} : { quality }) };
+  return { type: `image/${format}`, bytes: await picture.encode(format, settings), width, height };
+}
+
+/** What the file says of how it was made, as `deja-dit generate` writes it. */
+function metadataOf(
+  pipe: Pipeline,
+  options: PlainOptions,
+  { seed, timings }: GenerateResult,
+  more: OutputOptions['metadata'],
+): ImageMetadata {
+  const { prompt, negativePrompt, classLabels, strength } = options;
+  const text = (value: unknown) => (value === undefined || value === null ? undefined : String([value].flat()[0]));
+  const [first] = [seed].flat();
+  const entries = {
+    prompt: text(prompt ?? classLabels),
+    negativePrompt: text(negativePrompt),
+    numInferenceSteps: timings.steps.length,
+    guidanceScale: options[pipe.traits.guidance] ?? pipe.options.get(pipe.traits.guidance)?.default,
+    seed: Number(first),
+    model: path.basename(pipe.path),
+    strength,
+    ...more,
+  };
+  return Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));
+}
+
+function plainSeed(seed: GenerateResult['seed']): GenerateReport['seed'] {
+  const plain = (value: number | bigint) => (typeof value === 'bigint' ? value.toString() : value);
+  return Array.isArray(seed) ? seed.map(plain) : plain(seed as number | bigint);
+}

@@ -1,0 +1,196 @@
+/**
+ * Loaded models by name: on demand, as many as fit in memory together. What makes room is the model used longest ago; one that is in use
+ * stays, and whoever needs its place waits.
+ */
+import { type EnableCacheOptions, enableCache } from '../../api/enable-cache.ts';
+import { DejaDitError, suggest, throwIfAborted } from '../../errors/errors.ts';
+import { DiffusionPipeline } from '../../pipelines/diffusion-pipeline.ts';
+import { loadLora } from '../../pipelines/lora/lora.ts';
+import type { Pipeline } from '../../pipelines/pipeline.ts';
+import { optionsSchema } from '../../pipelines/schema/options-schema.ts';
+import { resolveModel } from '../../weights/hub/hub.ts';
+import { openModelFolder } from '../../weights/model-folder.ts';
+import { openWeights } from '../../weights/open-weights.ts';
+import { jobError } from '../jobs/jobs.ts';
+import type { EngineSettings, ModelInfo, ModelState } from './messages.ts';
+
+/** A model that stays loaded until it is given back. */
+export interface Lease {
+  pipe: Pipeline;
+  release(): void;
+}
+
+interface Entry {
+  source: string;
+  /** Loading or loaded. */
+  pipe: Promise<Pipeline> | undefined;
+  bytes: number;
+  users: number;
+  lastUsed: number;
+}
+
+type PoolSettings = Pick<EngineSettings, 'models' | 'memory' | 'load' | 'lora'> & {
+  cache: EnableCacheOptions | undefined;
+};
+
+export class ModelPool {
+  private readonly entries: Map<string, Entry>;
+  /** Loads happen one after the other. */
+  private turn: Promise<unknown> = Promise.resolve();
+  private readonly waiting = new Set<() => void>();
+  private uses = 0;
+
+  /** @param onState told of every change */
+  constructor(
+    private readonly settings: PoolSettings,
+    private readonly onState: (name: string, state: ModelState) => void,
+  ) {
+    const entry = (source: string): Entry => ({ source, pipe: undefined, bytes: 0, users: 0, lastUsed: 0 });
+    this.entries = new Map(settings.models.map(({ name, source }) => [name, entry(source)]));
+  }
+
+  /** @throws DejaDitError what loading throws; `RUNTIME` if the model alone is larger than the memory that models may take */
+  async acquire(name: string, signal?: AbortSignal): Promise<Lease> {
+    const entry = this.entries.get(name);
+    if (!entry) throw new DejaDitError('NOT_FOUND', `no model '${name}'; ${suggest(name, this.entries.keys())}`);
+    // In use from here on, so that nobody frees it meanwhile.
+    entry.users++;
+    entry.lastUsed = ++this.uses;
+    const release = () => {
+      entry.users--;
+      for (const wake of [...this.waiting]) wake();
+    };
+    try {
+      entry.pipe ??= this.load(name, entry);
+      const pipe = await entry.pipe;
+      throwIfAborted(signal);
+      let isReleased = false;
+      return {
+        pipe,
+        release: () => {
+          if (!isReleased) release();
+          isReleased = true;
+        },
+      };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  /** Frees a model as soon as nobody uses it. */
+  async unload(name: string): Promise<void> {
+    const entry = this.entries.get(name);
+    while (entry && entry.users > 0) await this.released();
+    if (entry?.pipe) await this.free(name, entry);
+  }
+
+  async dispose(): Promise<void> {
+    await this.turn.catch(() => undefined);
+    for (const [name, entry] of this.entries) if (entry.pipe) await this.free(name, entry);
+  }
+
+  private load(name: string, entry: Entry): Promise<Pipeline> {
+    const loading = this.turn.then(async () => {
+      this.onState(name, { state: 'loading' });
+      const root = await resolveModel(entry.source, this.source);
+      await this.makeRoom(name, await weightBytes(root, this.settings.load.variant));
+      const pipe = await this.open(root);
+      entry.bytes = pipe.programs.backend.live.bytes;
+      this.onState(name, { state: 'loaded', info: describeModel(pipe), bytes: entry.bytes });
+      return pipe;
+    });
+    this.turn = loading.catch((error) => {
+      entry.pipe = undefined;
+      this.onState(name, { state: 'failed', error: jobError(error) });
+    });
+    return loading;
+  }
+
+  private get source() {
+    const { variant, revision, offline } = this.settings.load;
+    return { variant, revision, offline };
+  }
+
+  private async open(root: string): Promise<Pipeline> {
+    const { load, lora, cache } = this.settings;
+    const { revision: _, ...options } = load;
+    // Runs block their thread; this one has to hear of cancelled tasks.
+    const pipe = await DiffusionPipeline.fromPretrained(root, { ...options, worker: true });
+    try {
+      if (lora) await loadLora(pipe, lora.path, lora.strength === undefined ? {} : { strength: lora.strength });
+      if (cache) await enableCache(pipe, cache);
+      return pipe;
+    } catch (error) {
+      await pipe.dispose();
+      throw error;
+    }
+  }
+
+  private async makeRoom(name: string, need: number): Promise<void> {
+    const { memory } = this.settings;
+    for (;;) {
+      const loaded = [...this.entries].filter(([other, { pipe, bytes }]) => other !== name && pipe && bytes > 0);
+      const used = loaded.reduce((sum, [, { bytes }]) => sum + bytes, 0);
+      if (used + need <= memory) return;
+      if (loaded.length === 0)
+        throw new DejaDitError(
+          'RUNTIME',
+          `its weights take about ${megabytes(need)}, more than the ${megabytes(memory)} that models may; set --memory higher`,
+          { path: name },
+        );
+      const idle = loaded.filter(([, { users }]) => users === 0);
+      const [oldest] = idle.sort(([, a], [, b]) => a.lastUsed - b.lastUsed);
+      if (oldest) await this.free(...oldest);
+      else await this.released();
+    }
+  }
+
+  private async free(name: string, entry: Entry): Promise<void> {
+    const { pipe } = entry;
+    entry.pipe = undefined;
+    entry.bytes = 0;
+    await (await pipe)?.dispose();
+    this.onState(name, { state: 'unloaded' });
+  }
+
+  private released(): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        this.waiting.delete(wake);
+        resolve();
+      };
+      this.waiting.add(wake);
+    });
+  }
+}
+
+function describeModel(pipe: Pipeline): ModelInfo {
+  return {
+    className: pipe.className,
+    path: pipe.path,
+    ...pipe.traits,
+    schema: optionsSchema(pipe),
+    transformers: Object.keys(pipe.transformers),
+  };
+}
+
+/** Bytes of all weights of a model once loaded, about: numbers of 16 bits are widened. What cannot be read is for loading to say. */
+async function weightBytes(root: string, variant: string | undefined): Promise<number> {
+  const folder = await openModelFolder(root).catch(() => undefined);
+  let total = 0;
+  for (const component of folder?.components.values() ?? []) {
+    const source = component && (await openWeights(component.folder, { variant }).catch(() => undefined));
+    if (!source) continue;
+    for (const name of source.names) {
+      const { dtype, bytes } = source.info(name);
+      total += dtype === 'float16' || dtype === 'bfloat16' ? 2 * bytes : bytes;
+    }
+    await source.close();
+  }
+  return total;
+}
+
+function megabytes(bytes: number): string {
+  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${Math.ceil(bytes / 1e6)} MB`;
+}

@@ -1,0 +1,38 @@
+/** What runs jobs: an engine process of this server (`engine/engine.ts`), or workers elsewhere. Which job is next is up to `Jobs`. */
+import { DejaDitError } from '../../errors/errors.ts';
+import type { WorkEvent, WorkKind, WorkResult, Works } from './job.ts';
+
+/** A job as a runner sees it. */
+export interface Task<K extends WorkKind = WorkKind> {
+  id: string;
+  kind: K;
+  model: string;
+  input: Works[K]['input'];
+}
+
+export interface Watching {
+  /** Fires when the task is to end: cancelled, or out of time. */
+  signal: AbortSignal;
+  onEvent(event: WorkEvent): void;
+}
+
+export interface Runner {
+  /** Tasks that may run at the same time. */
+  readonly capacity: number;
+  /**
+   * Settles when the task is over; soon, if the signal fires.
+   * @throws DejaDitError of the task; `RunnerLost` if what ran it is gone
+   */
+  run<K extends WorkKind>(task: Task<K>, watching: Watching): Promise<WorkResult<K>>;
+}
+
+/** A process ended under its tasks. */
+export class RunnerLost extends DejaDitError {
+  /** @param alone whether it had no other task, so that this one must have ended it */
+  constructor(
+    message: string,
+    readonly alone: boolean,
+  ) {
+    super('RUNTIME', message);
+  }
+}

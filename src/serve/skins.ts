@@ -1,0 +1,6 @@
+/** The protocols of the server, each in a folder of its own. Where two have the same path, the first has it. */
+import type { Skin } from './core.ts';
+import { nativeSkin } from './native/native.ts';
+import { systemSkin } from './system/system.ts';
+
+export const skins: readonly Skin[] = [systemSkin, nativeSkin];
