@@ -21,7 +21,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
   const { port, host, drain, loraPath, loraScale, quantizeType } = flags;
   if (loraScale !== undefined && loraPath === undefined)
     throw new DejaDitError('INVALID_ARGUMENT', '--lora-scale has no effect without --lora-path');
-  const cache = cacheOptions(flags);
+  const cache = await cacheOptions(flags);
   // A repository's token is for the engine process, which has this one's environment.
   if (flags.token !== undefined) process.env['HF_TOKEN'] = flags.token;
   const server = createServer({

@@ -66,6 +66,7 @@ const statuses: Readonly<Record<JobError['code'], Status>> = {
   ABORTED: 499,
   TIMEOUT: 504,
   DISPOSED: 503,
+  RANK_FAILED: 500,
   RUNTIME: 500,
 };
 
