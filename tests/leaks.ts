@@ -1,10 +1,14 @@
 /**
  * Runs with every test file: what the file has created on any backend must have been disposed when it ends. `afterAll` here was
  * registered first, so it runs last.
+ *
+ * `DEJA_DIT_TEST_BACKEND=webgpu` makes that the default, for tests that name no backend.
  */
 import { afterAll, expect, vi } from 'vitest';
 import type { Backend } from '../src/runtime/backend.ts';
+import type { BackendName } from '../src/runtime/create-backend.ts';
 
+const chosen = process.env['DEJA_DIT_TEST_BACKEND'];
 const backends = vi.hoisted(() => [] as Backend[]);
 
 vi.mock(import('../src/runtime/create-backend.ts'), async (load) => {
@@ -12,7 +16,9 @@ vi.mock(import('../src/runtime/create-backend.ts'), async (load) => {
   return {
     ...module,
     createBackend: async (options) => {
-      const backend = await module.createBackend(options);
+      const backend = await module.createBackend(
+        chosen && !options?.backend ? { ...options, backend: chosen as BackendName } : options,
+      );
       backends.push(backend);
       return backend;
     },

@@ -29,10 +29,10 @@ export const program = new CliCommand('deja-dit')
   });
 
 const backendOption = () =>
-  new Option('--backend <name>', 'what computes (default: cpu, or wasm where that does not load)').choices([
-    'cpu',
-    'wasm',
-  ]);
+  new Option(
+    '--backend <name>',
+    'what computes; auto: the GPU where it computes right (default: cpu, or wasm where that does not load)',
+  ).choices(['cpu', 'wasm', 'webgpu', 'auto']);
 const generateCommand = addCacheFlags(
   addRequestFlags(
     program

@@ -63,6 +63,22 @@ export function encodeOnnx(graph: Graph, { nodeNames }: EncodeOptions): Uint8Arr
     .finish();
 }
 
+/** A model that hands out its input `x`, of any shape, as `y`. */
+export function encodeIdentity(dtype: DType): Uint8Array {
+  const value = (name: string) => (out: ProtoWriter) =>
+    out
+      .string(1, name)
+      .message(2, (type) => type.message(1, (tensorType) => tensorType.integer(1, elementTypes[dtype])));
+  return new ProtoWriter()
+    .integer(1, 11)
+    .message(7, (out) => {
+      out.message(1, (node) => node.string(1, 'x').string(2, 'y').string(4, 'Identity'));
+      out.string(2, 'identity').message(11, value('x')).message(12, value('y'));
+    })
+    .message(8, (out) => out.integer(2, BASE_OPSET))
+    .finish();
+}
+
 /**
  * Nodes that depend on weights alone come first. ONNX Runtime visits a node's inputs from the last written to the first: so a weight is
  * widened just before the product that takes it, and not all of them before the first product, at float32's size in memory.

@@ -5,6 +5,7 @@
 import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { Module } from '../nn/module.ts';
+import type { Backend } from '../runtime/backend.ts';
 import { takeDown, uploadAll } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -111,6 +112,7 @@ export class GraphModel {
   /** The requests that use it, in which its weights must not change. */
   readonly occupancy: Occupancy;
   private disposed = false;
+  private backend: Backend | undefined;
 
   constructor(
     readonly definition: BoundModel,
@@ -119,6 +121,11 @@ export class GraphModel {
   ) {
     this.runner = new SpanRunner(weights, programs, definition.className);
     this.occupancy = new Occupancy(definition.className);
+  }
+
+  /** Makes the backend one that is disposed with the model. */
+  own(backend: Backend): void {
+    this.backend = backend;
   }
 
   get className(): string {
@@ -174,12 +181,13 @@ export class GraphModel {
     }
   }
 
-  /** Frees the weights, and the programs that no other model uses. Calls under way end as DISPOSED after their current run. */
+  /** Frees the weights, the programs that no other model uses, and the backend if it was made for this model. Calls under way end as DISPOSED after their current run. */
   async dispose(): Promise<void> {
     this.disposed = true;
     await this.runner.dispose();
     await this.weights.dispose();
     await this.programs.trim();
+    await this.backend?.dispose();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

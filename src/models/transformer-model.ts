@@ -5,7 +5,7 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 import type { WarningLog } from '../errors/warnings.ts';
-import type { DeviceTensor } from '../runtime/backend.ts';
+import type { Backend, DeviceTensor } from '../runtime/backend.ts';
 import { takeDown, uploadAll } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -84,6 +84,7 @@ export class TransformerModel {
   /** The session that bare `forward` calls belong to. */
   private implicitSession: ForwardSession | undefined;
   private disposed = false;
+  private backend: Backend | undefined;
 
   constructor(
     readonly definition: Transformer,
@@ -92,6 +93,11 @@ export class TransformerModel {
   ) {
     this.runner = new SpanRunner(weights, programs, definition.className);
     this.occupancy = new Occupancy(definition.className);
+  }
+
+  /** Makes the backend one that is disposed with the model. */
+  own(backend: Backend): void {
+    this.backend = backend;
   }
 
   get className(): string {
@@ -175,13 +181,14 @@ export class TransformerModel {
     this.implicitSession = undefined;
   }
 
-  /** Frees the weights, and the programs that no other model uses. Requests under way end as DISPOSED after their current run. */
+  /** Frees the weights, the programs that no other model uses, and the backend if it was made for this model. Requests under way end as DISPOSED after their current run. */
   async dispose(): Promise<void> {
     this.endImplicitSession();
     this.disposed = true;
     await this.runner.dispose();
     await this.weights.dispose();
     await this.programs.trim();
+    await this.backend?.dispose();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

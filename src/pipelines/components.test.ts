@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { defaultPrograms } from '../models/load/load-options.ts';
+import { defaultPrograms } from '../models/load/programs.ts';
 import { openModelFolder } from '../weights/model-folder.ts';
 import { loadComponents, type Part, transformer } from './components.ts';
 import type { TextEncoder } from './request/text-encoder.ts';

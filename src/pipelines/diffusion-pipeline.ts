@@ -1,13 +1,11 @@
 /** `DiffusionPipeline.fromPretrained`: any supported pipeline from a folder or a repository id. */
-import { z } from 'zod';
 import { type ArgumentShape, readArguments } from '../errors/arguments.ts';
 import { DejaDitError, suggest } from '../errors/errors.ts';
 import { readJsonFile } from '../files/json.ts';
 import { joinPath } from '../files/paths.ts';
-import { defaultPrograms, elsewhere, loadShape } from '../models/load/load-options.ts';
+import { elsewhere, loadShape } from '../models/load/load-options.ts';
+import { type ProgramOptions, programsFor } from '../models/load/programs.ts';
 import { isTransformer } from '../models/registry.ts';
-import { backendShape, type CreateBackendOptions, createBackend } from '../runtime/create-backend.ts';
-import { ProgramCache } from '../runtime/program-cache.ts';
 import { type ResolveOptions, resolveModel, resolveShape } from '../weights/hub/hub.ts';
 import { type ModelFolder, openModelFolder } from '../weights/model-folder.ts';
 import type { GenerationDefaults, Pipeline, PipelineLoadOptions } from './pipeline.ts';
@@ -15,20 +13,13 @@ import { findPipeline, supportedPipelines } from './registry.ts';
 
 export interface FromPretrainedOptions
   extends Partial<Omit<PipelineLoadOptions, 'programs'>>,
-    CreateBackendOptions,
-    ResolveOptions {
-  /** Programs, and with them the backend, shared with other pipelines; excludes the backend options. */
-  programs?: ProgramCache;
-  /** Memory that compiled programs may take together, in bytes; see `ProgramCacheOptions`. Default 1 GiB. */
-  maxProgramBytes?: number | undefined;
-}
+    ProgramOptions,
+    ResolveOptions {}
 
 const fromPretrainedShape: ArgumentShape<FromPretrainedOptions> = {
   ...resolveShape,
-  ...backendShape,
   ...loadShape,
   layerwiseTextOffload: loadShape.layerwiseOffload,
-  maxProgramBytes: z.number(),
 };
 
 export const DiffusionPipeline = {
@@ -66,27 +57,6 @@ export const DiffusionPipeline = {
     }
   },
 };
-
-/** The given programs, those of a backend of its own, or the default ones. */
-async function programsFor(options: FromPretrainedOptions): Promise<{ programs: ProgramCache; own: boolean }> {
-  const { programs, maxProgramBytes, backend, worker, threads, spinning, int8Product } = options;
-  const asked = Object.entries({ maxProgramBytes, backend, worker, threads, spinning, int8Product }).find(
-    ([, value]) => value !== undefined,
-  );
-  if (programs && asked)
-    throw new DejaDitError('INVALID_ARGUMENT', `'programs' come with a backend; leave out one of the two`, {
-      path: asked[0],
-    });
-  if (programs) return { programs, own: false };
-  if (!asked) return { programs: await defaultPrograms(), own: false };
-  const made = await createBackend({ backend, worker, threads, spinning, int8Product });
-  try {
-    return { programs: new ProgramCache(made, { maxBytes: maxProgramBytes }), own: true };
-  } catch (error) {
-    await made.dispose();
-    throw error;
-  }
-}
 
 /** `generation_config.json` beside `model_index.json`: a checkpoint's own defaults. */
 function readDefaults(root: string): Promise<GenerationDefaults> {

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { disableCache, type EnableCacheOptions, enableCache } from '../api/enable-cache.ts';
 import { setWarningHandler } from '../errors/warnings.ts';
-import { defaultPrograms } from '../models/load/load-options.ts';
+import { defaultPrograms } from '../models/load/programs.ts';
 import { observe } from '../quantize/calibrate.ts';
 import { quantize } from '../quantize/quantize.ts';
 import type { Backend, Executable, Live } from '../runtime/backend.ts';

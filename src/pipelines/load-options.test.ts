@@ -54,8 +54,11 @@ it('names the argument that is no path', async () => {
   );
   await expect(AutoModel.fromPretrained(7 as never)).rejects.toThrow(/^folder: expected the folder of a model, got 7/);
   await expect(createBackend({ threads: 0 })).rejects.toThrow(/^threads: /);
-  await expect(createBackend({ backend: 'webgpu' as never })).rejects.toThrow(
-    /^backend: unknown backend "webgpu"; known: cpu, wasm/,
+  await expect(createBackend({ backend: 'metal' as never })).rejects.toThrow(
+    /^backend: unknown backend "metal"; known: cpu, wasm, webgpu, auto/,
+  );
+  await expect(createBackend({ backend: 'cuda' as never })).rejects.toThrow(
+    /^backend: 'cuda' is not a backend .* use 'webgpu', which runs on the same card/,
   );
 });
 

@@ -7,6 +7,7 @@
  * (`retain`), and the memory goes with the last. Whatever has been disposed is refused from then on, on every backend.
  */
 import type { Graph } from '../graph/graph.ts';
+import type { Kernels } from '../graph/lower/lower.ts';
 import type { DType } from '../tensor/dtype.ts';
 import type { Shape, Tensor } from '../tensor/tensor.ts';
 
@@ -44,8 +45,12 @@ export function describeInt8Product(product: Int8Product): string {
   return product === 'u8s8' ? 'u8·s8, signed weights' : 'u8·u8, unsigned weights';
 }
 
-/** What was found out about a backend when it was created. */
-export interface BackendCapabilities {
+/** What was found out about a backend when it was created, by trying. */
+export interface BackendCapabilities extends Kernels {
+  /** Whether it computes in float16. */
+  readonly float16: boolean;
+  /** Whether graphs can read bfloat16 and float8 from their bits. Otherwise weights are widened before they are uploaded. */
+  readonly narrowFloats: boolean;
   /** Whether products of unsigned with signed 8-bit numbers are summed without loss. */
   readonly signedWeightsExact: boolean;
   /** The product that layers with int8 weights and activations use. */

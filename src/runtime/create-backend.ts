@@ -4,16 +4,20 @@ import { type ArgumentShape, readArguments } from '../errors/arguments.ts';
 import { DejaDitError, suggest } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import { type Backend, type BackendOptions, int8Products } from './backend.ts';
+import { inWebGpuThread } from './webgpu-thread.ts';
 
-export const backendNames = ['cpu', 'wasm'] as const;
+export const backendNames = ['cpu', 'wasm', 'webgpu'] as const;
 export type BackendName = (typeof backendNames)[number];
+export const backendChoices = [...backendNames, 'auto'] as const;
+export type BackendChoice = (typeof backendChoices)[number];
 
 export interface CreateBackendOptions extends BackendOptions {
   /**
-   * `cpu`: native ONNX Runtime. `wasm`: WebAssembly, runs anywhere, slower. Default: `cpu`, and where onnxruntime-node is not
+   * `cpu`: native ONNX Runtime. `wasm`: WebAssembly, runs anywhere, slower. `webgpu`: the GPU, where it computes right, which is tried.
+   * `auto`: `webgpu` where that works, else the default; `Backend.name` says which. Default: `cpu`, and where onnxruntime-node is not
    * installed or does not load, `wasm` with a warning.
    */
-  backend?: BackendName;
+  backend?: BackendChoice;
   /** Compute in a thread of its own, so that the calling thread stays responsive. Default false. */
   worker?: boolean;
 }
@@ -34,8 +38,7 @@ export const backendShape: ArgumentShape<CreateBackendOptions> = {
  */
 export async function createBackend(args: CreateBackendOptions = {}): Promise<Backend> {
   const options = readArguments(backendShape, args, { of: 'createBackend' });
-  const name = options.backend ?? (await defaultBackend());
-  const backend = await openBackend({ ...options, backend: name });
+  const backend = options.backend === 'auto' ? await openBest(options) : await openNamed(options, options.backend);
   if (options.int8Product === 'u8s8' && !backend.capabilities.signedWeightsExact) {
     const wrong = `u8s8 overflows on this processor (backend ${backend.name}), so int8 layers will be wrong`;
     warn(`int8Product: ${wrong}; leave it out, or set u8u8`);
@@ -43,22 +46,55 @@ export async function createBackend(args: CreateBackendOptions = {}): Promise<Ba
   return backend;
 }
 
+async function openNamed(options: CreateBackendOptions, name: BackendName | undefined): Promise<Backend> {
+  return openBackend({ ...options, backend: name ?? (await defaultBackend()) });
+}
+
+/** The GPU where there is one that computes right. */
+async function openBest(options: CreateBackendOptions): Promise<Backend> {
+  const { threads, spinning, int8Product, ...rest } = options;
+  try {
+    return await openBackend({ ...rest, backend: 'webgpu' });
+  } catch (error) {
+    if (!(error instanceof DejaDitError && error.code === 'UNSUPPORTED')) throw error;
+    return openNamed(options, undefined);
+  }
+}
+
 /** With the backend decided. */
-export type OpenBackendOptions = CreateBackendOptions & { backend: BackendName };
+export type OpenBackendOptions = Omit<CreateBackendOptions, 'backend'> & { backend: BackendName };
 
 /** Options are checked and complete here, and what is allowed but unwise has been said: the worker's side begins here too. */
 export async function openBackend(options: OpenBackendOptions): Promise<Backend> {
   const { backend, worker } = options;
+  if ((backend as string) === 'cuda')
+    throw new DejaDitError(
+      'UNSUPPORTED',
+      "'cuda' is not a backend here: tensors could not stay on the card between runs; use 'webgpu', which runs on the same card " +
+        '(docs/gpu.md)',
+      { path: 'backend' },
+    );
   if (!backendNames.includes(backend))
     throw new DejaDitError(
       'INVALID_ARGUMENT',
-      `unknown backend ${JSON.stringify(backend)}; ${suggest(String(backend), backendNames)}`,
+      `unknown backend ${JSON.stringify(backend)}; ${suggest(String(backend), backendChoices)}`,
       { path: 'backend' },
     );
-  if (worker) return (await import('./worker/worker-backend.ts')).WorkerBackend.create({ ...options, worker: false });
-  return backend === 'cpu'
-    ? (await import('./ort-node/ort-node.ts')).createCpuBackend(options)
-    : (await import('./ort-web/ort-web.ts')).createWasmBackend(options);
+  const idle = (['threads', 'spinning', 'int8Product'] as const).find((name) => options[name] !== undefined);
+  if (backend === 'webgpu' && idle)
+    throw new DejaDitError('INVALID_ARGUMENT', `has no effect on backend 'webgpu'; leave it out`, { path: idle });
+  const open = async (): Promise<Backend> => {
+    if (worker) return (await import('./worker/worker-backend.ts')).WorkerBackend.create({ ...options, worker: false });
+    switch (backend) {
+      case 'cpu':
+        return (await import('./ort-node/ort-node.ts')).createCpuBackend(options);
+      case 'wasm':
+        return (await import('./ort-web/ort-web.ts')).createWasmBackend(options);
+      case 'webgpu':
+        return (await import('./ort-node/webgpu.ts')).createWebGpuBackend();
+    }
+  };
+  return backend === 'webgpu' ? inWebGpuThread(worker ?? false, open) : open();
 }
 
 /** The native one where it loads. */

@@ -6,7 +6,10 @@ import type { ProgramCache } from './program-cache.ts';
 import { disposeTensors } from './tensor-table.ts';
 
 /** Uploads all; the caller owns what is returned. */
-export function uploadAll(backend: Backend, tensors: Readonly<Record<string, Tensor>>): Record<string, DeviceTensor> {
+export function uploadAll(
+  backend: Pick<Backend, 'upload'>,
+  tensors: Readonly<Record<string, Tensor>>,
+): Record<string, DeviceTensor> {
   const uploaded: Record<string, DeviceTensor> = {};
   try {
     for (const [name, tensor] of Object.entries(tensors)) uploaded[name] = backend.upload(tensor);
@@ -19,7 +22,7 @@ export function uploadAll(backend: Backend, tensors: Readonly<Record<string, Ten
 
 /** Downloads all, and disposes them, whether that succeeds or not. */
 export async function takeDown(
-  backend: Backend,
+  backend: Pick<Backend, 'download'>,
   tensors: Readonly<Record<string, DeviceTensor>>,
 ): Promise<Record<string, Tensor>> {
   try {

@@ -7,6 +7,7 @@ import { DejaDitError } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import { encodeOnnx } from '../graph/encode.ts';
 import type { Graph } from '../graph/graph.ts';
+import { lower } from '../graph/lower/lower.ts';
 import { peakBytes } from '../graph/memory.ts';
 import type { Backend, Executable } from './backend.ts';
 
@@ -129,7 +130,8 @@ export class ProgramCache {
   }
 
   private add(key: string, { graph, modelBytes }: { graph: Graph; modelBytes: number }): Entry {
-    const bytes = programBytes(graph, modelBytes);
+    // What the backend will run.
+    const bytes = programBytes(lower(graph, this.backend.capabilities), modelBytes);
     const entry: Entry = { executable: this.compile(graph), bytes, holders: new Set(), evicted: false };
     if (this.gone.delete(key)) this.countRecompiled();
     this.entries.set(key, entry);

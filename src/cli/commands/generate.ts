@@ -9,7 +9,7 @@ import { loadLora } from '../../pipelines/lora/lora.ts';
 import type { Pipeline, PipelineTraits } from '../../pipelines/pipeline.ts';
 import type { GenerateOptions, StepEvent } from '../../pipelines/schema/options.ts';
 import type { QuantizeOptions } from '../../quantize/config/config.ts';
-import type { BackendName } from '../../runtime/create-backend.ts';
+import type { BackendChoice } from '../../runtime/create-backend.ts';
 import type { CacheFlags } from '../flags/cache-flags.ts';
 import { cacheOptions } from '../flags/cache-options.ts';
 import { type MemoryFlags, memoryOptions } from '../flags/memory-flags.ts';
@@ -29,7 +29,7 @@ export interface GenerateFlags extends RequestFlags, CacheFlags, MemoryFlags, Mo
   preview?: boolean;
   json?: boolean;
   quiet?: boolean;
-  backend?: BackendName;
+  backend?: BackendChoice;
   threads?: number;
 }
 
@@ -108,7 +108,7 @@ export async function generate(prompt: string, flags: GenerateFlags): Promise<vo
     const perStep = timings.denoise / timings.steps.length;
     console.log(
       `${files.join(', ')}  seed ${result.seed}  ${milliseconds(total)} ` +
-        `(load ${milliseconds(loaded - begin)}, ${timings.steps.length} steps × ${milliseconds(perStep)}, decode ${milliseconds(timings.decode)})`,
+        `(${backend === 'auto' ? `${pipe.programs.backend.name}: ` : ''}load ${milliseconds(loaded - begin)}, ${timings.steps.length} steps × ${milliseconds(perStep)}, decode ${milliseconds(timings.decode)})`,
     );
   }
   if (flags.summary && !flags.json) {

@@ -1,6 +1,7 @@
 /** Makes a model of its config and its weights, wherever they come from. */
 import { DejaDitError } from '../../errors/errors.ts';
 import { warn } from '../../errors/warnings.ts';
+import type { Backend } from '../../runtime/backend.ts';
 import { refuseForeignQuantization } from '../../weights/formats/quantized-checkpoint.ts';
 import type { ModelConfig } from '../../weights/model-folder.ts';
 import { OffloadedWeights } from '../../weights/offload/offloaded-weights.ts';
@@ -13,7 +14,8 @@ import { type BoundModel, GraphModel } from '../graph-model.ts';
 import { findGraphModel, findTransformer, unsupportedModel } from '../registry.ts';
 import { TransformerModel } from '../transformer-model.ts';
 import { accountWeights } from '../weight-accounting.ts';
-import { defaultPrograms, type LoadOptions } from './load-options.ts';
+import type { LoadOptions } from './load-options.ts';
+import { programsFor } from './programs.ts';
 
 export type LoadedModel = TransformerModel | GraphModel;
 
@@ -30,7 +32,6 @@ export async function assembleModel(
   options: LoadOptions,
   { origin, open }: Checkpoint,
 ): Promise<LoadedModel> {
-  const { weightDtype, signal, layerwiseOffload = false } = options;
   if (className === undefined) {
     throw new DejaDitError(
       'INVALID_CONFIG',
@@ -44,9 +45,28 @@ export async function assembleModel(
   const graphModel = transformer ? undefined : (await findGraphModel(className))?.configure(reader);
   const model = transformer ?? graphModel;
   if (!model) throw unsupportedModel(className, path);
-  const programs = options.programs ?? (await defaultPrograms());
+  const { programs, own } = await programsFor(options);
+  const { backend } = programs;
+  try {
+    const weights = await loadWeights(model, options, { backend, origin, open });
+    const loaded = transformer
+      ? new TransformerModel(transformer, weights, programs)
+      : new GraphModel(graphModel!, weights, programs);
+    if (own) loaded.own(backend);
+    return loaded;
+  } catch (error) {
+    if (own) await backend.dispose();
+    throw error;
+  }
+}
+
+async function loadWeights(
+  model: Transformer | BoundModel,
+  { weightDtype, signal, layerwiseOffload = false }: LoadOptions,
+  { backend, origin, open }: Checkpoint & { backend: Backend },
+): Promise<Weights> {
   const checkpoint = await open(model);
-  const store = { backend: programs.backend, origin, weightDtype, signal };
+  const store = { backend, origin, weightDtype, signal };
   let weights: Weights | undefined;
   try {
     const stored = layerwiseOffload === false ? 'float32' : 'stored';
@@ -55,19 +75,17 @@ export async function assembleModel(
     const source = derivedSource(checkpoint, { names: account.names });
     if (layerwiseOffload === false) weights = await WeightStore.load(source, store);
     else {
-      const lists = transformer?.blockLists ?? repeatedModules(source.names);
+      const lists = 'blockLists' in model ? model.blockLists : repeatedModules(source.names);
       if (lists.length === 0)
-        throw new DejaDitError('UNSUPPORTED', `a ${className} has no blocks to read one by one`, {
+        throw new DejaDitError('UNSUPPORTED', `a ${model.className} has no blocks to read one by one`, {
           path: 'layerwiseOffload',
         });
       const offload = layerwiseOffload === true ? {} : layerwiseOffload;
       weights = await OffloadedWeights.load(source, { ...store, lists, offload });
     }
+    return weights;
   } finally {
     // Offloaded weights go on reading.
     if (!weights?.offloaded) await checkpoint.close();
   }
-  return transformer
-    ? new TransformerModel(transformer, weights, programs)
-    : new GraphModel(graphModel!, weights, programs);
 }

@@ -1,14 +1,11 @@
-/** Options that whatever loads a model takes, and the programs of models that were given none. */
+/** Options that whatever loads a model takes. */
 import { z } from 'zod';
 import { type ArgumentShape, abortSignal, anyObject } from '../../errors/arguments.ts';
-import { createBackend } from '../../runtime/create-backend.ts';
-import { ProgramCache } from '../../runtime/program-cache.ts';
 import type { OffloadOptions } from '../../weights/offload/options.ts';
 import type { WeightStoreOptions } from '../../weights/weight-store.ts';
+import { type ProgramOptions, programShape } from './programs.ts';
 
-export interface LoadOptions {
-  /** Programs, and with them the backend, shared with other models. Default: those of `defaultPrograms`. */
-  programs?: ProgramCache | undefined;
+export interface LoadOptions extends ProgramOptions {
   /** `fp16` picks `diffusion_pytorch_model.fp16.safetensors`. */
   variant?: string | undefined;
   weightDtype?: WeightStoreOptions['weightDtype'];
@@ -22,7 +19,7 @@ export interface LoadOptions {
 }
 
 export const loadShape: ArgumentShape<LoadOptions> = {
-  programs: anyObject,
+  ...programShape,
   variant: z.string(),
   weightDtype: z.enum(['float32', 'stored']),
   layerwiseOffload: z.union([z.boolean(), anyObject], 'expected true, false or an object of options'),
@@ -31,8 +28,8 @@ export const loadShape: ArgumentShape<LoadOptions> = {
 
 /** Diffusers' options that are set in another way here. */
 export const elsewhere: Readonly<Record<string, string>> = {
-  device: "what computes is backend: 'cpu' or 'wasm'",
-  device_map: "what computes is backend: 'cpu' or 'wasm'; larger than memory: layerwiseOffload",
+  device: "what computes is backend: 'cpu', 'wasm', 'webgpu' or 'auto'",
+  device_map: "what computes is backend: 'cpu', 'wasm', 'webgpu' or 'auto'; larger than memory: layerwiseOffload",
   torch_dtype:
     "models compute in float32; weightDtype: 'stored' holds weights as they are in the file, quantize() in fewer bits",
   torchDtype:
@@ -45,20 +42,3 @@ export const elsewhere: Readonly<Record<string, string>> = {
   cache_dir: 'use cacheFolder',
   local_files_only: 'use offline',
 };
-
-let shared: Promise<ProgramCache> | undefined;
-
-/**
- * The programs of all models that were loaded without any: the default backend in the calling thread. Who disposes that backend
- * ends what is loaded; what is loaded afterwards gets another.
- */
-export async function defaultPrograms(): Promise<ProgramCache> {
-  if ((await shared)?.backend.closed) shared = undefined;
-  shared ??= createBackend().then((backend) => new ProgramCache(backend));
-  try {
-    return await shared;
-  } catch (error) {
-    shared = undefined;
-    throw error;
-  }
-}

@@ -9,7 +9,7 @@ import { WeightStore } from '../../weights/weight-store.ts';
 import { ConfigReader } from '../config-reader.ts';
 import { GraphModel } from '../graph-model.ts';
 import type { ForwardInputs } from '../inputs.ts';
-import { defaultPrograms } from '../load/load-options.ts';
+import { defaultPrograms } from '../load/programs.ts';
 import { findGraphModel } from '../registry.ts';
 import { fixtures, relativeError } from '../testing/golden.ts';
 import { loadEncoder } from './testing/parity.ts';

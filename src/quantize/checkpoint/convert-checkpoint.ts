@@ -9,7 +9,7 @@ import { warn } from '../../errors/warnings.ts';
 import { type CopyItem, copyFiles, listFiles, requireOutside } from '../../files/copy-folder.ts';
 import { checkVacant, createFolder } from '../../files/create-folder.ts';
 import { ConfigReader } from '../../models/config-reader.ts';
-import { defaultPrograms } from '../../models/load/load-options.ts';
+import { defaultPrograms } from '../../models/load/programs.ts';
 import { findGraphModel, findTransformer, isTransformer, unsupportedModel } from '../../models/registry.ts';
 import { accountWeights } from '../../models/weight-accounting.ts';
 import type { ProgramCache } from '../../runtime/program-cache.ts';

@@ -1,16 +1,20 @@
 /**
- * What native and WebAssembly ONNX Runtime have in common: sessions made from our graphs, tensors in host memory.
- * The two packages expose the same `InferenceSession` and `Tensor`; which one is used is decided in `ort-node/` and `ort-web/`.
+ * What native and WebAssembly ONNX Runtime have in common: sessions made from our graphs, lowered to what the device can do. The two
+ * packages expose the same `InferenceSession` and `Tensor`; which one is used, and where its tensors are, is decided in `ort-node/` and
+ * `ort-web/`.
  */
-import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from 'onnxruntime-common';
+import type { InferenceSession, TensorConstructor } from 'onnxruntime-common';
 import { DejaDitError } from '../../errors/errors.ts';
 import { encodeOnnx } from '../../graph/encode.ts';
 import type { Graph } from '../../graph/graph.ts';
-import { type Shape, Tensor } from '../../tensor/tensor.ts';
-import type { Backend, BackendCapabilities, BackendOptions, DeviceTensor, Executable, Live } from '../backend.ts';
-import { findCapabilities } from '../capabilities.ts';
+import { lower } from '../../graph/lower/lower.ts';
+import { Tensor } from '../../tensor/tensor.ts';
+import type { Backend, BackendCapabilities, DeviceTensor, Executable, Live } from '../backend.ts';
 import { TensorTable } from '../tensor-table.ts';
-import { freeMemory } from './free-memory.ts';
+import type { Trial } from '../trials/trial.ts';
+import { hostPlace } from './host-memory.ts';
+import { SharedSession } from './shared-session.ts';
+import type { Call, TensorMemory, TensorPlace } from './tensor-memory.ts';
 
 /** The part of `onnxruntime-node` / `onnxruntime-web` that we use. */
 export interface OrtModule {
@@ -24,23 +28,19 @@ export interface OrtBackendOptions {
   name: string;
   ort: OrtModule;
   sessionOptions: InferenceSession.SessionOptions;
-  /** WebAssembly sessions share one heap: neither creations nor runs may overlap. */
+  /** WebAssembly sessions share one heap, sessions on a GPU one device: neither creations nor runs may overlap. */
   serialize: boolean;
-  int8Product: BackendOptions['int8Product'];
-}
-
-interface HostMemory {
-  readonly ort: OrtTensor;
-  /** Whether nobody else can see it: it came from a run or was given up by its owner, and no download has handed it out. */
-  own: boolean;
+  /** Where tensors are kept. Default: in host memory. */
+  place?: (call: Call) => TensorPlace;
+  /** Finds out by trying, on the backend as it is before anything is lowered. */
+  findCapabilities(backend: Trial): Promise<BackendCapabilities>;
 }
 
 export class OrtBackend implements Backend {
   readonly name: string;
   closed = false;
-  readonly tensors = new TensorTable<HostMemory>(({ ort, own }) => {
-    if (own) freeMemory(ort.data as Tensor['data']);
-  });
+  readonly tensors = new TensorTable<TensorMemory>((memory) => memory.free());
+  readonly place: TensorPlace;
   private readonly options: OrtBackendOptions;
   private readonly executables = new Set<OrtExecutable>();
   private found: BackendCapabilities | undefined;
@@ -51,12 +51,19 @@ export class OrtBackend implements Backend {
   private constructor(options: OrtBackendOptions) {
     this.name = options.name;
     this.options = options;
+    const { place = () => hostPlace(options.ort) } = options;
+    this.place = place(this.call);
   }
 
   static async create(options: OrtBackendOptions): Promise<OrtBackend> {
     const backend = new OrtBackend(options);
-    backend.found = await findCapabilities(backend, options.int8Product);
-    return backend;
+    try {
+      backend.found = await options.findCapabilities(backend);
+      return backend;
+    } catch (error) {
+      await backend.dispose();
+      throw error;
+    }
   }
 
   get capabilities(): BackendCapabilities {
@@ -67,44 +74,46 @@ export class OrtBackend implements Backend {
     return { tensors: this.tensors.tensors, bytes: this.tensors.bytes, programs: this.executables.size };
   }
 
-  async compile(graph: Graph): Promise<Executable> {
+  async compile(given: Graph): Promise<Executable> {
     const { ort, sessionOptions } = this.options;
+    const graph = this.found ? lower(given, this.found) : given;
     const model = encodeOnnx(graph, { nodeNames: true });
-    return this.exclusive(async () => {
+    return this.call(async () => {
       this.assertOpen();
       try {
         // A memory pattern, made in the first run, is a second block beside the memory which that run has left in the arena.
-        const session = await ort.InferenceSession.create(model, { ...sessionOptions, enableMemPattern: false });
-        const executable = new OrtExecutable(graph, session, this);
+        const session = await ort.InferenceSession.create(model, {
+          ...sessionOptions,
+          ...this.place.sessionOptions,
+          enableMemPattern: false,
+        });
+        const executable = new OrtExecutable(graph, new SharedSession(session, this.call), this);
         this.executables.add(executable);
         return executable;
       } catch (cause) {
-        throw new DejaDitError('RUNTIME', `ONNX Runtime rejects the graph: ${firstLine(cause)}`, { cause });
+        throw new DejaDitError('RUNTIME', `ONNX Runtime rejects the graph: ${rejection(cause, graph)}`, { cause });
       }
     });
   }
 
-  upload({ dtype, data, shape }: Tensor, { transfer = false }: { transfer?: boolean } = {}): DeviceTensor {
+  upload(tensor: Tensor, { transfer = false }: { transfer?: boolean } = {}): DeviceTensor {
     this.assertOpen();
-    const own = transfer && data.byteLength === data.buffer.byteLength;
-    // bfloat16 and float8 cannot cross the boundary; graphs take their bits as unsigned integers of the same width.
-    const carrier = dtype === 'bfloat16' ? 'uint16' : dtype.startsWith('float8') ? 'uint8' : dtype;
-    const Constructor = this.options.ort.Tensor as new (type: string, data: Tensor['data'], dims: Shape) => OrtTensor;
-    return this.tensors.adopt({ ort: new Constructor(carrier, data, shape), own }, { dtype, shape });
+    const own = transfer && tensor.data.byteLength === tensor.data.buffer.byteLength;
+    return this.tensors.adopt(this.place.upload(tensor, own), tensor);
   }
 
   async download(tensor: DeviceTensor, { copy = false }: { copy?: boolean } = {}): Promise<Tensor> {
-    const memory = this.tensors.memoryOf(tensor);
-    this.assertOpen();
-    const data = memory.ort.data as Tensor['data'];
-    if (!copy) memory.own = false;
-    return new Tensor(tensor.dtype, copy ? data.slice() : data, tensor.shape);
+    return this.tensors.holding([tensor], async ([memory]) => {
+      this.assertOpen();
+      return new Tensor(tensor.dtype, await memory!.read(copy), tensor.shape);
+    });
   }
 
   async dispose(): Promise<void> {
     this.closed = true;
     while (this.underway.size > 0) await Promise.allSettled(this.underway);
     await Promise.all([...this.executables].map((executable) => executable.dispose()));
+    await this.place.dispose();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -112,13 +121,13 @@ export class OrtBackend implements Backend {
   }
 
   /** Calls ONNX Runtime, alone if this backend must not overlap calls. */
-  exclusive<T>(work: () => Promise<T>): Promise<T> {
+  readonly call: Call = (work) => {
     const result = this.options.serialize ? this.queue.then(work) : work();
     const settled = result.catch(() => undefined).finally(() => this.underway.delete(settled));
     this.underway.add(settled);
     if (this.options.serialize) this.queue = settled;
     return result;
-  }
+  };
 
   assertOpen(): void {
     if (this.closed) throw new DejaDitError('DISPOSED', `the backend '${this.name}' was disposed`);
@@ -136,25 +145,27 @@ class OrtExecutable implements Executable {
 
   constructor(
     private readonly graph: Graph,
-    private readonly session: InferenceSession,
+    private readonly shared: SharedSession,
     private readonly backend: OrtBackend,
   ) {
     this.values = [...graph.outputs.values()].map(({ value }) => value);
   }
 
   async run(inputs: Readonly<Record<string, DeviceTensor>>): Promise<Record<string, DeviceTensor>> {
-    const { session, graph, backend } = this;
+    const { shared, graph, backend } = this;
     backend.assertOpen();
     if (this.disposal) throw new DejaDitError('DISPOSED', 'this program was disposed');
     const names = [...graph.inputs.keys(), ...graph.weights.map(({ slot }) => slot)];
     const run = backend.tensors.holding(
       names.map((name) => take(inputs, name)),
       (memory) =>
-        backend.exclusive(async () => {
+        backend.call(async () => {
           backend.assertOpen();
-          const feeds = Object.fromEntries(memory.map(({ ort }, i) => [names[i]!, ort]));
           try {
-            return await session.run(feeds, this.values);
+            const feeds = Object.fromEntries(
+              await Promise.all(memory.map(async (held, i) => [names[i]!, await held.ort()] as const)),
+            );
+            return await shared.session.run(feeds, this.values);
           } catch (cause) {
             throw new DejaDitError('RUNTIME', `ONNX Runtime failed: ${firstLine(cause)}`, { cause });
           }
@@ -165,7 +176,7 @@ class OrtExecutable implements Executable {
       const results = await run;
       const outputs: Record<string, DeviceTensor> = {};
       for (const [name, { value, dtype, shape }] of graph.outputs)
-        outputs[name] = backend.tensors.adopt({ ort: results[value] as OrtTensor, own: true }, { dtype, shape });
+        outputs[name] = backend.tensors.adopt(backend.place.adopt(results[value]!, shared), { dtype, shape });
       return outputs;
     } finally {
       this.runs.delete(run);
@@ -180,7 +191,7 @@ class OrtExecutable implements Executable {
   private async release(): Promise<void> {
     await Promise.allSettled(this.runs);
     this.backend.forget(this);
-    await this.backend.exclusive(() => this.session.release());
+    await this.shared.drop();
   }
 }
 
@@ -188,6 +199,13 @@ function take(inputs: Readonly<Record<string, DeviceTensor>>, name: string): Dev
   const tensor = inputs[name];
   if (!tensor) throw new DejaDitError('INVALID_ARGUMENT', `the program's input '${name}' is missing`);
   return tensor;
+}
+
+function rejection(cause: unknown, { nodes }: Graph): string {
+  const reason = firstLine(cause);
+  // It does not say which.
+  if (!reason.includes('fallback to CPU EP')) return reason;
+  return `the device has no kernel for one of ${[...new Set(nodes.map(({ op }) => op))].join(', ')}`;
 }
 
 function firstLine(cause: unknown): string {

@@ -2,6 +2,7 @@
 import os from 'node:os';
 import type { Backend, BackendOptions } from '../backend.ts';
 import { OrtBackend } from '../ort-common/ort-backend.ts';
+import { processorCapabilities } from '../trials/capabilities.ts';
 import { loadOrtNode } from './load.ts';
 
 /** @throws DejaDitError UNSUPPORTED where onnxruntime-node does not load (use `createWasmBackend`) */
@@ -14,7 +15,7 @@ export async function createCpuBackend({
     name: 'cpu',
     ort: await loadOrtNode(),
     serialize: false,
-    int8Product,
+    findCapabilities: (backend) => processorCapabilities(backend, int8Product),
     sessionOptions: {
       executionProviders: ['cpu'],
       intraOpNumThreads: threads,

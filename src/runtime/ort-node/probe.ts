@@ -24,6 +24,11 @@ export async function probeProvider(provider: string): Promise<ProbeResult> {
     const data = Object.values(results)[0]!.data as Float32Array;
     return data[1] === 3 ? { works: true } : { works: false, reason: `1 + 2 gave ${data[1]}` };
   } catch (error) {
-    return { works: false, reason: (error as Error).message.split('\n')[0]! };
+    return { works: false, reason: reasonOf(error as Error) };
   }
+}
+
+/** What is said to people: ONNX Runtime puts the place in its sources and the condition that failed before it. */
+function reasonOf({ message }: Error): string {
+  return message.split('\n')[0]!.replace(/^\/\S+onnxruntime\S*\/.* was false\. /, '');
 }

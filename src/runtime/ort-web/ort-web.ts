@@ -1,6 +1,7 @@
 /** The WebAssembly backend: onnxruntime-web's CPU build. Runs in browsers, and in Node where there is no native binary. */
 import type { Backend, BackendOptions } from '../backend.ts';
 import { OrtBackend } from '../ort-common/ort-backend.ts';
+import { processorCapabilities } from '../trials/capabilities.ts';
 
 /** @param options `threads` above 1 need SharedArrayBuffer (in a browser: COOP and COEP headers) */
 export async function createWasmBackend({ threads = 1, int8Product }: BackendOptions = {}): Promise<Backend> {
@@ -10,7 +11,7 @@ export async function createWasmBackend({ threads = 1, int8Product }: BackendOpt
     name: 'wasm',
     ort,
     serialize: true,
-    int8Product,
+    findCapabilities: (backend) => processorCapabilities(backend, int8Product),
     sessionOptions: { executionProviders: ['wasm'], graphOptimizationLevel: 'all', logSeverityLevel: 3 },
   });
 }
