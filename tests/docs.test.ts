@@ -141,11 +141,12 @@ describe('TypeScript of the documentation', () => {
     ...examples.map((sample) => ({ ...sample, module: moduleOf(sample, true) })),
     { at: 'examples/server.ts', text: '', module: read('examples/server.ts') },
   ];
-  const fileOf = (i: number) =>
+  const fileOf = (i: number) => {
     // What is written inside the repository lies where it says.
-    checked[i]!.text.includes("from '../../testing/")
-      ? path.join(root, `src/models/transformers/sample/sample-${i}.ts`)
-      : path.join(root, `sample-${i}.ts`);
+    const { text } = checked[i]!;
+    const folder = text.includes("from '../../testing/") ? 'src/models/transformers/sample' : 'src/pipelines/sample';
+    return path.join(root, /from '(\.\.\/)+testing\//.test(text) ? folder : '', `sample-${i}.ts`);
+  };
   const wrong = path.join(root, 'sample-wrong.ts');
   let results: Map<string, string[]>;
   it.each(checked.map((sample, i) => [sample.at, i] as const))('%s', (_, i) => {

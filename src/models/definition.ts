@@ -69,6 +69,9 @@ export interface TransformerTraits {
   readonly textWidth?: number;
   /** Whether it takes the scale it was distilled with as an input. Default: not. */
   readonly guidanceEmbedding?: boolean;
+  /** What times, and the scale of distilled guidance, are multiplied with before it gets them. Default 1. */
+  readonly timestepScale?: number;
+  readonly guidanceScale?: number;
   /** Classes that it knows; the one behind them stands for none in particular. */
   readonly classes?: number;
   /** Whether it is told the size of the picture. */

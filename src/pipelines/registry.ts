@@ -4,12 +4,18 @@ import type { PipelineClass } from './pipeline.ts';
 
 /** A new pipeline is a line here for each class of Diffusers whose work it does. */
 const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
+  ChromaPipeline: async () => (await import('./chroma/chroma-pipeline.ts')).chromaPipeline,
+  CogView4Pipeline: async () => (await import('./cogview4/cogview4-pipeline.ts')).cogView4Pipeline,
   DiTPipeline: async () => (await import('./dit/dit-pipeline.ts')).ditPipeline,
   FluxPipeline: async () => (await import('./flux/flux-pipeline.ts')).fluxPipeline,
   FluxImg2ImgPipeline: async () => (await import('./flux/flux-pipeline.ts')).fluxPipeline,
+  Lumina2Pipeline: async () => (await import('./lumina2/lumina2-pipeline.ts')).lumina2Pipeline,
+  Lumina2Text2ImgPipeline: async () => (await import('./lumina2/lumina2-pipeline.ts')).lumina2Pipeline,
   PixArtSigmaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartSigmaPipeline,
   PixArtAlphaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartAlphaPipeline,
   QwenImagePipeline: async () => (await import('./qwenimage/qwenimage-pipeline.ts')).qwenImagePipeline,
+  SanaPipeline: async () => (await import('./sana/sana-pipeline.ts')).sanaPipeline,
+  SanaSprintPipeline: async () => (await import('./sana/sana-sprint-pipeline.ts')).sanaSprintPipeline,
   StableDiffusion3Pipeline: async () => (await import('./sd3/sd3-pipeline.ts')).sd3Pipeline,
   WanPipeline: async () => (await import('./wan/wan-pipeline.ts')).wanPipeline,
   ZImagePipeline: async () => (await import('./zimage/zimage-pipeline.ts')).zImagePipeline,
@@ -20,6 +26,9 @@ const pipelines = new Map(Object.entries(builtIn));
 /**
  * Adds a pipeline of your own, so that `DiffusionPipeline.fromPretrained` loads checkpoints whose `model_index.json` names its class.
  * @throws DejaDitError INVALID_ARGUMENT if a class name is taken
+ * @example
+ * declare const somePipeline: Parameters<typeof registerPipeline>[0]; // of definePipeline
+ * registerPipeline(somePipeline);
  */
 export function registerPipeline(pipeline: PipelineClass): void {
   const taken = pipeline.classNames.find((className) => pipelines.has(className));

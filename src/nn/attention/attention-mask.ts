@@ -50,8 +50,9 @@ export function keepTokens(x: Tensor, count: number): Tensor {
   return floatTensor(out, [batch, count, ...rest]);
 }
 
-/** A bias per key [B, T] for `queries` tokens, in the shape attention takes: [B, 1, queries, T]. */
+/** A bias per key [B, T], or per query and key, for `queries` tokens in the shape attention takes: [B, 1, queries, T]. */
 export function keyBias(bias: SymbolicTensor, queries: number): SymbolicTensor {
+  if (bias.rank === 3) return bias.unsqueeze(1);
   const [batch, keys] = dims(bias, 2);
   return bias.reshape([batch, 1, 1, keys]).expand([batch, 1, queries, keys]);
 }
@@ -60,7 +61,7 @@ export function keyBias(bias: SymbolicTensor, queries: number): SymbolicTensor {
 export interface KeyMask<T> {
   /** `[K]`, the keys that some sample sees, in order. */
   keys?: T | undefined;
-  /** [B, K] over those keys, where the samples differ. */
+  /** [B, K] over those keys, where the samples differ; [B, S, K] where the queries do too. */
   bias?: T | undefined;
   /** `[B, S, 1]`, 0 for queries that see no key at all, which makes their attention 0, as in PyTorch. */
   queries?: T | undefined;

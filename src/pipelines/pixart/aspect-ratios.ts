@@ -1,4 +1,4 @@
-/** The image sizes that PixArt was trained on, one per aspect ratio, and how a picture of one becomes one of another size. */
+/** The image sizes that PixArt and Sana were trained on, one per aspect ratio, and how a picture of one becomes one of another size. */
 import { DejaDitError } from '../../errors/errors.ts';
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
@@ -18,19 +18,19 @@ export interface Size {
 
 /**
  * The trained size whose aspect ratio is nearest to the one that is asked for.
- * @param sampleSize the transformer's, in latents: 32, 64, 128 or 256 for pictures of 256 to 2048 pixels
+ * @param edge of the square pictures that the model was trained on: 256 to 4096 pixels
  * @throws DejaDitError for models of another size
  */
-export function nearestTrainedSize({ height, width }: Size, sampleSize: number): Size {
-  if (![32, 64, 128, 256].includes(sampleSize)) {
+export function nearestTrainedSize({ height, width }: Size, edge: number): Size {
+  if (![256, 512, 1024, 2048, 4096].includes(edge)) {
     throw new DejaDitError(
       'INVALID_ARGUMENT',
-      `this model's sample size of ${sampleSize} latents has no table of trained sizes; pass false`,
+      `pictures of ${edge} pixels, this model's sample_size, have no table of trained sizes; pass false`,
       { path: 'useResolutionBinning' },
     );
   }
-  const unit = sampleSize / 2;
-  const known = `${sizes}${sampleSize === 256 ? moreSizes : ''}`.split(' ').map((text) => {
+  const unit = edge / 16;
+  const known = `${sizes}${edge > 1024 ? moreSizes : ''}`.split(' ').map((text) => {
     const [rows, columns] = text.split('×').map(Number) as [number, number];
     return { height: rows * unit, width: columns * unit, distance: Math.abs(rounded(rows / columns) - height / width) };
   });
@@ -47,7 +47,7 @@ export function drawnSize(
   { transformer, vae }: { transformer: TransformerModel; vae: Autoencoder },
 ): Size {
   const { sampleSize, patch } = transformer.traits;
-  if (useResolutionBinning) return nearestTrainedSize({ height, width }, sampleSize!);
+  if (useResolutionBinning) return nearestTrainedSize({ height, width }, sampleSize! * vae.spatialScale);
   const multiple = patch[1] * vae.spatialScale;
   for (const [path, edge] of Object.entries({ height, width })) {
     if (edge % multiple === 0) continue;

@@ -1,8 +1,6 @@
 /** PixArt-α and PixArt-Σ: text to image with T5. Diffusers' `PixArtAlphaPipeline` and `PixArtSigmaPipeline`. */
 import { imagesFromTensor } from '../../images/image.ts';
-import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
-import type { TransformerModel } from '../../models/transformer-model.ts';
 import { floatTensor } from '../../tensor/tensor.ts';
 import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
@@ -12,17 +10,8 @@ import { firstChannels, perSample, rawLatents } from '../request/latents.ts';
 import { plainLatents } from '../request/plan.ts';
 import { givenSchedule } from '../request/schedule.ts';
 import { embedMasked, equalLengths } from '../request/text-encoder.ts';
-import { fromModel } from '../schema/pipeline-options.ts';
-import { textLength } from '../schema/sizes.ts';
+import { textLength, trainedEdge } from '../schema/sizes.ts';
 import { drawnSize, resizeAndCrop, type Size } from './aspect-ratios.ts';
-
-const edge = {
-  default: fromModel(
-    "the transformer's sample_size",
-    ({ vae, transformer }: { vae: Autoencoder; transformer: TransformerModel }) =>
-      transformer.traits.sampleSize! * vae.spatialScale,
-  ),
-};
 
 export const pixartSigmaPipeline = pixart('PixArtSigmaPipeline', { trainedTokens: 300 });
 export const pixartAlphaPipeline = pixart('PixArtAlphaPipeline', { trainedTokens: 120 });
@@ -42,8 +31,8 @@ function pixart(className: string, { trainedTokens }: { trainedTokens: number })
       guidance: { option: 'guidanceScale' },
       options: {
         numInferenceSteps: { default: 20 },
-        height: edge,
-        width: edge,
+        height: trainedEdge,
+        width: trainedEdge,
         useResolutionBinning: { default: true },
         sigmas: {},
         timesteps: {},

@@ -19,6 +19,8 @@ export interface ConditionNames {
   masks?: readonly ('promptAttentionMask' | 'promptEmbedsMask')[];
   /** Whether `promptEmbeds` is a list with one tensor per prompt. */
   ragged?: boolean;
+  /** Whether there is no negative prompt: models whose guidance was distilled into them. */
+  positiveOnly?: boolean;
 }
 
 export interface Condition {
@@ -31,8 +33,9 @@ export interface Condition {
 }
 
 /** Every option name that conditions, positive and negative. */
-export function conditionOptionNames(names: ConditionNames): OptionName[] {
-  return [...names.texts, ...names.embeds, ...(names.masks ?? [])].flatMap((name) => [name, negativeName(name)]);
+export function conditionOptionNames({ texts, embeds, masks = [], positiveOnly }: ConditionNames): OptionName[] {
+  const positive = [...texts, ...embeds, ...masks];
+  return positiveOnly ? positive : positive.flatMap((name) => [name, negativeName(name)]);
 }
 
 /** When a request is guided. */
@@ -53,7 +56,8 @@ export interface Conditions {
 
 export interface ConditionReading {
   names: ConditionNames;
-  guidance: GuidanceRule;
+  /** Absent where there is no negative prompt. */
+  guidance: GuidanceRule | undefined;
   /** Told of options that have no effect, if they are given at all, and why. */
   idle(name: OptionName, because: string | false | undefined): void;
 }
@@ -63,11 +67,13 @@ export interface ConditionReading {
  * @throws DejaDitError if there is no prompt, or texts as well as embeddings, or some of the embeddings only, or counts do not fit
  */
 export function readConditions(settings: GenerateOptions, { names, guidance, idle }: ConditionReading): Conditions {
-  const { option, above = 1, needsNegative = false } = guidance;
-  const scale = settings[option]!;
   const positive = read(settings, names, { naming: (name) => name });
   if (!positive)
     throw invalid(names.texts[0]!, `expected a string or a list of strings (or ${names.embeds.join(' and ')})`);
+  idle('maxSequenceLength', positive.embeds && 'on embeddings, which have their length');
+  if (!guidance) return { positive, negative: undefined };
+  const { option, above = 1, needsNegative = false } = guidance;
+  const scale = settings[option]!;
   const fallback = needsNegative ? undefined : '';
   const negative = withCount(read(settings, names, { naming: negativeName, fallback }), names, positive.count);
   const guided = scale > above;
@@ -76,7 +82,6 @@ export function readConditions(settings: GenerateOptions, { names, guidance, idl
   idle(option, missing && "without a negativePrompt; pass negativePrompt: '' for none in particular");
   idle('negativePrompt', unguided);
   idle('negativePromptEmbeds', unguided);
-  idle('maxSequenceLength', positive.embeds && 'on embeddings, which have their length');
   const empty = fallback === undefined ? undefined : emptyCondition(names, positive.count);
   return { positive, negative: guided ? (negative ?? empty) : undefined };
 }

@@ -36,7 +36,7 @@ export interface DenoiseOptions {
   /** Inputs of one call besides the branch's own, which it is given to read. */
   inputsAt(latents: Tensor, timestep: number, branch: ForwardInputs): ForwardInputs;
   /** The branches' outputs, in their order, as the one that the scheduler steps with; shaped as the latents. */
-  combine(outputs: readonly Tensor[], timestep: number): Tensor;
+  combine(outputs: readonly Tensor[], timestep: number, latents: Tensor): Tensor;
   /** What becomes of the latents that a step left, before anybody sees them. Default: they stay. */
   afterStep?: ((latents: Tensor, nextTimestep: number | undefined) => Tensor) | undefined;
   /** Pictures of what `latents` will become. */
@@ -59,16 +59,7 @@ export interface ModelCall {
   readonly samples: number;
 }
 
-/**
- * A request's steps.
- * @example
- * const denoising = new Denoising(options);
- * try {
- *   while (!denoising.done) await denoising.step();
- * } finally {
- *   denoising.end();
- * }
- */
+/** A request's steps: its owner takes them until it is `done`, and ends it in any case. */
 export class Denoising {
   /** As the last step left them. */
   latents: Tensor;
@@ -134,7 +125,7 @@ export class Denoising {
   async advance(calls: readonly ModelCall[], outputs: readonly Tensor[], start: number): Promise<void> {
     const { scheduler, combine, generator, afterStep, onStep } = this.options;
     const [timestep, index, sample] = [this.timestep, this.times.length, this.latents];
-    const modelOutput = combine(outputs, timestep);
+    const modelOutput = combine(outputs, timestep, sample);
     const result = scheduler.step({ modelOutput, timestep, sample, ...(generator ? { generator } : {}) });
     this.latents = afterStep?.(result.prevSample, this.timesteps[index + 1]) ?? result.prevSample;
     if (!Number.isFinite(this.latents.data[0])) {

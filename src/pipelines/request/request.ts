@@ -189,10 +189,11 @@ function withPictures({ inputsAt }: Plan, start: Start): Start & Pick<Plan, 'inp
 
 function dropReferences(combine: NonNullable<Plan['combine']>, { references, latents }: Start): typeof combine {
   if (!references) return combine;
-  return (outputs, timestep) =>
+  return (outputs, timestep, sample) =>
     combine(
       outputs.map((output) => cut(output, { axis: 1, from: 0, to: latents.dim(1) })),
       timestep,
+      sample,
     );
 }
 

@@ -5,7 +5,7 @@ import type { GraphModel } from '../../models/graph-model.ts';
 import type { ForwardInputs, InputValue } from '../../models/inputs.ts';
 import { cut, join } from '../../tensor/slices.ts';
 import { dims, floatTensor, type Shape, sizeOf, type Tensor } from '../../tensor/tensor.ts';
-import type { Tokenizer } from '../../tokenizers/tokenizer.ts';
+import type { TokenizedTexts, Tokenizer } from '../../tokenizers/tokenizer.ts';
 import type { Condition } from './conditions.ts';
 import type { GuidanceBranch } from './denoise.ts';
 import { idTensor, padEnd } from './tensors.ts';
@@ -15,8 +15,12 @@ export interface EncodeTextOptions {
   maxLength: number;
   /** Tokens of a template in front of each text, which the encoder reads and the result leaves out. Default 0. */
   templateTokens?: number;
-  /** Which hidden state to return; default the last one, behind the final norm. */
-  hiddenState?: number;
+  /** Which hidden state to return, or several side by side; default the last one, behind the final norm. */
+  hiddenState?: number | readonly number[];
+  /** Whether padding is hidden from the text. Default: it is read as if it were text. */
+  masked?: boolean;
+  /** Default: the tokenizer's. */
+  paddingSide?: 'left' | 'right';
   /** Takes what was cut. Left out where some other encoder of the pipeline still reads it. */
   warnings?: WarningLog | undefined;
   signal?: AbortSignal | undefined;
@@ -27,6 +31,8 @@ export interface EncodedTexts {
   hidden: Tensor;
   /** CLIP's summary of each text [texts, width]; absent from other encoders. */
   pooled: Tensor | undefined;
+  /** [texts, tokens], 1 for tokens and 0 for padding. */
+  mask: Tensor;
 }
 
 export class TextEncoder {
@@ -37,15 +43,22 @@ export class TextEncoder {
     readonly tokenizer: Tokenizer,
   ) {}
 
-  /** Texts padded to one length, the padding read as if it were text: what CLIP and an unmasked T5 were trained with. */
+  /** Texts padded to one length: what CLIP and an unmasked T5 were trained with, and models that look at the padding too. */
   async encodePadded(texts: readonly string[], options: EncodeTextOptions): Promise<EncodedTexts> {
     const positions = Number(this.model.config['max_position_embeddings'] ?? Infinity);
     if (options.maxLength > positions) {
       const message = `texts of ${options.maxLength} tokens do not fit its ${positions} positions; is model_max_length of its tokenizer right?`;
       throw new DejaDitError('INVALID_CONFIG', message, { path: this.name });
     }
-    const inputIds = this.tokenize(texts, { ...options, padding: 'max_length' });
-    return this.run(inputIds, options);
+    return this.run(this.tokenize(texts, { ...options, padding: 'max_length' }), options);
+  }
+
+  /** Texts padded in front, to a multiple of tokens that the longest of them fits; the padding is read as if it were text. */
+  encodePaddedInFront(texts: readonly string[], multiple: number, options: EncodeTextOptions): Promise<EncodedTexts> {
+    const { inputIds } = this.tokenize(texts, { ...options, padding: false });
+    const length = Math.ceil(Math.max(1, ...inputIds.map((row) => row.length)) / multiple) * multiple;
+    const padded = inputIds.map((row) => [...Array<number>(length - row.length).fill(this.padToken), ...row]);
+    return this.run({ inputIds: padded, attentionMask: padded.map((row) => row.map(() => 1)) }, options);
   }
 
   /**
@@ -68,26 +81,49 @@ export class TextEncoder {
     return this.model.dispose();
   }
 
+  private get padToken(): number {
+    const { padTokenId } = this.tokenizer;
+    if (padTokenId !== undefined) return padTokenId;
+    throw new DejaDitError('INVALID_CONFIG', 'its tokenizer has no token for padding', { path: this.name });
+  }
+
   private tokenize(
     texts: readonly string[],
-    { maxLength, templateTokens = 0, padding, warnings }: EncodeTextOptions & { padding: 'max_length' | false },
-  ): number[][] {
-    const { inputIds, truncated } = this.tokenizer.tokenize([...texts], {
+    options: EncodeTextOptions & { padding: 'max_length' | false },
+  ): Pick<TokenizedTexts, 'inputIds' | 'attentionMask'> {
+    const { maxLength, templateTokens = 0, padding, paddingSide, warnings } = options;
+    const { truncated, ...tokens } = this.tokenizer.tokenize([...texts], {
       padding,
+      ...(paddingSide ? { paddingSide } : {}),
       truncation: true,
       maxLength: templateTokens + maxLength,
     });
     for (const rest of truncated)
       if (rest) warnings?.add(`only ${maxLength} tokens of the prompt are read; this part is ignored: '${rest}'`);
-    return inputIds;
+    return tokens;
   }
 
-  private async run(ids: number[][], { hiddenState, signal }: EncodeTextOptions): Promise<EncodedTexts> {
-    const wanted = hiddenState === undefined ? {} : { output_hidden_states: [hiddenState] };
-    const outputs = await this.model.call('forward', { input_ids: idTensor(ids), ...wanted }, signal);
+  /** Ids as they are. */
+  async run(
+    { inputIds, attentionMask }: Pick<TokenizedTexts, 'inputIds' | 'attentionMask'>,
+    { hiddenState, masked, signal }: Omit<EncodeTextOptions, 'maxLength'>,
+  ): Promise<EncodedTexts> {
+    const states = hiddenState === undefined ? [] : [hiddenState].flat();
+    const mask = idTensor(attentionMask);
+    const outputs = await this.model.call(
+      'forward',
+      {
+        input_ids: idTensor(inputIds),
+        ...(masked ? { attention_mask: mask } : {}),
+        ...(states.length > 0 ? { output_hidden_states: states } : {}),
+      },
+      signal,
+    );
+    const hidden = states.map((state) => outputs[`hidden_states.${state}`]!);
     return {
-      hidden: outputs[hiddenState === undefined ? 'last_hidden_state' : `hidden_states.${hiddenState}`]!,
-      pooled: outputs.pooler_output ?? outputs.text_embeds,
+      hidden: hidden.length > 0 ? join(hidden, 2) : outputs['last_hidden_state']!,
+      pooled: outputs['pooler_output'] ?? outputs['text_embeds'],
+      mask: mask.float(),
     };
   }
 }

@@ -18,9 +18,11 @@ import {
   memory,
   number,
   numbers,
+  pair,
   seeds,
   signal,
   tensor,
+  text,
   texts,
 } from './kinds.ts';
 import type { GenerateOptions, OptionName } from './options.ts';
@@ -39,6 +41,8 @@ export interface Option<Value> {
   default?: Value;
   /** Diffusers' names, beside the same one in snake_case. */
   aliases?: readonly string[];
+  /** What null means, where that is not the default. */
+  nullIs?: Value;
   /** As commander takes it. */
   flag?: string;
 }
@@ -103,6 +107,19 @@ export const catalogue: Catalogue = {
     help: 'CLIP layers to leave out at the end, besides the last',
   },
 
+  systemPrompt: {
+    group: draw,
+    value: text,
+    flag: '--system-prompt <text>',
+    help: 'what the language model that reads the prompt is told before it',
+  },
+  complexHumanInstruction: {
+    group: draw,
+    value: texts,
+    flag: '--complex-human-instruction <text>',
+    help: 'what stands before the prompt: lines of an instruction to enhance it; null or an empty text for nothing',
+    nullIs: '',
+  },
   guidanceScale: {
     group: 'Guidance',
     value: number,
@@ -131,6 +148,13 @@ export const catalogue: Catalogue = {
     flag: '--cfg-normalization <x>',
     help: 'largest norm of the guided output relative to the unguided; false or 0 for no limit, true for 1',
   },
+  cfgTruncRatio: {
+    group: 'Guidance',
+    value: number,
+    bounds: { min: 0, max: 1 },
+    flag: '--cfg-trunc-ratio <x>',
+    help: 'share of the steps after which guidance ends, and with it the second call',
+  },
   cfgTruncation: {
     group: 'Guidance',
     value: number,
@@ -152,6 +176,25 @@ export const catalogue: Catalogue = {
     bounds: { min: 1, max: 16384 },
     flag: '--size <WxH>',
     help: 'width in pixels',
+  },
+  originalSize: {
+    group: 'Size and number',
+    value: pair,
+    flag: '--original-size <list>',
+    help: 'height and width that the model is told a picture had before it was cut (default: those drawn)',
+  },
+  targetSize: {
+    group: 'Size and number',
+    value: pair,
+    flag: '--target-size <list>',
+    help: 'height and width that the model is told are drawn (default: those drawn)',
+  },
+  cropsCoordsTopLeft: {
+    group: 'Size and number',
+    value: pair,
+    default: [0, 0],
+    flag: '--crops-coords-top-left <list>',
+    help: 'top and left edge at which the model is told a picture was cut',
   },
   numFrames: {
     group: 'Size and number',
@@ -196,6 +239,20 @@ export const catalogue: Catalogue = {
     help: "times instead of the scheduler's spacing; as many steps are run",
   },
 
+  maxTimesteps: {
+    group: 'Schedule',
+    value: number,
+    bounds: { min: 0, max: 1.5708 },
+    flag: '--max-timesteps <x>',
+    help: 'the angle that the schedule starts at: pi/2 is pure noise',
+  },
+  intermediateTimesteps: {
+    group: 'Schedule',
+    value: number,
+    bounds: { min: 0, max: 1.5708 },
+    flag: '--intermediate-timesteps <x>',
+    help: 'the angle between the two steps of a request of two',
+  },
   seed: {
     group: 'Start',
     value: seeds,
@@ -272,6 +329,24 @@ export const elsewhere: Readonly<Record<string, string>> = {
   attentionKwargs: 'strengths of LoRAs are set by loras',
   jointAttentionKwargs: 'strengths of LoRAs are set by loras',
   returnDict: 'results are objects',
+};
+
+/** Arguments of Diffusers that say what is the case anyway, where a pipeline has no such option: they are taken and change nothing. */
+export const neutral: Readonly<Record<string, (value: unknown) => boolean>> = {
+  cleanCaption: (value) => value === false,
+  returnDict: (value) => value === true,
+  eta: (value) => value === 0,
+  guidanceRescale: (value) => value === 0,
+  useDynamicCfg: (value) => value === false,
+  usePe: (value) => value === false,
+  controlGuidanceStart: (value) => value === 0,
+  controlGuidanceEnd: (value) => value === 1,
+  clipSkip: (value) => value === 0,
+  callbackOnStepEndTensorInputs: (value) => Array.isArray(value) && value.every((name) => name === 'latents'),
+  cfgTruncRatio: (value) => value === 1,
+  cfgTruncation: (value) => value === 1,
+  cfgNormalization: (value) => value === false,
+  outputType: (value) => value === 'pil',
 };
 
 export const optionNames = Object.keys(catalogue) as OptionName[];

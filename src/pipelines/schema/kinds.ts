@@ -55,7 +55,7 @@ export const choice = <const T extends string>(values: readonly T[]): z.ZodType<
   z.enum(values, { error: expecting(`expected ${values.map((value) => `'${value}'`).join(' or ')}`) });
 
 /** What a tokenizer takes. */
-const text = () =>
+export const text = () =>
   z
     .string({ error: expecting('expected a string') })
     .max(longestText, {
@@ -119,6 +119,13 @@ export const seeds = () => oneOrMore(oneSeed(), { expected: aSeed });
 export const numbers = (): z.ZodType<number[]> => {
   const error = expecting('expected a list of numbers');
   return z.array(z.number({ error }), { error }).min(1, { error }).max(10_000, { error });
+};
+
+/** Two whole numbers. */
+export const pair = (): z.ZodType<[number, number]> => {
+  const error = expecting('expected two integers');
+  const item = z.int({ error }).min(0, { error }).max(1e6, { error });
+  return z.tuple([item, item], { error });
 };
 
 export const tensor = () => object<Tensor>('expected a Tensor', (value) => value instanceof Tensor && value.size > 0);

@@ -73,6 +73,11 @@ export interface GenerateOptions {
   negativePromptAttentionMask?: Tensor;
   negativePromptEmbedsMask?: Tensor;
 
+  /** What the language model that reads the prompt is told before it. */
+  systemPrompt?: string;
+  /** Lines of an instruction in front of the prompt; null or an empty text: none. */
+  complexHumanInstruction?: Texts;
+
   /** Guidance: the scale that the model was distilled with (FLUX.1-dev), or the classifier-free one where there is no other. */
   guidanceScale?: number;
   /** Guidance of the second expert, which takes over at low noise. Default: `guidanceScale`. */
@@ -81,6 +86,8 @@ export interface GenerateOptions {
   trueCfgScale?: number;
   /** Largest norm of the guided output relative to the unguided; false or 0: no limit, true: 1. Default false. */
   cfgNormalization?: boolean | number;
+  /** Share of the steps after which guidance ends. Default 1: never. */
+  cfgTruncRatio?: number;
   /** Share of the way from noise to image after which guidance ends. Default 1: never. */
   cfgTruncation?: number;
   /** Text tokens. Default: what the pipeline's text encoder was used with in training. */
@@ -98,6 +105,10 @@ export interface GenerateOptions {
   numInferenceSteps?: number;
   height?: number;
   width?: number;
+  /** What the model is told of the picture it draws, as [height, width] and [top, left]. Default: that it is whole. */
+  originalSize?: readonly [number, number];
+  targetSize?: readonly [number, number];
+  cropsCoordsTopLeft?: readonly [number, number];
   /** Frames of a video. */
   numFrames?: number;
   /** Draw at the nearest size that the model was trained on, then resize and crop. Default true. */
@@ -115,6 +126,10 @@ export interface GenerateOptions {
   sigmas?: readonly number[];
   /** Times instead of the scheduler's spacing, for schedulers that take them. */
   timesteps?: readonly number[];
+  /** Angle in radians at which a consistency model's schedule starts. Default π/2. */
+  maxTimesteps?: number;
+  /** Angle between the two steps of a request of two. Default 1.3. */
+  intermediateTimesteps?: number;
   /** `image`: pictures. `latent`: the final latents alone. Default `image`. */
   outputType?: 'image' | 'latent';
   /**

@@ -2,9 +2,10 @@
 
 import { readArguments, whatIsWrong } from '../../errors/arguments.ts';
 import { DejaDitError } from '../../errors/errors.ts';
+import { isSpellingOf, underOurNames } from '../../errors/options.ts';
 import type { WarningLog } from '../../errors/warnings.ts';
 import { type Conditions, readConditions } from '../request/conditions.ts';
-import { elsewhere } from './catalogue.ts';
+import { elsewhere, neutral } from './catalogue.ts';
 import type { GenerateOptions, OptionName } from './options.ts';
 import type { AnyPipelineOptions, ResolvedOptions } from './pipeline-options.ts';
 
@@ -32,6 +33,17 @@ export interface PromptSettings {
   batch: number;
 }
 
+/** Without arguments that no option answers to, but that ask for what is the case anyway. */
+function withoutNeutral(request: unknown, options: ResolvedOptions): object {
+  if (typeof request !== 'object' || request === null || Array.isArray(request)) return request as object;
+  const isNeutral = ([key, value]: [string, unknown]) => {
+    const name = Object.keys(neutral).find((known) => isSpellingOf(key, [known]));
+    if (name === undefined || !neutral[name]!(value)) return false;
+    return !options.has(name as OptionName) || name === 'outputType';
+  };
+  return Object.fromEntries(Object.entries(request).filter((entry) => !isNeutral(entry)));
+}
+
 export interface SettingsReading<Spec extends AnyPipelineOptions> {
   /** Its name, for messages. */
   pipeline: string;
@@ -49,10 +61,15 @@ export function readSettings<Spec extends AnyPipelineOptions>(
   { pipeline, spec, options, warnings }: SettingsReading<Spec>,
 ): Settings<Spec> {
   const types = Object.fromEntries([...options].map(([name, { type }]) => [name, type] as const));
-  const given: GenerateOptions = readArguments(types, request as object, { of: pipeline, elsewhere });
+  const asked = withoutNeutral(request, options);
+  const given: GenerateOptions = readArguments(types, asked, { of: pipeline, elsewhere });
   const idle = (name: OptionName, because: string | false | undefined) => {
     if (because && given[name] !== undefined) warnings.add(`${name} has no effect ${because}`);
   };
+
+  const asNull = underOurNames(types, asked, { of: pipeline, elsewhere });
+  for (const [name, { option }] of options)
+    if (option.nullIs !== undefined && asNull[name] === null) Object.assign(given, { [name]: option.nullIs });
 
   const settings: GenerateOptions = {
     ...Object.fromEntries([...options].map(([name, { default: value }]) => [name, value])),
@@ -90,6 +107,6 @@ export function readSettings<Spec extends AnyPipelineOptions>(
       }
   }
   if (!spec.conditions) return settings as Settings<Spec>;
-  const conditions = readConditions(settings, { names: spec.conditions, guidance: spec.guidance!, idle });
+  const conditions = readConditions(settings, { names: spec.conditions, guidance: spec.guidance, idle });
   return { ...settings, conditions, batch: conditions.positive.count * settings.numImages! } as Settings<Spec>;
 }

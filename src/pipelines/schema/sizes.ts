@@ -1,5 +1,6 @@
 /** Options that many pipelines have in the same way. */
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
+import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { TextEncoder } from '../request/text-encoder.ts';
 import { type FromModel, fromModel, type OptionUse } from './pipeline-options.ts';
 
@@ -23,6 +24,15 @@ export const twoLatents = fromModel(
   'two latents, which a token covers',
   ({ vae }: HasAutoencoder) => 2 * vae.spatialScale,
 );
+
+/** An edge of pictures as the transformer was trained at. */
+export const trainedEdge = {
+  default: fromModel(
+    "the transformer's sample_size",
+    ({ vae, transformer }: HasAutoencoder & { transformer: TransformerModel }) =>
+      transformer.traits.sampleSize! * vae.spatialScale,
+  ),
+};
 
 /** Tokens of the prompt as a model was trained with, as far as its tokenizer goes. */
 export function textLength<Name extends string>(

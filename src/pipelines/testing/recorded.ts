@@ -17,7 +17,7 @@ import type { GenerateOptions, GenerateResult, StepEvent } from '../schema/optio
 
 /** A component's folder: files of a fixture, changes to its config, files of its own. */
 interface Part {
-  from?: string;
+  from?: string | readonly string[];
   config?: Record<string, unknown>;
   files?: Record<string, Record<string, unknown>>;
 }
@@ -62,12 +62,13 @@ export function assembleCheckpoint({ className, options, components }: Recording
     const { from, config, files = {} } = part;
     const folder = path.join(root, name);
     mkdirSync(folder);
-    const source = from && path.join(fixtures, from);
+    const sources = (from === undefined ? [] : [from].flat()).map((source) => path.join(fixtures, source));
     const own: Record<string, Record<string, unknown>> = { ...files };
-    if (source && config) own['config.json'] = { ...json<Record<string, unknown>>(source, 'config.json'), ...config };
+    if (config) own['config.json'] = { ...json<Record<string, unknown>>(sources[0]!, 'config.json'), ...config };
     for (const [file, content] of Object.entries(own)) writeFileSync(path.join(folder, file), JSON.stringify(content));
-    for (const file of source ? readdirSync(source) : [])
-      if (!own[file]) symlinkSync(path.join(source!, file), path.join(folder, file));
+    for (const source of sources)
+      for (const file of readdirSync(source))
+        if (!own[file]) symlinkSync(path.join(source, file), path.join(folder, file));
     index[name] = ['library', classOf(folder)];
   }
   writeFileSync(path.join(root, 'model_index.json'), JSON.stringify(index));
@@ -86,14 +87,24 @@ export async function optionsOf(name: string, { call, seed, embeds = false }: Ru
   const given = Object.entries(tensors).flatMap(([key, tensor]) =>
     key.startsWith('call.') ? [[key.slice('call.'.length), tensor] as const] : [],
   );
+  // Pictures lie beside the recording.
+  const pictures = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(pictures);
+    return isFile(value) ? path.join(fixtures, value.file) : value;
+  };
   const renamed = (key: string) =>
     key
+      .replace(/^_/, '')
       .replace(/^num_(images|videos)_per_prompt$/, 'num_images')
       .replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
   return {
-    ...Object.fromEntries([...Object.entries(call), ...given].map(([key, value]) => [renamed(key), value])),
+    ...Object.fromEntries([...Object.entries(call), ...given].map(([key, value]) => [renamed(key), pictures(value)])),
     seed,
   };
+}
+
+function isFile(value: unknown): value is { file: string } {
+  return typeof value === 'object' && value !== null && 'file' in value;
 }
 
 export interface Reproduced {

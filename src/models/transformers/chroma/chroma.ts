@@ -15,7 +15,7 @@ import {
   attentionOptions,
   attentionTensors,
 } from '../../../nn/attention/attention-inputs.ts';
-import { maskRows, tokenMask } from '../../../nn/attention/attention-mask.ts';
+import { type KeyMask, maskRows, tokenMask } from '../../../nn/attention/attention-mask.ts';
 import { sinusoidalEmbedding, textProjection } from '../../../nn/embeddings.ts';
 import { feedForward, linear } from '../../../nn/linear.ts';
 import { sublayerModulations } from '../../../nn/modulation.ts';
@@ -23,7 +23,7 @@ import { layer } from '../../../nn/module.ts';
 import { modulatedLayerNorm, rmsNorm } from '../../../nn/norms.ts';
 import { rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock, singleStreamBlock } from '../../../nn/stream-blocks.ts';
-import { floatTensor, rows } from '../../../tensor/tensor.ts';
+import { floatTensor, rows, Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 
 interface ChromaConfig {
@@ -89,7 +89,7 @@ export const chromaTransformer = defineTransformer<ChromaConfig, ChromaState>({
     { name: 'attention_mask', kind: 'bool', shape: ['batch', 'tokens'], optional: true },
   ],
 
-  prepare({ img_ids, txt_ids, attention_mask, ...tensors }, { axesDim }) {
+  prepare({ img_ids, txt_ids, attention_mask, ...tensors }, { axesDim }, inputs) {
     const positions = [...rows(txt_ids!), ...rows(img_ids!)];
     if (attention_mask && attention_mask.shape[1] !== positions.length) {
       throw new DejaDitError(
@@ -99,7 +99,9 @@ export const chromaTransformer = defineTransformer<ChromaConfig, ChromaState>({
       );
     }
     const rotary = rotaryTables(positions, { axesDim, theta: 10000 });
-    const mask = attention_mask && tokenMask(maskRows(attention_mask));
+    const given = inputs.attention_mask;
+    const isWeights = given instanceof Tensor && given.dtype !== 'bool' && !given.dtype.includes('int');
+    const mask = attention_mask && (isWeights ? outerBias(given) : tokenMask(maskRows(attention_mask)));
     return { tensors: { ...tensors, ...attentionTensors(rotary, mask) } };
   },
 
@@ -139,6 +141,15 @@ export const chromaTransformer = defineTransformer<ChromaConfig, ChromaState>({
     return linear(m.at('proj_out'), modulatedLayerNorm(image, { shift, scale }), outChannels);
   },
 });
+
+/**
+ * A mask of floats [B, T], which Diffusers multiplies with itself and attention then adds to its scores: what is kept is seen more, what
+ * is masked not hidden. Chroma's own pipeline passes such a one.
+ */
+function outerBias(mask: Tensor): KeyMask<Tensor> {
+  const products = rows(mask.float()).flatMap((row) => row.flatMap((query) => row.map((key) => query * key)));
+  return { bias: floatTensor(products, [mask.dim(0), mask.dim(1), mask.dim(1)]) };
+}
 
 /** Slots are laid out as [single blocks, image of double blocks, text of double blocks, output norm]. */
 const slotsOf = ({ singleBlocks, doubleBlocks }: ChromaConfig) => ({

@@ -38,6 +38,9 @@ interface SanaConfig {
   /** Undefined: no position embeddings. */
   interpolationScale: number | undefined;
   guidance: boolean;
+  /** What pipelines multiply times and guidance scales with. */
+  timestepScale: number;
+  guidanceScale: number;
   /** Of self-attention; cross-attention always has biases. */
   attentionBias: boolean;
   normEpsilon: number;
@@ -85,12 +88,24 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
       sampleSize: config.integer('sample_size', 32, { min: patch }),
       interpolationScale: config.nullable('interpolation_scale', (name) => config.positive(name)),
       guidance: config.boolean('guidance_embeds', false),
+      timestepScale: config.positive('timestep_scale', 1),
+      guidanceScale: config.positive('guidance_embeds_scale', 0.1),
       attentionBias: config.boolean('attention_bias', false),
       normEpsilon: config.positive('norm_eps', 1e-6),
     };
   },
 
-  traits: ({ width, inChannels, outChannels, patch, sampleSize, captionWidth, guidance }) => ({
+  traits: ({
+    width,
+    inChannels,
+    outChannels,
+    patch,
+    sampleSize,
+    captionWidth,
+    guidance,
+    timestepScale,
+    guidanceScale,
+  }) => ({
     width,
     inChannels,
     outChannels,
@@ -98,6 +113,8 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
     sampleSize,
     textWidth: captionWidth,
     guidanceEmbedding: guidance,
+    timestepScale,
+    guidanceScale,
   }),
 
   inputs: ({ inChannels, captionWidth, guidance }) => [
