@@ -5,6 +5,7 @@
  */
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { Logger } from 'pino';
+import type { Links } from './http/links.ts';
 import type { Pictures } from './http/pictures.ts';
 import type { Problem } from './http/problem.ts';
 import type { Jobs } from './jobs/jobs.ts';
@@ -16,6 +17,8 @@ export interface Core {
   readonly models: Models;
   /** Pictures that clients send, in whatever way. */
   readonly pictures: Pictures;
+  /** Paths that need no key. */
+  readonly links: Links;
   readonly settings: ServerSettings;
   readonly log: Logger;
   /** Milliseconds since 1970. */

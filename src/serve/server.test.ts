@@ -43,8 +43,10 @@ describe('a server', () => {
   let server: Server;
   let pipe: Pipeline;
   let alone: (options: GenerateOptions) => Promise<Image>;
+  let early: Response;
   beforeAll(async () => {
     server = createServer({ model: [bundledModel(), other], memory: '150MB' });
+    early = await server.fetch(new Request('http://localhost/health'));
     pipe = await DiffusionPipeline.fromPretrained(bundledModel());
     alone = async (options) => (await pipe.generate(options)).images[0]!;
   });
@@ -54,8 +56,6 @@ describe('a server', () => {
   });
 
   it('answers at once, is not well until its model is warm, then is', async () => {
-    const health = () => server.fetch(new Request('http://localhost/health'));
-    const early = await health();
     expect([early.status, await early.text()]).toEqual([503, 'the model is being loaded']);
     await server.ready;
     const late = await server(new Request('http://localhost/health'));

@@ -4,6 +4,7 @@ import { DejaDitError } from '../errors/errors.ts';
 import type { Core } from './core.ts';
 import { Engine } from './engine/engine.ts';
 import { createApp } from './http/app.ts';
+import { Links } from './http/links.ts';
 import { Metrics } from './http/metrics.ts';
 import { Pictures } from './http/pictures.ts';
 import { checkLimits } from './jobs/check-limits.ts';
@@ -90,6 +91,7 @@ export function createServer(options: ServerOptions = {}): Server {
     jobs,
     models,
     pictures: new Pictures({ urls: settings.imageUrls, maxBytes: settings.maxBodyBytes }),
+    links: new Links(),
     settings,
     log,
     startedAt: Date.now(),

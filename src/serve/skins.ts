@@ -1,6 +1,8 @@
 /** The protocols of the server, each in a folder of its own. Where two have the same path, the first has it. */
+import { cacheDitSkin } from './cache-dit/cache-dit.ts';
 import type { Skin } from './core.ts';
 import { nativeSkin } from './native/native.ts';
+import { openaiSkin } from './openai/openai.ts';
 import { systemSkin } from './system/system.ts';
 
-export const skins: readonly Skin[] = [systemSkin, nativeSkin];
+export const skins: readonly Skin[] = [systemSkin, openaiSkin, cacheDitSkin, nativeSkin];

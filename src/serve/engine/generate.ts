@@ -25,7 +25,7 @@ export async function generate(input: GenerateInput, context: WorkContext): Prom
     if (picture) emit({ type: 'preview', step, index: shown++, file: await smallPicture(picture, previews!) });
   };
   const image = await startImages(options.image, maxPixels);
-  const given: GenerateOptions = { ...options, image, signal, onStep };
+  const given: GenerateOptions = { ...subjectOf(options, pipe), image, signal, onStep };
   if (image === undefined) delete given.image;
   const result = await pipe.generate(given);
   const metadata = metadataOf(pipe, options, result, output.metadata);
@@ -43,6 +43,15 @@ export async function generate(input: GenerateInput, context: WorkContext): Prom
     warnings,
   };
   return { files, report };
+}
+
+/** To a model that draws classes a text is their numbers or names, by commas. */
+function subjectOf({ prompt, ...options }: PlainOptions, { traits }: Pipeline): GenerateOptions {
+  const { image: _, ...others } = options;
+  if (traits.subject === 'prompt' || typeof prompt !== 'string' || others.classLabels !== undefined)
+    return prompt === undefined ? others : { ...others, prompt };
+  const labels = prompt.split(',').map((label) => label.trim());
+  return { ...others, classLabels: labels.map((label) => (/^\d+$/.test(label) ? Number(label) : label)) };
 }
 
 /** Decoded here, and not by the pipeline, so that the server's limit holds. */

@@ -55,7 +55,8 @@ export function createApp({ core, skins, metrics }: AppOptions): Routes {
   });
   const mayPass = keyChecker(settings.apiKeys);
   app.use(async (context, next) => {
-    if (!isOpen(context.req.path) && !mayPass(context.req.raw.headers))
+    const { path, raw, url } = context.req;
+    if (!isOpen(path) && !mayPass(raw.headers) && !core.links.verify(new URL(url)))
       throw new Problem(401, 'this server needs an API key: Authorization: Bearer KEY');
     await next();
   });
@@ -72,6 +73,8 @@ export function createApp({ core, skins, metrics }: AppOptions): Routes {
     const problem = problemOf(error, jobs.retryAfter);
     if (problem.status >= 500) context.get('log')?.error({ err: problem.cause ?? problem }, 'request failed');
     if (problem.retryAfter !== undefined) context.header('retry-after', String(problem.retryAfter));
+    // Clients of OpenAI ask again after an error of the server, and so would draw three times what cannot be drawn.
+    if (problem.status === 500 || problem.status === 504) context.header('x-should-retry', 'false');
     if (problem.status === 401) context.header('www-authenticate', 'Bearer');
     return Response.json(shapeOf(context.req.path)(problem), {
       status: problem.status,

@@ -39,7 +39,7 @@ const eventTypes = 'text/event-stream';
 
 export const nativeSkin: Skin = {
   name: tag,
-  paths: ['/'],
+  paths: ['/', '/v1/jobs'],
   error: ({ message, code, param }) => ({ error: { message, code, ...(param === undefined ? {} : { param }) } }),
   routes(app, core) {
     const { jobs } = core;

@@ -1,0 +1,141 @@
+/** OpenAI's images: generations, edits and variations, whole or as a stream. The same routes are SGLang Diffusion's and vLLM-Omni's. */
+import { z } from '@hono/zod-openapi';
+import type { Context } from 'hono';
+import { streamSSE } from 'hono/streaming';
+import type { Core, Skin, Variables } from '../core.ts';
+import { checked, endpoint, readForm, readJson } from '../http/endpoint.ts';
+import { fileAnswer } from '../http/file-answer.ts';
+import { finishedFor } from '../http/finished-for.ts';
+import { Problem } from '../http/problem.ts';
+import { imagesAnswer, requireDone } from './answer.ts';
+import { openaiError } from './error.ts';
+import { type ImageFields, imageFields } from './fields.ts';
+import { formFields } from './form.ts';
+import { imageJob } from './image-request.ts';
+import { streamImages } from './stream.ts';
+
+const tag = 'openai';
+
+const picture = z.string().describe('a file');
+const editFields = imageFields.extend({
+  image: z.array(picture).describe('pictures to start from'),
+  strength: z.number().nullish(),
+});
+const variationFields = z.object({ image: picture, n: z.int().nullish(), size: z.string().nullish() });
+
+export const openaiSkin: Skin = {
+  name: tag,
+  paths: ['/v1', '/v1/images', '/v1/models'],
+  error: openaiError,
+  routes(app, core) {
+    endpoint(
+      app,
+      { method: 'post', path: '/v1/images/generations', tag, summary: 'Draw from a text', body: imageFields },
+      async (context) =>
+        answer(context, { core, fields: await readJson(context, imageFields), name: 'image_generation' }),
+    );
+    endpoint(
+      app,
+      {
+        method: 'post',
+        path: '/v1/images/edits',
+        tag,
+        summary: 'Draw from a text and pictures',
+        body: editFields,
+        bodyType: 'multipart/form-data',
+      },
+      async (context) => {
+        const { fields, images } = await formOf(context, core);
+        return answer(context, { core, fields: checked(imageFields, fields), images, name: 'image_edit' });
+      },
+    );
+    endpoint(
+      app,
+      {
+        method: 'post',
+        path: '/v1/images/variations',
+        tag,
+        summary: 'Draw a picture again, a little different',
+        body: variationFields,
+        bodyType: 'multipart/form-data',
+      },
+      async (context) => {
+        const { fields, images } = await formOf(context, core);
+        return answer(context, {
+          core,
+          fields: checked(imageFields, { prompt: '', ...fields }),
+          images,
+          name: 'image_edit',
+        });
+      },
+    );
+    endpoint(
+      app,
+      {
+        method: 'get',
+        path: '/v1/images/{id}/content',
+        tag,
+        summary: 'A picture that was asked for as a url',
+        query: z.object({ variant: z.string().optional() }),
+        answer: 'image/*',
+      },
+      (context) => {
+        const id = context.req.param('id')!;
+        const variant = context.req.query('variant') ?? '0';
+        const file = /^\d+$/.test(variant) ? core.jobs.get(id)?.result?.files[Number(variant)] : undefined;
+        if (!file)
+          throw new Problem(404, `there is no picture ${variant} of '${id}'; it may have been removed to make room`);
+        return fileAnswer(file, `${id}-${variant}`);
+      },
+    );
+  },
+};
+
+interface Asked {
+  core: Core;
+  fields: ImageFields;
+  images?: readonly Uint8Array[];
+  name: string;
+}
+
+type RequestContext = Context<{ Variables: Variables }>;
+
+async function answer(context: RequestContext, { core, fields, images, name }: Asked): Promise<Response> {
+  const { request, warnings } = await imageJob(core, fields, images);
+  const job = core.jobs.submit(request);
+  context.get('log').info({ job: job.id }, 'job created');
+  if (fields.stream) return streamSSE(context, (stream) => streamImages(stream, { core, job, name }));
+  const done = requireDone(await finishedFor(core, job.id, context.req.raw.signal), core);
+  if (fields.response_format === 'file') {
+    if (done.result.files.length === 1) return fileAnswer(done.result.files[0]!, job.id);
+    throw new Problem(400, "'file' is one picture; ask for n 1", { param: 'response_format' });
+  }
+  const asUrl = fields.response_format === 'url';
+  return context.json(imagesAnswer(done, { asUrl, origin: new URL(context.req.url).origin, core, warnings }));
+}
+
+/** Fields and pictures of a form, or of JSON with the pictures as text. */
+async function formOf(
+  context: RequestContext,
+  core: Core,
+): Promise<{ fields: Record<string, unknown>; images: Uint8Array[] }> {
+  const isForm = /^multipart\/form-data/i.test(context.req.header('content-type') ?? '');
+  const parts = isForm ? formFields(await readForm(context)) : jsonParts(await readJson(context, z.looseObject({})));
+  const { fields, pictures, mask } = parts;
+  if (mask) throw new Problem(400, 'the model draws whole pictures; leave it out', { param: 'mask' });
+  if (pictures.length === 0) throw new Problem(400, 'is required', { param: 'image' });
+  const images = await Promise.all(
+    pictures.map((part, i) => core.pictures.fromPart(part, pictures.length === 1 ? 'image' : `image[${i}]`)),
+  );
+  return { fields, images };
+}
+
+function jsonParts({ image, images, url, mask, ...fields }: Record<string, unknown>) {
+  const given = [image, images, url].flat().filter((one) => one !== undefined && one !== null);
+  const pictures = given.map((one) => {
+    const text = typeof one === 'object' ? (one as { image_url?: unknown }).image_url : one;
+    if (typeof text === 'string') return text;
+    throw new Problem(400, 'expected a picture in base64, or a data: URL', { param: 'image' });
+  });
+  return { fields, pictures, mask: Boolean(mask) };
+}
