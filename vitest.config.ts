@@ -1,6 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
+  // From the sources; package.json's `imports` are for what is built.
+  resolve: { alias: [{ find: /^#(.*)$/, replacement: `${import.meta.dirname}/src/$1.ts` }] },
   test: {
     include: ['src/**/*.test.ts', 'tests/**/*.test.ts'],
     setupFiles: ['tests/leaks.ts'],

@@ -2,8 +2,9 @@
  * Where files are read from: the disk, or whatever else is mounted under a path of its own (a server, a folder that a page was given).
  * Readers take paths and need not know which it is. What may be opened on the disk is up to `disk.ts`.
  */
+
+import { disk } from '#files/disk';
 import { DejaDitError } from '../errors/errors.ts';
-import { disk } from './disk.ts';
 
 /** A tree of files. Paths are relative to its top, which is `''`, with slashes between names. */
 export interface Files {

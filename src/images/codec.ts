@@ -1,47 +1,32 @@
 /**
- * Pixels to file bytes and back, and resampling. Files come from strangers, so only known formats
- * reach a decoder, and sizes are limited before decoding. Reading and writing files as such is in `files.ts`.
+ * Pixels to file bytes and back, with sharp. Files come from strangers, so only known formats reach a decoder, and sizes are limited
+ * before decoding. In a page `codec.web.ts` does the same.
  */
 import type { Sharp } from 'sharp';
 import { DejaDitError } from '../errors/errors.ts';
+import {
+  bytesOf,
+  defaultMaxPixels,
+  type EncodeOptions,
+  type ImageFileSource,
+  type LoadOptions,
+  qualityFor,
+} from './codec-options.ts';
 import { exifBlock } from './exif.ts';
-import { type ImageFormat, isReadable, oneLine, readImageFile } from './files.ts';
+import { type ImageFormat, isReadable, oneLine } from './files.ts';
 import { type ImageMetadata, metadataJson, parametersText } from './metadata.ts';
 import type { Pixels } from './pixels.ts';
 import { insertPngChunks, isPng, pictureChunks, pngChunk, pngText } from './png-chunks.ts';
-import { type ResampleKernel, resample } from './resample.ts';
+import { readImageFile } from './read-file.ts';
 import { loadSharp } from './sharp.ts';
 
-export interface EncodeOptions {
-  /** 1 to 100, for the lossy formats. Default 92 (AVIF: 70). */
-  quality?: number;
-  /** What made the image; written into the file so that `readMetadata` and other programs can read it back. */
-  metadata?: ImageMetadata;
-}
-
-export interface LoadOptions {
-  /** Largest image that is decoded, in pixels. Default 2^26 (8192 x 8192). */
-  maxPixels?: number;
-}
-
-export interface ResizeOptions {
-  /** `'fill'` (default) stretches, `'cover'` fills and crops the middle, `'contain'` fits and pads. */
-  fit?: 'fill' | 'cover' | 'contain';
-  /** Default `'lanczos3'`. */
-  kernel?: ResampleKernel;
-  /** Colour of the padding, any CSS colour. Default black. */
-  background?: string;
-}
-
-const defaultQuality = { jpeg: 92, webp: 92, avif: 70 };
-const defaultMaxPixels = 2 ** 26;
 /** A JPEG segment holds 64 KiB, and sharp adds a few entries of its own. */
 const largestJpegExif = 65_000;
 
-export async function decodeImage(source: string | URL | Uint8Array, options: LoadOptions): Promise<Pixels> {
-  const isFile = !(source instanceof Uint8Array);
-  const path = isFile ? String(source) : 'image';
-  const bytes = isFile ? await readImageFile(source) : source;
+export async function decodeImage(source: ImageFileSource, options: LoadOptions): Promise<Pixels> {
+  const isPath = typeof source === 'string' || source instanceof URL;
+  const path = isPath ? String(source) : 'image';
+  const bytes = isPath ? await readImageFile(source) : await bytesOf(source);
   if (!isReadable(bytes)) {
     throw new DejaDitError('UNSUPPORTED', 'is not a PNG, JPEG, WebP, AVIF or GIF image', { path });
   }
@@ -110,38 +95,11 @@ export async function encodeImage(image: Pixels, format: ImageFormat, options: E
   }
 }
 
-export async function resizePixels(
-  image: Pixels,
-  {
-    width,
-    height,
-    fit = 'fill',
-    kernel = 'lanczos3',
-    background = 'black',
-  }: ResizeOptions & { width: number; height: number },
-): Promise<Pixels> {
-  const isSize = (n: number) => Number.isInteger(n) && n > 0 && n < 2 ** 15;
-  if (!isSize(width) || !isSize(height)) {
-    throw new DejaDitError('INVALID_ARGUMENT', `cannot resize an image to ${width} x ${height} pixels`);
-  }
-  if (fit === 'fill') return resample(image, { width, height, kernel });
-  const scales = [width / image.width, height / image.height];
-  const scale = fit === 'cover' ? Math.max(...scales) : Math.min(...scales);
-  const edge = (length: number) => Math.max(1, Math.round(length * scale));
-  const scaled = resample(image, { width: edge(image.width), height: edge(image.height), kernel });
-  const [left, top] = [width - scaled.width, height - scaled.height].map((room) => Math.floor(Math.abs(room) / 2));
-  const pixels = await fromPixels(scaled);
-  const framed =
-    fit === 'cover'
-      ? pixels.extract({ left: left!, top: top!, width, height })
-      : pixels.extend({
-          left: left!,
-          top: top!,
-          right: width - scaled.width - left!,
-          bottom: height - scaled.height - top!,
-          background,
-        });
-  return { width, height, channels: image.channels, data: new Uint8Array(await framed.raw().toBuffer()) };
+/** Red, green, blue and alpha of a CSS colour, as bytes. */
+export async function parseColour(colour: string): Promise<Uint8Array> {
+  const sharp = await loadSharp();
+  const create = { width: 1, height: 1, channels: 4, background: colour } as const;
+  return new Uint8Array(await sharp({ create }).raw().toBuffer());
 }
 
 async function fromPixels({ width, height, channels, data }: Pixels): Promise<Sharp> {
@@ -162,13 +120,4 @@ async function withExif(
   const png = insertPngChunks(await pixels.png({ compressionLevel: 0 }).toBuffer(), [pngChunk('eXIf', exif)]);
   const sharp = await loadSharp();
   return sharp(png, { limitInputPixels: false }).keepExif();
-}
-
-function qualityFor(format: ImageFormat, quality: number | undefined): number {
-  if (quality === undefined) return format === 'png' ? 100 : defaultQuality[format];
-  if (format === 'png') {
-    throw new DejaDitError('INVALID_ARGUMENT', 'PNG is lossless and has no quality: leave it out, or use JPEG or WebP');
-  }
-  if (Number.isInteger(quality) && quality >= 1 && quality <= 100) return quality;
-  throw new DejaDitError('INVALID_ARGUMENT', `quality must be an integer from 1 to 100, got ${quality}`);
 }

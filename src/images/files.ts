@@ -1,8 +1,6 @@
-/** Image files on disk, whatever is in them: which format a name stands for, reading with a limit. */
-import { extname } from 'node:path';
-import { fileURLToPath } from 'node:url';
+/** Formats of image files: which one a name stands for, and which one bytes begin. */
 import { DejaDitError } from '../errors/errors.ts';
-import { readFileBytes } from '../files/files.ts';
+import { extension } from '../files/paths.ts';
 
 export type ImageFormat = 'png' | 'jpeg' | 'webp' | 'avif';
 
@@ -13,31 +11,20 @@ const extensions: Record<string, ImageFormat> = {
   '.webp': 'webp',
   '.avif': 'avif',
 };
-const largestFile = 2 ** 28;
 
 /** The format for a file name. @throws DejaDitError `UNSUPPORTED` if the extension names none */
 export function formatOf(path: string): ImageFormat {
-  const format = extensions[extname(path).toLowerCase()];
+  const format = extensions[extension(path)];
   if (format !== undefined) return format;
   const known = Object.keys(extensions).join(', ');
-  throw new DejaDitError('UNSUPPORTED', `no image format has the extension '${extname(path)}', use ${known}`, { path });
-}
-
-/** The bytes of an image file, unless it is larger than any image this engine takes. */
-export async function readImageFile(source: string | URL): Promise<Uint8Array> {
-  return readFileBytes(source instanceof URL ? pathOf(source) : source, { maxBytes: largestFile });
-}
-
-function pathOf(url: URL): string {
-  if (url.protocol === 'file:') return fileURLToPath(url);
-  throw new DejaDitError('UNSUPPORTED', 'only file: URLs are read; download the image and pass its bytes', {
-    path: url.href,
+  throw new DejaDitError('UNSUPPORTED', `no image format has the extension '${extension(path)}', use ${known}`, {
+    path,
   });
 }
 
 /** Whether these are the first bytes of a format we read; everything else (SVG, PDF, ...) never reaches a decoder. */
 export function isReadable(bytes: Uint8Array): boolean {
-  const head = Buffer.from(bytes.subarray(0, 16)).toString('latin1');
+  const head = String.fromCharCode(...bytes.subarray(0, 16));
   const isWebp = head.startsWith('RIFF') && head.slice(8, 12) === 'WEBP';
   const isAvif = /^ftyp(avif|avis|mif1|msf1)/.test(head.slice(4));
   return (

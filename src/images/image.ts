@@ -2,20 +2,15 @@
  * An image in memory: 8-bit RGB or RGBA pixels, what pipelines return and image-to-image takes.
  * File formats are in `codec.ts`, the text inside files in `metadata.ts`, grids and terminals in files of their own.
  */
+import { writeFileAtomically } from '#files/replace-file';
+import { decodeImage, encodeImage } from '#images/codec';
 import { DejaDitError } from '../errors/errors.ts';
-import { writeFileAtomically } from '../files/replace-file.ts';
 import { roundHalfEven } from '../tensor/rounding.ts';
 import { Tensor } from '../tensor/tensor.ts';
-import {
-  decodeImage,
-  type EncodeOptions,
-  encodeImage,
-  type LoadOptions,
-  type ResizeOptions,
-  resizePixels,
-} from './codec.ts';
+import type { EncodeOptions, ImageFileSource, LoadOptions, ResizeOptions } from './codec-options.ts';
 import { formatOf, type ImageFormat } from './files.ts';
 import type { Pixels } from './pixels.ts';
+import { resizePixels } from './resize.ts';
 
 export interface TensorRange {
   /** What the floats span: `'-1..1'` (default; what a VAE gives and takes) or `'0..1'`. */
@@ -66,13 +61,13 @@ export class Image implements Pixels {
   /**
    * Reads a PNG, JPEG, WebP, AVIF or GIF (its first frame), turned upright and converted to 8-bit sRGB.
    *
-   * @param source a path, a `file:` URL, or the bytes of a file
+   * @param source a path, a `file:` URL, or a file's bytes
    * @throws DejaDitError `NOT_FOUND`, `UNSUPPORTED` for other formats, `INVALID_FILE` for damaged or oversized images
    * @example
    * const start = await Image.load('photo.jpg');
    * const { images } = await pipe.generate({ prompt, image: start, strength: 0.6 });
    */
-  static async load(source: string | URL | Uint8Array, options: LoadOptions = {}): Promise<Image> {
+  static async load(source: ImageFileSource, options: LoadOptions = {}): Promise<Image> {
     return new Image(await decodeImage(source, options));
   }
 

@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { ImageFormat } from './files.ts';
 import { Image } from './image.ts';
-import { type ImageMetadata, parametersText, parseParameters, readMetadata } from './metadata.ts';
-import { insertPngChunks, pngText, readPngTexts } from './png-chunks.ts';
+import { type ImageMetadata, parametersText, parseParameters } from './metadata.ts';
+import { insertPngChunks, pngText } from './png-chunks.ts';
+import { readPngTexts } from './png-texts.ts';
+import { readMetadata } from './read-metadata.ts';
 
 const fixtures = new URL('../../fixtures/images/', import.meta.url).pathname;
 const image = new Image({ width: 12, height: 7, channels: 3, data: new Uint8Array(12 * 7 * 3).fill(90) });

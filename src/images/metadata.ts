@@ -1,12 +1,8 @@
 /**
  * What made an image, written into its file twice: as the text that Automatic1111 introduced and most tools read
- * (`parameters`), and as JSON that loses nothing. Where in a file they go is in `codec.ts`.
+ * (`parameters`), and as JSON that loses nothing. Where in a file they go is in
+ * `codec.ts`, reading them back in `read-metadata.ts`.
  */
-import { parseJson } from '../files/json.ts';
-import { readExif } from './exif.ts';
-import { isReadable, readImageFile } from './files.ts';
-import { isPng, pictureChunks, readPngTexts } from './png-chunks.ts';
-import { loadSharp } from './sharp.ts';
 
 /** Settings of a generation under the names of `generate()`; anything else may be added. */
 export interface ImageMetadata {
@@ -70,43 +66,6 @@ export function metadataJson(metadata: ImageMetadata): string {
     /[^\x20-\x7e]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
-}
-
-/**
- * What made an image, read from a file of ours or of any tool that follows the Automatic1111 convention.
- *
- * @param source a path, or the bytes of a PNG, JPEG, WebP or AVIF file
- * @returns undefined if the file says nothing about it
- * @example
- * const about = await readMetadata('apple.png');
- * console.log(about?.prompt, about?.seed);
- */
-export async function readMetadata(source: string | Uint8Array): Promise<ImageMetadata | undefined> {
-  const bytes = typeof source === 'string' ? await readImageFile(source) : source;
-  const texts = isPng(bytes) ? readPngTexts(bytes, ['deja-dit', 'parameters']) : undefined;
-  const exif = readExif((await exifOf(bytes)) ?? new Uint8Array());
-  const json = texts?.get('deja-dit') ?? exif.makerNote;
-  const parameters = texts?.get('parameters') ?? exif.userComment;
-  return metadataOf(json) ?? (parameters === undefined ? undefined : parseParameters(parameters));
-}
-
-async function exifOf(bytes: Uint8Array): Promise<Uint8Array | undefined> {
-  if (!isReadable(bytes)) return undefined;
-  const sharp = await loadSharp();
-  try {
-    return (await sharp(isPng(bytes) ? pictureChunks(bytes) : bytes).metadata()).exif;
-  } catch {
-    return undefined;
-  }
-}
-
-function metadataOf(text: string | undefined): ImageMetadata | undefined {
-  if (text === undefined) return undefined;
-  try {
-    return parseJson(text, { path: 'image' });
-  } catch {
-    return undefined;
-  }
 }
 
 /** Values with separators in them are written as JSON strings. */

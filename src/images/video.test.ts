@@ -7,7 +7,7 @@ import sharp from 'sharp';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { floatTensor } from '../tensor/tensor.ts';
 import { Image } from './image.ts';
-import { readMetadata } from './metadata.ts';
+import { readMetadata } from './read-metadata.ts';
 import { Video, videosFromTensor } from './video.ts';
 
 const metadata = { prompt: 'a gradient, moving', seed: 7 };

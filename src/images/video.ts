@@ -1,13 +1,9 @@
-/** `Video`: frames in memory, and the files they can become. */
-import path from 'node:path';
+/** `Video`: frames in memory. The files they can become are `save-video.ts`. */
+import { saveVideo } from '#images/save-video';
 import { DejaDitError } from '../errors/errors.ts';
-import { replaceFile, writeFileAtomically } from '../files/replace-file.ts';
 import { dims, floatTensor, type Tensor } from '../tensor/tensor.ts';
-import { encodeAnimatedWebp } from './animated-webp.ts';
-import { exifBlock } from './exif.ts';
-import { encodeMp4 } from './ffmpeg.ts';
 import { type Image, imagesFromTensor } from './image.ts';
-import { type ImageMetadata, metadataJson, parametersText } from './metadata.ts';
+import type { ImageMetadata } from './metadata.ts';
 
 export interface SaveVideoOptions {
   /** Frames per second; default the video's own. */
@@ -55,31 +51,7 @@ export class Video {
    */
   async save(file: string, { fps = this.fps, metadata }: SaveVideoOptions = {}): Promise<string[]> {
     checkFps(fps);
-    const { dir, name, ext } = path.parse(file);
-    const about = metadata && { ...metadata, width: this.width, height: this.height };
-    switch (ext.toLowerCase()) {
-      case '.mp4': {
-        await replaceFile(file, (unfinished) =>
-          encodeMp4(unfinished, this.frames, { fps, comment: about && parametersText(about) }),
-        );
-        return [file];
-      }
-      case '.webp': {
-        const [first] = this.frames as [Image];
-        if (this.frames.every(({ data }) => Buffer.compare(data, first.data) === 0)) {
-          await first.save(file, metadata ? { metadata } : {});
-          return [file];
-        }
-        const exif = about && exifBlock({ userComment: parametersText(about), makerNote: metadataJson(about) });
-        await writeFileAtomically(file, await encodeAnimatedWebp(this.frames, { fps, exif }));
-        return [file];
-      }
-      default: {
-        const files = this.frames.map((_, i) => path.join(dir, `${name}-${String(i).padStart(4, '0')}${ext}`));
-        for (const [i, frame] of this.frames.entries()) await frame.save(files[i]!, metadata ? { metadata } : {});
-        return files;
-      }
-    }
+    return saveVideo(this, { file, fps, metadata });
   }
 }
 

@@ -1,26 +1,13 @@
 /** `DiffusionPipeline.fromPretrained`: any supported pipeline from a folder or a repository id. */
 import { type ArgumentShape, readArguments } from '../errors/arguments.ts';
-import { DejaDitError, suggest } from '../errors/errors.ts';
-import { readJsonFile } from '../files/json.ts';
-import { joinPath } from '../files/paths.ts';
-import { elsewhere, loadShape } from '../models/load/load-options.ts';
-import { type ProgramOptions, programsFor } from '../models/load/programs.ts';
-import { isTransformer } from '../models/registry.ts';
+import { elsewhere } from '../models/load/load-options.ts';
 import { type ResolveOptions, resolveModel, resolveShape } from '../weights/hub/hub.ts';
-import { type ModelFolder, openModelFolder } from '../weights/model-folder.ts';
-import type { GenerationDefaults, Pipeline, PipelineLoadOptions } from './pipeline.ts';
-import { findPipeline, supportedPipelines } from './registry.ts';
+import { type LoadPipelineOptions, loadPipeline, loadPipelineShape, requireSupported } from './load-pipeline.ts';
+import type { Pipeline } from './pipeline.ts';
 
-export interface FromPretrainedOptions
-  extends Partial<Omit<PipelineLoadOptions, 'programs'>>,
-    ProgramOptions,
-    ResolveOptions {}
+export interface FromPretrainedOptions extends LoadPipelineOptions, ResolveOptions {}
 
-const fromPretrainedShape: ArgumentShape<FromPretrainedOptions> = {
-  ...resolveShape,
-  ...loadShape,
-  layerwiseTextOffload: loadShape.layerwiseOffload,
-};
+const fromPretrainedShape: ArgumentShape<FromPretrainedOptions> = { ...resolveShape, ...loadPipelineShape };
 
 export const DiffusionPipeline = {
   /**
@@ -36,52 +23,11 @@ export const DiffusionPipeline = {
     const root = await resolveModel(source, {
       ...pick(options, resolveShape),
       // Before gigabytes arrive.
-      checkClass: (index) => {
-        if (!supportedPipelines().includes(index.className)) throw unsupportedPipeline(index, source);
-      },
+      checkClass: (index) => requireSupported(index, source),
     });
-    const folder = await openModelFolder(root);
-    const found = await findPipeline(folder.className);
-    if (!found) throw unsupportedPipeline(folder, root);
-    const { variant, weightDtype, signal, layerwiseOffload, layerwiseTextOffload } = options;
-    const offload = { layerwiseOffload, layerwiseTextOffload };
-    const defaults = await readDefaults(root);
-    const { programs, own } = await programsFor(options);
-    try {
-      const pipe = await found.load(folder, defaults, { programs, variant, weightDtype, signal, ...offload });
-      if (own) pipe.own(programs.backend);
-      return pipe;
-    } catch (error) {
-      if (own) await programs.backend.dispose();
-      throw error;
-    }
+    return loadPipeline(root, options);
   },
 };
-
-/** `generation_config.json` beside `model_index.json`: a checkpoint's own defaults. */
-function readDefaults(root: string): Promise<GenerationDefaults> {
-  return readJsonFile(joinPath(root, 'generation_config.json')).catch((error) => {
-    if (error instanceof DejaDitError && error.code === 'NOT_FOUND') return {};
-    throw error;
-  });
-}
-
-function unsupportedPipeline(
-  { className, components }: Pick<ModelFolder, 'className' | 'components'>,
-  origin: string,
-): DejaDitError {
-  const refuse = (message: string) => new DejaDitError('UNSUPPORTED', message, { path: origin });
-  const known = supportedPipelines();
-  if (/^StableDiffusion(XL)?(Img2Img|Inpaint)?Pipeline$/.test(className))
-    return refuse(
-      `'${className}' is built around a convolutional UNet, not a Diffusion Transformer; supported: ${known.join(', ')}`,
-    );
-  const runnable = [...components.values()].find((component) => component && isTransformer(component.className));
-  const alone = runnable
-    ? `its ${runnable.className} is supported and loads alone, with AutoModel.fromPretrained of the folder '${runnable.name}'; `
-    : '';
-  return refuse(`pipeline class '${className}' is not supported; ${alone}${suggest(className, known)}`);
-}
 
 /** The options of one of the functions called. */
 function pick<Options extends object>(options: Options, shape: object): Partial<Options> {

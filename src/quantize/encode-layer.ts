@@ -1,10 +1,11 @@
 /** One layer of a plan: its weight's parts, from the disk cache where they are there, and what the rounding costs. */
+
+import { cachedLayer, defaultCacheDir } from '#quantize/checkpoint/layer-cache';
 import { DejaDitError } from '../errors/errors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Matrix } from '../tensor/linear-algebra/matrix.ts';
 import { backendProducts } from './backend-products.ts';
 import type { Observation } from './calibrate.ts';
-import { cachedLayer, defaultCacheDir } from './checkpoint/layer-cache.ts';
 import type { QuantizeConfig } from './config/config.ts';
 import { decode, encode } from './formats/encode.ts';
 import { type Parts, relativeError } from './formats/scales.ts';

@@ -2,10 +2,11 @@
  * Quantises loaded models in place, layer by layer: each weight is taken out of the store, encoded, and its parts put back, so that
  * beside the result only one layer is held twice. What a layer becomes is in `plan.ts`, how it is encoded in `encode.ts`.
  */
-import path from 'node:path';
+import { checkVacant } from '#files/create-folder';
+import { saveQuantized } from '#quantize/checkpoint/save-checkpoint';
 import { DejaDitError, suggest, throwIfAborted } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
-import { checkVacant } from '../files/create-folder.ts';
+import { joinPath } from '../files/paths.ts';
 import { GraphBuilder } from '../graph/builder.ts';
 import { lockAll } from '../models/occupancy.ts';
 import { TransformerModel } from '../models/transformer-model.ts';
@@ -17,7 +18,6 @@ import { floatTensor } from '../tensor/tensor.ts';
 import { WeightStore } from '../weights/weight-store.ts';
 import { backendProducts } from './backend-products.ts';
 import { type Observation, observe, type QuantizableModel } from './calibrate.ts';
-import { saveQuantized } from './checkpoint/save-checkpoint.ts';
 import { componentConfig, parseQuantizeConfig, type QuantizeConfig, type QuantizeOptions } from './config/config.ts';
 import { encodeLayer, needsActivations } from './encode-layer.ts';
 import { relativeError } from './formats/scales.ts';
@@ -68,7 +68,7 @@ export async function quantize(
     return { component, model, weights, config: own, plan: planFor(model, weights, own) };
   });
   const folderOf = ({ component, config: { serializeTo } }: Job) =>
-    serializeTo === null || 'runner' in target ? serializeTo : path.join(serializeTo, component);
+    serializeTo === null || 'runner' in target ? serializeTo : joinPath(serializeTo, component);
   for (const job of jobs) {
     const folder = folderOf(job);
     if (folder !== null) await checkVacant(folder);
@@ -104,7 +104,7 @@ async function replaceWeights(
         done++;
         onProgress?.({ done, total, layer: layer.name });
         // Signals are only heard when the event loop turns.
-        await new Promise((resolve) => setImmediate(resolve));
+        await new Promise((resolve) => setTimeout(resolve));
       }
     } finally {
       if (model instanceof TransformerModel) model.endImplicitSession();

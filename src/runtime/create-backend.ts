@@ -87,11 +87,11 @@ export async function openBackend(options: OpenBackendOptions): Promise<Backend>
     if (worker) return (await import('./worker/worker-backend.ts')).WorkerBackend.create({ ...options, worker: false });
     switch (backend) {
       case 'cpu':
-        return (await import('./ort-node/ort-node.ts')).createCpuBackend(options);
+        return (await import('#runtime/ort-node/ort-node')).createCpuBackend(options);
       case 'wasm':
         return (await import('./ort-web/ort-web.ts')).createWasmBackend(options);
       case 'webgpu':
-        return (await import('./ort-node/webgpu.ts')).createWebGpuBackend();
+        return (await import('#runtime/ort-node/webgpu')).createWebGpuBackend();
     }
   };
   return backend === 'webgpu' ? inWebGpuThread(worker ?? false, open) : open();
@@ -100,9 +100,9 @@ export async function openBackend(options: OpenBackendOptions): Promise<Backend>
 /** The native one where it loads. */
 export async function defaultBackend(): Promise<BackendName> {
   // A browser has no native code, and nobody to blame for it.
-  if (typeof process === 'undefined' || !process.versions?.node) return 'wasm';
+  if (!('process' in globalThis)) return 'wasm';
   try {
-    await (await import('./ort-node/load.ts')).loadOrtNode();
+    await (await import('#runtime/ort-node/load')).loadOrtNode();
     return 'cpu';
   } catch (error) {
     warn(`backend: ${(error as Error).message}, several times slower, and is used now`);

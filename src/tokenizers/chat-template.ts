@@ -1,7 +1,8 @@
 /** Renders the Jinja chat template that comes with a tokenizer. Which messages to write is left to the pipelines. */
+
+import { withTimeLimit } from '#tokenizers/time-limit';
 import { DejaDitError } from '../errors/errors.ts';
 import { compileTemplate } from './jinja.ts';
-import { withTimeLimit } from './time-limit.ts';
 import type { TokenizerSettings } from './tokenizer-files.ts';
 
 export interface ChatMessage {

@@ -6,6 +6,15 @@ import { DejaDitError } from '../errors/errors.ts';
 import type { TokenizerDefinition } from './definition.ts';
 import { isObject, type JsonObject } from './json-files.ts';
 
+/** For `withTimeLimit`. */
+export interface TimeLimit {
+  milliseconds: number;
+  /** What is being done, for the message: `splitting a text of 12 characters`. */
+  task: string;
+  /** The file that says how. */
+  path: string;
+}
+
 /** Characters of a text. No text encoder reads that much. */
 export const longestText = 100_000;
 

@@ -6,6 +6,10 @@
  * character, and a hit on the shortest matching prefix replaces the whole piece, odd as that is.
  */
 import { DejaDitError } from '../errors/errors.ts';
+import { fromBase64 } from './base64.ts';
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** Grapheme clusters of this many UTF-8 bytes or more are looked up character by character. */
 const longCluster = 6;
@@ -18,12 +22,13 @@ const longestReplacement = 256;
  * @throws DejaDitError `INVALID_FILE` if the sizes in its header do not fit its length
  */
 export function precompiledCharsmap(base64: string): (text: string) => string {
-  const bytes = Buffer.from(base64, 'base64');
-  const trieBytes = bytes.length >= 4 ? bytes.readUInt32LE(0) : 0;
+  const bytes = fromBase64(base64);
+  const view = new DataView(bytes.buffer);
+  const trieBytes = bytes.length >= 4 ? view.getUint32(0, true) : 0;
   if (trieBytes === 0 || trieBytes % 4 !== 0 || 4 + trieBytes > bytes.length) {
     throw new DejaDitError('INVALID_FILE', `the precompiled_charsmap of ${bytes.length} bytes is damaged`);
   }
-  const trie = Uint32Array.from({ length: trieBytes / 4 }, (_, i) => bytes.readUInt32LE(4 + 4 * i));
+  const trie = Uint32Array.from({ length: trieBytes / 4 }, (_, i) => view.getUint32(4 + 4 * i, true));
   const replacements = bytes.subarray(4 + trieBytes);
   for (let start = 0; start < replacements.length; ) {
     const end = replacements.indexOf(0, start);
@@ -35,10 +40,10 @@ export function precompiledCharsmap(base64: string): (text: string) => string {
 
   /** The replacement for a piece, or undefined if it stays as it is. */
   const lookUp = (piece: string): string | undefined => {
-    const start = shortestPrefix(trie, Buffer.from(piece, 'utf8'));
+    const start = shortestPrefix(trie, encoder.encode(piece));
     if (start === undefined) return undefined;
     const end = replacements.indexOf(0, start);
-    return replacements.toString('utf8', start, end < 0 ? replacements.length : end);
+    return decoder.decode(replacements.subarray(start, end < 0 ? replacements.length : end));
   };
   const byCharacter = (text: string) => [...text].map((character) => lookUp(character) ?? character).join('');
 
@@ -47,7 +52,7 @@ export function precompiledCharsmap(base64: string): (text: string) => string {
     if (/^[\x20-\x7e]*$/.test(text)) return byCharacter(text);
     let out = '';
     for (const cluster of graphemeClusters(text)) {
-      const whole = Buffer.byteLength(cluster) < longCluster ? lookUp(cluster) : undefined;
+      const whole = encoder.encode(cluster).length < longCluster ? lookUp(cluster) : undefined;
       out += whole ?? byCharacter(cluster);
     }
     return out;

@@ -3,6 +3,7 @@
  * repositories that carry no tokenizer.json. Only Unigram models; the steps around the vocabulary are those of T5.
  */
 import { DejaDitError } from '../errors/errors.ts';
+import { toBase64 } from './base64.ts';
 import { addedToken, type TokenizerDefinition } from './definition.ts';
 
 export interface SentencePieceModel {
@@ -20,6 +21,7 @@ const fields = {
   trainer: { modelType: 3 },
   normalizer: { charsmap: 2 },
 };
+const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 const unigram = 1;
 const unknownPiece = 2;
 
@@ -71,7 +73,7 @@ export function t5Definition(
   const vocab = [...model.pieces, ...sentinels.map((text): [string, number] => [text, 0])];
   const ids = new Map(vocab.map(([text], id) => [text, id]));
   const special = [...new Set([...specialTokens, ...sentinels])].filter((text) => ids.has(text));
-  const charsmap = Buffer.from(model.charsmap).toString('base64');
+  const charsmap = toBase64(model.charsmap);
   const metaspace = { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', split: true };
   return {
     added_tokens: special.map((content) => addedToken(ids.get(content)!, { content, special: true })),
@@ -89,11 +91,15 @@ export function t5Definition(
 function parsePiece(bytes: Uint8Array): { text: string; score: number; type: number } {
   const piece = { text: '', score: 0, type: 1 };
   for (const { field, value } of protobufFields(bytes)) {
-    if (field === fields.piece.text) piece.text = Buffer.from(value as Uint8Array).toString('utf8');
-    if (field === fields.piece.score) piece.score = Buffer.from(value as Uint8Array).readFloatLE();
+    if (field === fields.piece.text) piece.text = utf8.decode(value as Uint8Array);
+    if (field === fields.piece.score) piece.score = littleFloat(value as Uint8Array);
     if (field === fields.piece.type) piece.type = Number(value);
   }
   return piece;
+}
+
+function littleFloat({ buffer, byteOffset, byteLength }: Uint8Array): number {
+  return new DataView(buffer, byteOffset, byteLength).getFloat32(0, true);
 }
 
 /** The fields of a protobuf message: varints as numbers, everything else as its bytes. Throws RangeError past the end. */

@@ -7,14 +7,7 @@
  */
 import { type Context, createContext, Script } from 'node:vm';
 import { DejaDitError } from '../errors/errors.ts';
-
-export interface TimeLimit {
-  milliseconds: number;
-  /** What is being done, for the message: `splitting a text of 12 characters`. */
-  task: string;
-  /** The file that says how. */
-  path: string;
-}
+import type { TimeLimit } from './limits.ts';
 
 let sandbox: { context: Context; call: Script } | undefined;
 

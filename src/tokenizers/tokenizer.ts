@@ -3,6 +3,8 @@
  * The vocabulary algorithms (BPE, Unigram, WordPiece) come from `@huggingface/tokenizers`; reading files and correcting
  * definitions are in the neighbouring files. What a prompt should look like is the pipelines' business.
  */
+
+import { withTimeLimit } from '#tokenizers/time-limit';
 import { DejaDitError } from '../errors/errors.ts';
 import { type ChatMessage, type ChatTemplateOptions, renderChatTemplate } from './chat-template.ts';
 import { isTokenId, type TokenizerDefinition } from './definition.ts';
@@ -10,7 +12,6 @@ import { exactDefinition } from './exact-definition.ts';
 import type { JsonObject } from './json-files.ts';
 import { boundGrowth, checkLimits, checkText, longestText, type Steps } from './limits.ts';
 import { precompiledCharsmap } from './precompiled-charsmap.ts';
-import { withTimeLimit } from './time-limit.ts';
 import { readTokenizerFiles, type TokenizerFiles, type TokenizerSettings } from './tokenizer-files.ts';
 
 export interface TokenizeOptions {

@@ -6,7 +6,7 @@ import { loadConfigs } from '../../src/api/load-configs.ts';
 import { readJsonFile } from '../../src/files/json.ts';
 import { damageBytes, damageSafetensors, damageText, type Random } from '../../src/files/testing/fuzz.ts';
 import { Image } from '../../src/images/image.ts';
-import { readMetadata } from '../../src/images/metadata.ts';
+import { readMetadata } from '../../src/images/read-metadata.ts';
 import { ConfigReader } from '../../src/models/config-reader.ts';
 import { findGraphModel, findTransformer } from '../../src/models/registry.ts';
 import { loadScheduler } from '../../src/pipelines/components.ts';

@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { Image } from '../../images/image.ts';
-import { readMetadata } from '../../images/metadata.ts';
+import { readMetadata } from '../../images/read-metadata.ts';
 import { fixtures } from '../../models/testing/golden.ts';
 import { floatTensor } from '../../tensor/tensor.ts';
 import { writeSafetensors } from '../../weights/safetensors/write-safetensors.ts';

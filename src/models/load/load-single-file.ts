@@ -1,11 +1,11 @@
 /** Loads one model out of a file of another program. How such files are read is in `weights/single-file/`. */
 import { z } from 'zod';
+import { type ResolveOptions, resolveModel } from '#weights/hub/hub';
 import { type ArgumentShape, anyObject, readArguments } from '../../errors/arguments.ts';
 import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import { isFolder, statPath } from '../../files/files.ts';
 import { joinPath } from '../../files/paths.ts';
-import { type ResolveOptions, resolveModel } from '../../weights/hub/hub.ts';
 import { type ModelConfig, readConfig } from '../../weights/model-folder.ts';
 import { openSingleFile } from '../../weights/single-file/open-single-file.ts';
 import { assembleModel, type LoadedModel } from './assemble-model.ts';

@@ -2,7 +2,7 @@
  * What a request will need besides the weights, and whether it may: asked before anything is built, so that too large a request is an
  * error in a line and not the end of the process.
  */
-import os from 'node:os';
+import { machineMemory } from '#pipelines/request/machine-memory';
 import { DejaDitError } from '../../errors/errors.ts';
 import { type Autoencoder, activationBytes } from '../../models/autoencoders/autoencoder.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
@@ -63,12 +63,6 @@ export function checkMemory(
   throw new DejaDitError('INVALID_ARGUMENT', `${what} ${numbers}; ask for less, or set maxMemory to allow it`, {
     path,
   });
-}
-
-/** Of the machine, or what a container leaves of it. */
-function machineMemory(): number {
-  const constrained = process.constrainedMemory();
-  return constrained > 0 ? Math.min(constrained, os.totalmem()) : os.totalmem();
 }
 
 function gigabytes(bytes: number): string {

@@ -1,5 +1,6 @@
 /** Pictures that a request starts from: as callers have them (pictures, files, bytes of files), and as latents. */
 import { DejaDitError } from '../../errors/errors.ts';
+import type { ImageFileSource } from '../../images/codec-options.ts';
 import { oneLine } from '../../images/files.ts';
 import { Image } from '../../images/image.ts';
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
@@ -11,8 +12,8 @@ import type { NoiseSource } from './noise.ts';
 import type { LatentLayout, Start } from './plan.ts';
 import { lateTimesteps } from './schedule.ts';
 
-/** A picture, the path or `file:` URL of one, or the bytes of a file. */
-export type ImageSource = Image | string | URL | Uint8Array;
+/** A picture, the path or `file:` URL of one, or a file's bytes. */
+export type ImageSource = Image | ImageFileSource;
 
 /**
  * One image for all pictures of a request, or several that take turns.

@@ -154,7 +154,8 @@ const image = () =>
     [
       z.string(),
       z.custom<Exclude<ImageSource, string>>(
-        (value) => value instanceof Image || value instanceof URL || value instanceof Uint8Array,
+        (value) =>
+          value instanceof Image || value instanceof URL || value instanceof Uint8Array || value instanceof Blob,
       ),
     ],
     { error: expecting('expected an Image, a path, a file: URL or the bytes of a file') },

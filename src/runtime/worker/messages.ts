@@ -1,4 +1,4 @@
-/** What the two ends of a worker backend say to each other. Tensors on the worker's side are known by number. */
+/** The two ends of a worker backend, and what they say to each other. Tensors on the worker's side are known by number. */
 import type { ErrorCode } from '../../errors/errors.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { DType, TypedArray } from '../../tensor/dtype.ts';
@@ -32,4 +32,19 @@ export interface Reply {
   id: number;
   result?: Calls[CallName]['result'];
   error?: { code: ErrorCode; message: string };
+}
+
+/** A thread that serves a backend, as its user sees it: `openThread` in `thread.ts`, in pages in `thread.web.ts`. */
+export interface Thread {
+  post(request: Request, transfer: ArrayBuffer[]): void;
+  /** Whether a process has to wait for it: an idle engine must not keep one alive, a pending call does. */
+  hold(pending: boolean): void;
+  /** Ends it after the call that it is serving. */
+  end(): Promise<void>;
+}
+
+export interface ThreadEvents {
+  onReply(reply: Reply): void;
+  /** @param how what happened to the thread, as in `ended with code 1` */
+  onLost(how: string, cause?: unknown): void;
 }

@@ -2,15 +2,14 @@
  * Any backend in a thread of its own, behind the same interface. A run of ONNX Runtime blocks the thread that called it, so a
  * server computes here and keeps its own thread for requests.
  */
+import { openThread } from '#runtime/worker/thread';
 import { DejaDitError } from '../../errors/errors.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import type { Backend, BackendCapabilities, DeviceTensor, Executable, Live } from '../backend.ts';
-import type { CreateBackendOptions } from '../create-backend.ts';
-import { disableTelemetry } from '../telemetry.ts';
+import type { OpenBackendOptions } from '../create-backend.ts';
 import { TensorTable } from '../tensor-table.ts';
-import type { CallName, Calls, Reply, Request } from './messages.ts';
-import { OrderlyWorker } from './orderly-worker.ts';
+import type { CallName, Calls, Reply, Request, Thread } from './messages.ts';
 
 interface Pending {
   resolve(result: never): void;
@@ -19,7 +18,7 @@ interface Pending {
 
 export class WorkerBackend implements Backend {
   readonly name: string;
-  private readonly worker: OrderlyWorker;
+  private readonly thread: Thread;
   private readonly pending = new Map<number, Pending>();
   /** Handles here are counted here; the other side holds one of each. */
   private readonly tensors = new TensorTable<number>((handle) => this.send({ free: handle }));
@@ -29,17 +28,12 @@ export class WorkerBackend implements Backend {
   private failure: DejaDitError | undefined;
   private found: BackendCapabilities | undefined;
 
-  private constructor(options: CreateBackendOptions) {
-    this.name = `${options.backend ?? 'cpu'} (worker thread)`;
-    disableTelemetry();
-    // A thread cannot load TypeScript, so from the sources it is the built file that runs.
-    const entry = import.meta.url.endsWith('.ts') ? '../../../dist/runtime/worker/worker-main.js' : './worker-main.js';
-    this.worker = new OrderlyWorker(new URL(entry, import.meta.url), options);
-    // An idle engine must not keep the process alive; while a call is pending it does.
-    this.worker.unref();
-    this.worker.on('message', (reply: Reply) => this.settle(reply));
-    this.worker.on('error', (cause) => this.fail(lost(`failed: ${cause.message}`, cause)));
-    this.worker.on('exit', (code) => this.fail(lost(`ended with code ${code}`)));
+  private constructor(options: OpenBackendOptions) {
+    this.name = `${options.backend} (worker thread)`;
+    this.thread = openThread(options, {
+      onReply: (reply) => this.settle(reply),
+      onLost: (how, cause) => this.fail(lost(how, cause)),
+    });
   }
 
   get live(): Live {
@@ -51,13 +45,13 @@ export class WorkerBackend implements Backend {
   }
 
   /** @throws DejaDitError what creating the backend throws in its thread */
-  static async create(options: CreateBackendOptions): Promise<WorkerBackend> {
+  static async create(options: OpenBackendOptions): Promise<WorkerBackend> {
     const backend = new WorkerBackend(options);
     try {
       backend.found = await backend.call('capabilities', {});
       return backend;
     } catch (error) {
-      await backend.worker.terminate();
+      await backend.thread.end();
       throw error;
     }
   }
@@ -107,7 +101,7 @@ export class WorkerBackend implements Backend {
 
   async dispose(): Promise<void> {
     this.fail(new DejaDitError('DISPOSED', `the backend '${this.name}' was disposed`));
-    await this.worker.terminate();
+    await this.thread.end();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -122,14 +116,14 @@ export class WorkerBackend implements Backend {
     if (this.failure) return Promise.reject(this.failure);
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
-      if (this.pending.size === 0) this.worker.ref();
+      if (this.pending.size === 0) this.thread.hold(true);
       this.pending.set(id, { resolve, reject });
       this.send({ id, call, arguments: parameters } as Request, transfer);
     });
   }
 
   private send(request: Request, transfer: ArrayBuffer[] = []): void {
-    if (!this.failure) this.worker.postMessage(request, transfer);
+    if (!this.failure) this.thread.post(request, transfer);
   }
 
   private settle({ id, result, error }: Reply): void {
@@ -137,7 +131,7 @@ export class WorkerBackend implements Backend {
     // Answers to what has been given up already.
     if (!pending) return;
     this.pending.delete(id);
-    if (this.pending.size === 0) this.worker.unref();
+    if (this.pending.size === 0) this.thread.hold(false);
     if (error) pending.reject(new DejaDitError(error.code, error.message));
     else pending.resolve(result as never);
   }

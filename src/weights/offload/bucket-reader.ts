@@ -34,7 +34,7 @@ async function readTensor(
     await source.readInto(name, new Uint8Array(buffer, offset, bytes));
   } catch (cause) {
     if (cause instanceof DejaDitError) throw cause;
-    const code = (cause as NodeJS.ErrnoException).code ?? String(cause);
+    const code = (cause as { code?: string }).code ?? String(cause);
     throw new DejaDitError('RUNTIME', `tensor '${name}' cannot be read (${code})`, {
       path: source.info(name).file,
       cause,

@@ -1,0 +1,67 @@
+/** A pipeline from a folder in Diffusers layout, wherever that is; finding or fetching it is up to the callers. */
+import type { ArgumentShape } from '../errors/arguments.ts';
+import { DejaDitError, suggest } from '../errors/errors.ts';
+import { readJsonFile } from '../files/json.ts';
+import { joinPath } from '../files/paths.ts';
+import { loadShape } from '../models/load/load-options.ts';
+import { type ProgramOptions, programsFor } from '../models/load/programs.ts';
+import { isTransformer } from '../models/registry.ts';
+import { type ModelFolder, openModelFolder } from '../weights/model-folder.ts';
+import type { GenerationDefaults, Pipeline, PipelineLoadOptions } from './pipeline.ts';
+import { findPipeline, supportedPipelines } from './registry.ts';
+
+export interface LoadPipelineOptions extends Partial<Omit<PipelineLoadOptions, 'programs'>>, ProgramOptions {}
+
+export const loadPipelineShape: ArgumentShape<LoadPipelineOptions> = {
+  ...loadShape,
+  layerwiseTextOffload: loadShape.layerwiseOffload,
+};
+
+/** @throws DejaDitError naming the file, field or tensor that is wrong, or the class that is not supported */
+export async function loadPipeline(root: string, options: LoadPipelineOptions): Promise<Pipeline> {
+  const folder = await openModelFolder(root);
+  requireSupported(folder, root);
+  const { variant, weightDtype, signal, layerwiseOffload, layerwiseTextOffload } = options;
+  const offload = { layerwiseOffload, layerwiseTextOffload };
+  const found = (await findPipeline(folder.className))!;
+  const defaults = await readDefaults(root);
+  const { programs, own } = await programsFor(options);
+  try {
+    const pipe = await found.load(folder, defaults, { programs, variant, weightDtype, signal, ...offload });
+    if (own) pipe.own(programs.backend);
+    return pipe;
+  } catch (error) {
+    if (own) await programs.backend.dispose();
+    throw error;
+  }
+}
+
+/** @param origin where the pipeline is from @throws DejaDitError `UNSUPPORTED` saying why, and what can be done instead */
+export function requireSupported(index: Pick<ModelFolder, 'className' | 'components'>, origin: string): void {
+  if (!supportedPipelines().includes(index.className)) throw unsupportedPipeline(index, origin);
+}
+
+/** `generation_config.json` beside `model_index.json`: a checkpoint's own defaults. */
+function readDefaults(root: string): Promise<GenerationDefaults> {
+  return readJsonFile(joinPath(root, 'generation_config.json')).catch((error) => {
+    if (error instanceof DejaDitError && error.code === 'NOT_FOUND') return {};
+    throw error;
+  });
+}
+
+function unsupportedPipeline(
+  { className, components }: Pick<ModelFolder, 'className' | 'components'>,
+  origin: string,
+): DejaDitError {
+  const refuse = (message: string) => new DejaDitError('UNSUPPORTED', message, { path: origin });
+  const known = supportedPipelines();
+  if (/^StableDiffusion(XL)?(Img2Img|Inpaint)?Pipeline$/.test(className))
+    return refuse(
+      `'${className}' is built around a convolutional UNet, not a Diffusion Transformer; supported: ${known.join(', ')}`,
+    );
+  const runnable = [...components.values()].find((component) => component && isTransformer(component.className));
+  const alone = runnable
+    ? `its ${runnable.className} is supported and loads alone, with AutoModel.fromPretrained of the folder '${runnable.name}'; `
+    : '';
+  return refuse(`pipeline class '${className}' is not supported; ${alone}${suggest(className, known)}`);
+}
