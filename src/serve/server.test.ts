@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Image } from '../images/image.ts';
-import { readMetadata } from '../images/metadata.ts';
+import { readMetadata } from '../images/read-metadata.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
 import type { GenerateOptions } from '../pipelines/schema/options.ts';
