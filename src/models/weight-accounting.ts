@@ -30,6 +30,8 @@ export type AccountedModel = Transformer | BoundModel;
 export interface Account {
   /** The tensors that the model reads, in the order of the source. */
   names: string[];
+  /** Those among them that linear layers multiply with and nothing else reads: they can be held in any format. */
+  factors: ReadonlySet<string>;
   /** One line about tensors that are left over. */
   warning: string | undefined;
 }
@@ -46,8 +48,9 @@ export interface AccountOptions {
  *   does not have, which tells that it belongs to another checkpoint
  */
 export function accountWeights(model: AccountedModel, source: WeightSource, options: AccountOptions): Account {
-  const used = usedWeights(model, source, options);
+  const { used, factors } = usedWeights(model, source, options);
   return {
+    factors,
     names: source.names.filter((name) => used.has(name)),
     warning: leftOver(model, { names: source.names, used, origin: options.origin }),
   };
@@ -78,14 +81,20 @@ export function leftOver(
   return `${origin}: ${left.length} of ${names.length} tensors are no part of a ${className} and are not used: ${listed(left)}`;
 }
 
-/**
- * Names of all tensors that a model reads, quantised ones by their own names and their parts'.
- * @throws DejaDitError MISSING_WEIGHT or SHAPE_MISMATCH naming the tensor
- */
-export function usedWeights(model: AccountedModel, source: WeightSource, options: AccountOptions): ReadonlySet<string> {
+/** Names of tensors that a model reads. */
+export interface UsedWeights {
+  /** All, quantised ones by their own names and their parts'. */
+  used: ReadonlySet<string>;
+  /** As of an `Account`. */
+  factors: ReadonlySet<string>;
+}
+
+/** @throws DejaDitError MISSING_WEIGHT or SHAPE_MISMATCH naming the tensor */
+export function usedWeights(model: AccountedModel, source: WeightSource, options: AccountOptions): UsedWeights {
   const catalog = catalogOf(source, options);
   const ones = onesFor(options.origin);
   const used = new Set<string>();
+  const uses = { product: new Set<string>(), rows: new Set<string>() };
   const recording: WeightCatalog = {
     origin: catalog.origin,
     has: (name) => catalog.has(name),
@@ -93,6 +102,7 @@ export function usedWeights(model: AccountedModel, source: WeightSource, options
       used.add(name);
       return catalog.info(name);
     },
+    onUse: (name, use) => uses[use].add(name),
   };
   for (const { inputs: specs, smallestCalls, prepare, emit } of emissionsOf(model)) {
     for (const call of smallestCalls(ones)) {
@@ -105,7 +115,7 @@ export function usedWeights(model: AccountedModel, source: WeightSource, options
       emit(new Module(graph, recording), state, prepared.statics ?? {});
     }
   }
-  return used;
+  return { used, factors: new Set([...uses.product].filter((name) => !uses.rows.has(name))) };
 }
 
 function emissionsOf(model: AccountedModel): Emission[] {

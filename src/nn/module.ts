@@ -17,6 +17,8 @@ import type { QuantizedWeight } from './quantized-linear.ts';
 export interface WeightCatalog extends Pick<Weights, 'origin' | 'has' | 'info' | 'observer'> {
   /** Those that the graph is built for. */
   readonly loras?: LoraSelection | undefined;
+  /** Is told of every weight whether a linear layer multiplies with it, or its rows are looked up. */
+  readonly onUse?: ((weight: string, use: 'product' | 'rows') => void) | undefined;
 }
 
 /** Rows of activations that a calibration sees, at most. */
@@ -52,6 +54,7 @@ export class Module {
   /** The parts of a weight that is stored quantised; undefined if it is stored as numbers. */
   quantized(name: string, shape?: Shape): QuantizedWeight | undefined {
     const { full, info } = this.find(name, shape);
+    this.catalog.onUse?.(full, 'product');
     const { format } = info;
     if (!format) return undefined;
     return {
@@ -91,6 +94,7 @@ export class Module {
    */
   rows(name: string, indices: SymbolicTensor, shape?: Shape): SymbolicTensor {
     const { full, info } = this.find(name, shape);
+    this.catalog.onUse?.(full, 'rows');
     if (this.catalog.loras?.additions(full).length) {
       throw new DejaDitError('UNSUPPORTED', `a LoRA is for '${full}', which is a lookup table and no linear layer`, {
         path: this.catalog.origin,

@@ -54,6 +54,15 @@ const multiply: { [Kind in FormatKind]: Multiply<FormatOf<Kind>> } = {
     return gemm(columns, weight, bias);
   },
 
+  affine(x, { format: { bits }, shape, part }, bias) {
+    const codes = part('codes');
+    const [out, blocks] = dims(codes, 3);
+    const values = bits === 8 ? codes : concat([bitAnd(codes, 0x0f), bitShift(codes, 'RIGHT')], 2);
+    const each = (name: string) => part(name).reshape([out, blocks, 1]);
+    const weight = values.cast('float32').mul(each('scale')).add(each('offset'));
+    return gemm(x, weight.reshape(shape), bias);
+  },
+
   /** Arithmetic in float32 on values that float8 hardware would see. */
   float8(x, { format, part }, bias) {
     const { values, unit } = smallFloats(part('codes'), 4);

@@ -40,6 +40,19 @@ export interface WeightSource {
    */
   readMany(names: Iterable<string>, onTensor: OnTensor, options?: ReadManyOptions): Promise<void>;
   close(): Promise<void>;
+  /** Absent where all is stored as numbers. */
+  readonly stored?: StoredFormats;
+}
+
+/** A source whose weights are stored in fewer bits, and read as numbers. */
+export interface StoredFormats {
+  /** Whether they are so many that they should not be widened unless that is asked for. */
+  readonly preferred: boolean;
+  /**
+   * The same weights, but these in the formats that they are stored in, as far as there are such. It is closed with the source.
+   * @param weights those that linear layers multiply with
+   */
+  hold(weights: ReadonlySet<string>): WeightSource;
 }
 
 /** A source that differs from another in a few members, and is closed with it. */
@@ -47,6 +60,7 @@ export function derivedSource(source: WeightSource, changes: Partial<WeightSourc
   return {
     names: source.names,
     ...(source.quantized ? { quantized: source.quantized } : {}),
+    ...(source.stored ? { stored: source.stored } : {}),
     has: (name) => source.has(name),
     info: (name) => source.info(name),
     read: (name, options) => source.read(name, options),

@@ -12,10 +12,12 @@ import { findGraphModel, findTransformer } from '../../src/models/registry.ts';
 import { loadScheduler } from '../../src/pipelines/components.ts';
 import { loadTokenizer } from '../../src/tokenizers/tokenizer.ts';
 import { readQuantConfig } from '../../src/weights/formats/quantized-checkpoint.ts';
+import { ggufFile, ggufText, uint32 } from '../../src/weights/gguf/testing/gguf-file.ts';
 import { readLora } from '../../src/weights/lora/lora-file.ts';
 import { openModelFolder, readConfig } from '../../src/weights/model-folder.ts';
 import { openWeights } from '../../src/weights/open-weights.ts';
 import { readSafetensors } from '../../src/weights/safetensors/safetensors.ts';
+import { openSingleFile } from '../../src/weights/single-file/open-single-file.ts';
 
 export interface Reader {
   name: string;
@@ -55,6 +57,30 @@ async function readWeights(folder: string): Promise<void> {
   const source = await openWeights(folder);
   try {
     await source.readMany(source.names, () => {});
+  } finally {
+    await source.close();
+  }
+}
+
+const gguf = ggufFile({
+  metadata: [
+    ['general.architecture', 8, ggufText('flux')],
+    ['general.alignment', 4, uint32(32)],
+  ],
+  tensors: [2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20, 23].map((type) => ({
+    name: `blocks.${type}.weight`,
+    sizes: [256, 1],
+    type,
+    data: new Uint8Array(512).fill(0x35),
+  })),
+});
+
+async function readGguf(folder: string): Promise<void> {
+  const source = await openSingleFile(path.join(folder, 'x.gguf'), { component: 'transformer', names: {}, model: {} });
+  try {
+    await source.readMany(source.names, () => {});
+    const held = source.stored!.hold(new Set(source.names));
+    await held.readMany(held.names, () => {});
   } finally {
     await source.close();
   }
@@ -100,6 +126,7 @@ export async function allReaders(): Promise<Reader[]> {
       read: (folder) => readSafetensors(path.join(folder, 'x.safetensors')),
     },
     { name: 'weights', file: 'model.safetensors', format: 'safetensors', good: weights, read: readWeights },
+    { name: 'GGUF', file: 'x.gguf', format: 'bytes', good: gguf, read: readGguf },
     {
       name: 'index of shards',
       file: 'model.safetensors.index.json',

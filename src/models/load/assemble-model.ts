@@ -6,14 +6,14 @@ import { refuseForeignQuantization } from '../../weights/formats/quantized-check
 import type { ModelConfig } from '../../weights/model-folder.ts';
 import { OffloadedWeights } from '../../weights/offload/offloaded-weights.ts';
 import { repeatedModules } from '../../weights/offload/plan.ts';
-import { derivedSource, type WeightSource } from '../../weights/weight-source.ts';
+import { derivedSource, isPart, type WeightSource } from '../../weights/weight-source.ts';
 import { WeightStore, type Weights } from '../../weights/weight-store.ts';
 import { ConfigReader } from '../config-reader.ts';
 import type { Transformer } from '../definition.ts';
 import { type BoundModel, GraphModel } from '../graph-model.ts';
 import { findGraphModel, findTransformer, unsupportedModel } from '../registry.ts';
 import { TransformerModel } from '../transformer-model.ts';
-import { accountWeights } from '../weight-accounting.ts';
+import { type Account, accountWeights } from '../weight-accounting.ts';
 import type { LoadOptions } from './load-options.ts';
 import { programsFor } from './programs.ts';
 
@@ -72,7 +72,11 @@ async function loadWeights(
     const stored = layerwiseOffload === false ? 'float32' : 'stored';
     const account = accountWeights(model, checkpoint, { origin, weightDtype: weightDtype ?? stored });
     if (account.warning !== undefined) warn(account.warning);
-    const source = derivedSource(checkpoint, { names: account.names });
+    const accounted = derivedSource(checkpoint, { names: account.names });
+    const held =
+      weightDtype === 'stored' ||
+      (weightDtype === undefined && (layerwiseOffload !== false || checkpoint.stored?.preferred));
+    const source = held && accounted.stored ? heldAsStored(accounted, account) : accounted;
     if (layerwiseOffload === false) weights = await WeightStore.load(source, store);
     else {
       const lists = 'blockLists' in model ? model.blockLists : repeatedModules(source.names);
@@ -88,4 +92,11 @@ async function loadWeights(
     // Offloaded weights go on reading.
     if (!weights?.offloaded) await checkpoint.close();
   }
+}
+
+/** The tensors that a model reads, those that linear layers multiply with in the formats that they are stored in. */
+function heldAsStored(source: WeightSource, { names, factors }: Account): WeightSource {
+  const held = source.stored!.hold(factors);
+  const read = new Set(names);
+  return derivedSource(held, { names: held.names.filter((name) => read.has(name) || isPart(held, name)) });
 }

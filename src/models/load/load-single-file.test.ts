@@ -46,6 +46,47 @@ it('reads block by block what is cut out of fused weights', async () => {
   expect((await outputOf(file, { layerwiseOffload: true })).data).toEqual(whole.data);
 });
 
+describe.each([
+  ['gguf-flux', 'q8_0'],
+  ['gguf-flux-64', 'mixed'],
+  ['gguf-flux-64', 'q2_iq4'],
+])('GGUF of %s: %s', (place, name) => {
+  const config = path.join(fixtures, 'single-file', place);
+
+  it('computes what it stands for, held, widened and offloaded', async () => {
+    const recorded = await readSafetensors(path.join(config, 'io.safetensors'));
+    const own = Object.fromEntries(Object.entries(recorded).filter(([key]) => !key.includes('.')));
+    const run = async (options: LoadOptions) => {
+      await using model = await AutoModel.fromSingleFile(path.join(config, `${name}.gguf`), { config, ...options });
+      const output = (await model.forward(own)).sample as Tensor;
+      expect(relativeError(output, recorded[`${name}.output`]!)).toBeLessThan(close);
+      return model.weights.bytes;
+    };
+    const [held, widened] = [await run({}), await run({ weightDtype: 'float32' })];
+    await run({ layerwiseOffload: true });
+    // The smallest blocks are small beside what goes with them.
+    expect(held).toBeLessThan(widened / 3);
+  });
+});
+
+it('holds float8 as it is stored, where that is asked for', async () => {
+  const sizes: number[] = [];
+  for (const name of ['bfl_fp8_e4m3fn_all', 'scaled_fp8_prefixed_input']) {
+    const file = path.join(files, `${name}.safetensors`);
+    const run = async (options: LoadOptions) => {
+      await using model = await AutoModel.fromSingleFile(file, { config: flux, ...options });
+      const output = (await model.forward(inputs)).sample as Tensor;
+      expect(relativeError(output, outputs[`${name}.output`]!)).toBeLessThan(close);
+      sizes.push(model.weights.bytes);
+    };
+    await run({});
+    await run({ weightDtype: 'stored' });
+    await run({ layerwiseOffload: true });
+  }
+  expect(sizes[1]).toBeLessThan(sizes[0]! / 3);
+  expect(sizes[4]).toBeLessThan(sizes[3]! / 3);
+});
+
 describe('refuses', () => {
   const original = async () => {
     const tensors = await readSafetensors(path.join(files, 'bfl_prefixed_bf16.safetensors'));

@@ -1,7 +1,9 @@
 /** A matrix to the parts of any format and back. Which format a layer gets is decided in `plan.ts`. */
 
+import { DejaDitError } from '../../errors/errors.ts';
 import type { Matrix } from '../../tensor/linear-algebra/matrix.ts';
-import type { WeightFormat } from '../../weights/formats/weight-format.ts';
+import { describeFormat, type WeightFormat } from '../../weights/formats/weight-format.ts';
+import { decodeAffine } from './affine.ts';
 import { decodeBlocks, encodeBlocks } from './block.ts';
 import { decodeFloat8, encodeFloat8 } from './float8.ts';
 import { decodeInt8, encodeInt8 } from './int8.ts';
@@ -17,6 +19,8 @@ export async function encode(w: Matrix, format: WeightFormat, options: SvdQuantO
       return encodeInt8(w, format);
     case 'block':
       return encodeBlocks(w, format);
+    case 'affine':
+      throw new DejaDitError('UNSUPPORTED', `${describeFormat(format)}: such weights are only read`);
     case 'float8':
       return encodeFloat8(w, format);
     case 'nvfp4':
@@ -39,6 +43,8 @@ export async function decode(
       return decodeInt8(parts);
     case 'block':
       return decodeBlocks(parts, format, columns);
+    case 'affine':
+      return decodeAffine(parts, format, columns);
     case 'float8':
       return decodeFloat8(parts);
     case 'nvfp4':

@@ -1,5 +1,6 @@
 /** Float8 beside scales: read as the numbers that it stands for, by every way of reading, or refused by name. */
 import { describe, expect, it } from 'vitest';
+import { decodeFloat8 } from '../../quantize/formats/float8.ts';
 import { floatTensor, Tensor } from '../../tensor/tensor.ts';
 import { memoryWeights } from '../weight-source.ts';
 import { withScaledFloat8 } from './scaled-float8.ts';
@@ -46,9 +47,30 @@ describe('is read as weight × scale', () => {
   });
 });
 
-it('leaves a checkpoint without scales alone', async () => {
-  const source = memoryWeights({ 'a.weight': new Tensor('float8_e4m3fn', Uint8Array.of(0x38), [1]) });
-  expect(await withScaledFloat8(source)).toBe(source);
+it('reads what has no scales as it is, and leaves a checkpoint without float8 alone', async () => {
+  const plain = await withScaledFloat8(memoryWeights({ a: new Tensor('float8_e4m3fn', Uint8Array.of(0x3c), [1]) }));
+  expect(plain.info('a').dtype).toBe('float32');
+  expect((await plain.read('a')).data).toEqual(Float32Array.of(1.5));
+  const other = memoryWeights({ a: floatTensor([1]) });
+  expect(await withScaledFloat8(other)).toBe(other);
+});
+
+it.each(['tensor', 'row', 'tile'] as const)('holds weights with a scale per %s as they are stored', async (per) => {
+  const weights = { 'blocks.0.wide.weight': floatTensor(new Float32Array(256 * 384), [256, 384]) };
+  const { scaled, plain } = scaledCheckpoint(weights, { suffix: 'weight_scale', per });
+  const source = await withScaledFloat8(memoryWeights(scaled));
+  const held = source.stored!.hold(new Set(source.names));
+  expect(held.quantized!.get('blocks.0.wide.weight')!.format).toEqual({
+    kind: 'float8',
+    scales: per,
+    activations: 'float32',
+  });
+  const parts: Record<string, Tensor> = {};
+  await held.readMany(held.names, (name, tensor) => {
+    parts[name.replace('blocks.0.wide.weight.', '')] = tensor;
+  });
+  expect(parts['codes']!.dtype).toBe('float8_e4m3fn');
+  expect(decodeFloat8(parts).data).toEqual(plain['blocks.0.wide.weight']!.data);
 });
 
 describe('is refused', () => {

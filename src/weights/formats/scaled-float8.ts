@@ -1,6 +1,6 @@
 /**
- * Checkpoints whose float8 weights lie beside a scale: what is stored is `weight / scale`, brought to the range of the type. Here
- * they are read as the float32 numbers they stand for, so that nothing above knows of scales.
+ * Checkpoints with float8 weights, alone or beside a scale: what is stored is then `weight / scale`, brought to the range of the type.
+ * Here they are read as the float32 numbers they stand for, or held as they are, so that nothing above knows of scales.
  *
  * Names differ by the program that wrote them: `layer.scale_weight` (ComfyUI, with a marker `scaled_fp8`), `layer.weight_scale`
  * (compressed-tensors and others; ComfyUI with a `layer.comfy_quant` that names the format), `layer.weight_scale_inv` (DeepSeek,
@@ -9,9 +9,11 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import { parseJson } from '../../files/json.ts';
-import { sizeOf, type Tensor } from '../../tensor/tensor.ts';
+import { floatTensor, type Shape, sizeOf, type Tensor } from '../../tensor/tensor.ts';
 import type { StoredWeightInfo } from '../weight-info.ts';
 import { derivedSource, type WeightSource } from '../weight-source.ts';
+import { withHeldFormats } from './held-formats.ts';
+import { type FormatOf, misfit, partsOf } from './weight-format.ts';
 
 const weightScale = /^(.*\.)(?:scale_weight|weight_scale|weight_scale_inv)$/;
 const activationScale = /^(.*\.)(?:scale_input|input_scale)$/;
@@ -31,8 +33,8 @@ interface Scales {
 }
 
 /**
- * The same weights, with float8 ones multiplied by their scales; the scales themselves are no tensors any more. A source without
- * scales is returned as it is.
+ * The same weights, with float8 ones as float32, multiplied by their scales; the scales themselves are no tensors any more. A source
+ * without either is returned as it is.
  * @throws DejaDitError UNSUPPORTED naming a weight whose scale is missing, or a scale that fits no weight
  */
 export async function withScaledFloat8(source: WeightSource): Promise<WeightSource> {
@@ -46,18 +48,24 @@ export async function withScaledFloat8(source: WeightSource): Promise<WeightSour
     if (weight !== undefined || marker.test(name) || description.test(name)) hidden.add(name);
     else if (input !== undefined && source.has(`${input}weight`)) hidden.add(name);
   }
-  if (hidden.size === 0) return source;
+  const codes = new Set(
+    source.names.filter((name) => source.info(name).dtype.startsWith('float8') && !hidden.has(name)),
+  );
+  if (hidden.size === 0 && codes.size === 0) return source;
   for (const [weight, scale] of scaleOf) requireFloat8(source, weight, scale);
-  for (const name of source.names) {
+  for (const name of hidden.size > 0 ? codes : []) {
+    if (scaleOf.has(name)) continue;
     const { dtype, file } = source.info(name);
-    if (!dtype.startsWith('float8') || scaleOf.has(name) || hidden.has(name)) continue;
     throw new DejaDitError(
       'UNSUPPORTED',
       `tensor ${quote(name)} is ${dtype} without a scale, in a file that has scales beside such tensors`,
       { path: file },
     );
   }
+  return widenedSource(source, { hidden, codes, scales: await readScales(source, scaleOf) });
+}
 
+async function readScales(source: WeightSource, scaleOf: ReadonlyMap<string, string>): Promise<Map<string, Scales>> {
   const scales = new Map<string, Scales>();
   const weightOf = new Map([...scaleOf].map(([weight, scale]) => [scale, weight]));
   await source.readMany(
@@ -68,27 +76,67 @@ export async function withScaledFloat8(source: WeightSource): Promise<WeightSour
     },
     { widen: 'float32' },
   );
-  const scaled = (name: string, tensor: Tensor) => {
+  return scales;
+}
+
+interface Float8Tensors {
+  hidden: ReadonlySet<string>;
+  /** Tensors in float8. */
+  codes: ReadonlySet<string>;
+  /** Of those that have any. */
+  scales: ReadonlyMap<string, Scales>;
+}
+
+function widenedSource(source: WeightSource, { hidden, codes, scales }: Float8Tensors): WeightSource {
+  const widened = (name: string, tensor: Tensor) => {
+    if (!codes.has(name)) return tensor;
     const found = scales.get(name);
-    return found ? multiplied(tensor.float(), found) : tensor;
+    return found ? multiplied(tensor.float(), found) : tensor.float();
   };
-  const read: WeightSource['read'] = async (name, options) => scaled(name, await source.read(name, options));
-  return derivedSource(source, {
+  const read: WeightSource['read'] = async (name, options) => widened(name, await source.read(name, options));
+  const result = derivedSource(source, {
     names: source.names.filter((name) => !hidden.has(name)),
     has: (name) => source.has(name) && !hidden.has(name),
     info(name) {
       const info = source.info(name);
-      return scales.has(name) ? { ...info, dtype: 'float32', bytes: 4 * sizeOf(info.shape) } : info;
+      return codes.has(name) ? { ...info, dtype: 'float32', bytes: 4 * sizeOf(info.shape) } : info;
     },
     read,
     async readInto(name, target) {
-      if (!scales.has(name)) return source.readInto(name, target);
+      if (!codes.has(name)) return source.readInto(name, target);
       const { buffer, byteOffset, byteLength } = (await read(name)).data;
       target.set(new Uint8Array(buffer, byteOffset, byteLength));
     },
     readMany: (names, onTensor, options) =>
-      source.readMany(names, (name, tensor) => onTensor(name, scaled(name, tensor)), options),
+      source.readMany(names, (name, tensor) => onTensor(name, widened(name, tensor)), options),
   });
+  return {
+    ...result,
+    stored: {
+      preferred: false,
+      hold(weights) {
+        const layers = new Map<string, { format: FormatOf<'float8'>; shape: Shape }>();
+        for (const name of weights) {
+          const { dtype, shape } = codes.has(name) ? source.info(name) : {};
+          if (dtype !== 'float8_e4m3fn' || shape?.length !== 2) continue;
+          const format = formatFor(shape, scales.get(name));
+          if (misfit(format, shape) === undefined) layers.set(name, { format, shape });
+        }
+        const readParts = async (name: string) => {
+          const { format, shape } = layers.get(name)!;
+          const { values } = scales.get(name) ?? { values: Float32Array.of(1) };
+          return { codes: await source.read(name), scale: floatTensor(values, partsOf(format, shape)['scale']!.shape) };
+        };
+        return withHeldFormats(result, { layers, readParts });
+      },
+    },
+  };
+}
+
+/** What holds a weight as it is stored. */
+function formatFor([rows]: Shape, scales: Scales | undefined): FormatOf<'float8'> {
+  const kind = !scales || scales.tileRows === rows ? 'tensor' : scales.tileRows === 1 ? 'row' : 'tile';
+  return { kind: 'float8', scales: kind, activations: 'float32' };
 }
 
 /** @throws DejaDitError UNSUPPORTED naming the format that ComfyUI says a layer is in, if it is not float8 beside a scale */

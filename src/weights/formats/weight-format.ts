@@ -28,6 +28,16 @@ const block = z.strictObject({
   blockSize: z.literal([16, 32, 64, 128]),
 });
 
+/**
+ * Codes of 4 or 8 bits, unsigned, with a scale and an offset for every block of inputs: scale · code + offset. What GGUF's blocks are
+ * held as; nothing here encodes to it. Of 4-bit codes the low halves of a block's bytes are its first inputs.
+ */
+const affine = z.strictObject({
+  kind: z.literal('affine'),
+  bits: z.literal([4, 8]),
+  blockSize: z.literal([16, 32]),
+});
+
 /** float8 e4m3 codes. A `tile` is 128 × 128 weights, or 128 inputs of a token. */
 const float8 = z.strictObject({
   kind: z.literal('float8'),
@@ -48,7 +58,7 @@ const lowRank = z.strictObject({
   residual: z.discriminatedUnion('kind', [block, nvfp4]),
 });
 
-const weightFormat = z.discriminatedUnion('kind', [int8, block, float8, nvfp4, lowRank]);
+const weightFormat = z.discriminatedUnion('kind', [int8, block, affine, float8, nvfp4, lowRank]);
 
 export type WeightFormat = Readonly<z.infer<typeof weightFormat>>;
 export type FormatKind = WeightFormat['kind'];
@@ -73,6 +83,12 @@ export function partsOf(format: WeightFormat, shape: Shape): Record<string, Part
       const blocks = Math.ceil(inner / format.blockSize);
       const bytes = (format.blockSize * format.bits) / 8;
       return { codes: { dtype: 'uint8', shape: [out, blocks, bytes] }, scale: float32([out, blocks]) };
+    }
+    case 'affine': {
+      const { bits, blockSize } = format;
+      const blocks = inner / blockSize;
+      const each = float32([out, blocks]);
+      return { codes: { dtype: 'uint8', shape: [out, blocks, (blockSize * bits) / 8] }, scale: each, offset: each };
     }
     case 'float8': {
       const scales = { row: [out, 1], tensor: [1, 1], tile: [out / tileSize, inner / tileSize] };
@@ -127,6 +143,8 @@ export function misfit(format: WeightFormat, shape: Shape): string | undefined {
     case 'float8':
       if (format.scales !== 'tile' || (out % tileSize === 0 && inner % tileSize === 0)) return undefined;
       return `[${shape}] is not made of tiles of ${tileSize}`;
+    case 'affine':
+      return inner % format.blockSize === 0 ? undefined : `${inner} inputs are not divisible by ${format.blockSize}`;
     case 'nvfp4':
       return inner % nvfp4BlockSize === 0 ? undefined : `${inner} inputs are not divisible by ${nvfp4BlockSize}`;
     case 'low-rank': {
@@ -151,6 +169,8 @@ export function describeFormat(format: WeightFormat): string {
     }
     case 'block':
       return `int${format.bits} in blocks of ${format.blockSize}, activations ${format.bits === 4 ? 'int8 per token' : 'float32'}`;
+    case 'affine':
+      return `${format.bits}-bit codes with offsets in blocks of ${format.blockSize}, activations float32`;
     case 'nvfp4':
       return `nvfp4 in blocks of ${nvfp4BlockSize}, activations float32`;
     case 'low-rank':

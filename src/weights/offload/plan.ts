@@ -2,7 +2,7 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import type { DType } from '../../tensor/dtype.ts';
 import type { Shape } from '../../tensor/tensor.ts';
-import { isPart, type WeightSource } from '../weight-source.ts';
+import type { WeightSource } from '../weight-source.ts';
 import { type OffloadConfig, offloadPath, wrongOption } from './options.ts';
 
 /** A run of blocks with weights of their own, as `BlockList` of the models. */
@@ -167,16 +167,7 @@ function place(names: readonly string[], source: WeightSource): Pick<Bucket, 'te
   const tensors: PlacedTensor[] = [];
   let end = 0;
   for (const name of names) {
-    const { dtype, shape, bytes, file } = source.info(name);
-    if (dtype.startsWith('float8') && !isPart(source, name)) {
-      throw new DejaDitError(
-        'UNSUPPORTED',
-        `tensor '${name}' is ${dtype}, which only widens while a model is loaded whole`,
-        {
-          path: file,
-        },
-      );
-    }
+    const { dtype, shape, bytes } = source.info(name);
     const offset = Math.ceil(end / alignment) * alignment;
     tensors.push({ name, dtype, shape, offset, bytes });
     end = offset + bytes;

@@ -5,6 +5,8 @@
 
 import type { Shape } from '../../tensor/tensor.ts';
 import { withScaledFloat8 } from '../formats/scaled-float8.ts';
+import { isGguf, openWithGgufHeader } from '../gguf/gguf-header.ts';
+import { withGgufBlocks } from '../gguf/gguf-weights.ts';
 import type { NameTable } from '../names/name-table.ts';
 import { renameTensors, withJoinedTensors } from '../names/rename-tensors.ts';
 import { openWithHeader } from '../safetensors/safetensors-header.ts';
@@ -28,12 +30,12 @@ export async function openSingleFile(
   path: string,
   { component, names, model }: OpenSingleFileOptions,
 ): Promise<WeightSource> {
-  const { file, header } = await openWithHeader(path);
+  const { file, header } = await openFileOf(path);
   try {
     const own = modelTensors(header.tensors, { component, model, path });
     const { tensors, joined } = renameTensors(own, names);
-    const source = fileSource(new Map([[path, file]]), tensors);
-    return await withScaledFloat8(withJoinedTensors(source, joined));
+    const source = withJoinedTensors(fileSource(new Map([[path, file]]), tensors), joined);
+    return isGguf(path) ? withGgufBlocks(source) : await withScaledFloat8(source);
   } catch (error) {
     await file.close();
     throw error;
@@ -42,8 +44,13 @@ export async function openSingleFile(
 
 /** The shapes of one model's tensors under the names that they have in the file. */
 export async function tensorShapes(path: string, component: string): Promise<ReadonlyMap<string, Shape>> {
-  const { file, header } = await openWithHeader(path);
+  const { file, header } = await openFileOf(path);
   await file.close();
   const own = modelTensors(header.tensors, { component, model: {}, path });
   return new Map([...own].map(([name, { encoded, shape }]) => [name, encoded?.shape ?? shape]));
+}
+
+/** Opens a file by the end of its name. */
+function openFileOf(path: string): ReturnType<typeof openWithGgufHeader | typeof openWithHeader> {
+  return isGguf(path) ? openWithGgufHeader(path) : openWithHeader(path);
 }
