@@ -4,25 +4,14 @@ import type { TypedArray } from '../../tensor/dtype.ts';
 import { typeName } from './arrays.ts';
 import type { Reduction, SummableArray } from './collective.ts';
 
-export type Call =
-  | { kind: 'allReduce'; data: SummableArray; operation: Reduction }
-  | { kind: 'allGather'; send: TypedArray; receive: TypedArray; counts: readonly number[] }
-  | {
-      kind: 'reduceScatter';
-      send: SummableArray;
-      receive: SummableArray;
-      counts: readonly number[];
-      operation: Reduction;
-    }
-  | {
-      kind: 'allToAll';
-      send: TypedArray;
-      receive: TypedArray;
-      sendCounts: readonly number[];
-      receiveCounts: readonly number[];
-    }
-  | { kind: 'exchange'; send: TypedArray; to: number; receive: TypedArray; from: number }
-  | { kind: 'broadcast'; data: TypedArray; root: number }
+/** @typeParam A how arrays are given, and S those that are summed */
+export type Call<A = TypedArray, S = SummableArray> =
+  | { kind: 'allReduce'; data: S; operation: Reduction }
+  | { kind: 'allGather'; send: A; receive: A; counts: readonly number[] }
+  | { kind: 'reduceScatter'; send: S; receive: S; counts: readonly number[]; operation: Reduction }
+  | { kind: 'allToAll'; send: A; receive: A; sendCounts: readonly number[]; receiveCounts: readonly number[] }
+  | { kind: 'exchange'; send: A; to: number; receive: A; from: number }
+  | { kind: 'broadcast'; data: A; root: number }
   | { kind: 'barrier' };
 
 /** What all ranks must agree on, in words for the message if they do not. */

@@ -2,7 +2,7 @@
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import type { Collective, GroupOptions } from '../collective.ts';
 import { Group } from '../group.ts';
-import { Mesh } from './mesh.ts';
+import { PortLinks } from './port-links.ts';
 import { ThreadTransport } from './thread-transport.ts';
 
 /** One rank's place: goes to its thread by `postMessage` or `workerData`, with `ports` in the transfer list. */
@@ -36,5 +36,5 @@ export function createThreadSeats(size: number): ThreadSeat[] {
 /** Takes a seat: the group, as this rank sees it. Ranks that are not there yet are waited for by the first call. */
 export function joinThreads(seat: ThreadSeat, options: GroupOptions = {}): Collective {
   const members = Array.from({ length: seat.size }, (_, rank) => rank);
-  return new Group(new ThreadTransport(new Mesh(seat), { members, label: '' }), options);
+  return new Group(new ThreadTransport(new PortLinks(seat), { members, label: '' }), options);
 }

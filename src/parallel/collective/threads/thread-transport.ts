@@ -6,7 +6,7 @@ import { type Call, offsets, signature } from '../call.ts';
 import type { Reduction, SummableArray } from '../collective.ts';
 import { gaveUp, wrongLength } from '../failures.ts';
 import type { Transport, Waiting } from '../group.ts';
-import type { Mesh } from './mesh.ts';
+import type { PortLinks } from './port-links.ts';
 
 /** Up to this many elements one round in which all send everything takes less time than two with parts. */
 const shortSum = 4096;
@@ -30,17 +30,17 @@ export class ThreadTransport implements Transport {
 
   /** @param options `members`: the ranks of the mesh that belong to this group, in order; `label`: names it among all groups of the mesh */
   constructor(
-    private readonly mesh: Mesh,
+    private readonly links: PortLinks,
     { members, label }: { members: readonly number[]; label: string },
   ) {
     this.members = members;
     this.label = label;
-    this.rank = members.indexOf(mesh.rank);
+    this.rank = members.indexOf(links.mesh.rank);
     this.size = members.length;
   }
 
   get failure(): DejaDitError | undefined {
-    return this.mesh.failure;
+    return this.links.mesh.failure;
   }
 
   async perform(call: Call, waiting: Waiting): Promise<void> {
@@ -88,16 +88,17 @@ export class ThreadTransport implements Transport {
 
   async subgroup(places: readonly number[], label: string): Promise<Transport> {
     const members = places.map((place) => this.members[place]!);
-    return new ThreadTransport(this.mesh, { members, label: `${this.label}/${label}` });
+    return new ThreadTransport(this.links, { members, label: `${this.label}/${label}` });
   }
 
   async abort(reason: Error): Promise<void> {
-    this.mesh.fail(gaveUp(this.mesh.rank, reason));
+    const { mesh } = this.links;
+    mesh.fail(gaveUp(mesh.rank, reason));
   }
 
-  /** The mesh goes with the group of all. */
+  /** The links go with the group of all. */
   async close(): Promise<void> {
-    if (this.label === '') this.mesh.close();
+    if (this.label === '') this.links.close();
   }
 
   private async allReduce(
@@ -119,7 +120,8 @@ export class ThreadTransport implements Transport {
     const call = this.calls++;
     let rounds = 0;
     return async ({ send, receive }) => {
-      const { mesh, members, rank } = this;
+      const { members, rank } = this;
+      const { mesh } = this.links;
       const received = await mesh.round({
         name: `${this.label}#${call}.${rounds++}`,
         signature,
