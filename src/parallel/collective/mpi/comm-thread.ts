@@ -13,13 +13,14 @@ import { Poller } from './poller.ts';
 import { Watch, type Whereabouts } from './watch.ts';
 
 /**
- * Milliseconds that the main thread has to hear of a failure before this thread prints it, and that all ranks have to say what has
- * happened: launchers end them when the first one exits.
+ * Milliseconds that the main thread has to hear of a failure before this thread prints it; that all ranks have to say what has happened,
+ * as launchers end them when the first one exits; and after which a main thread that hears nothing is ended with the process.
  */
-const grace = { hear: 200, say: 500 };
+const grace = { hear: 200, say: 500, end: 3000 };
 
 const { libraries, size: expected, flags } = workerData as ThreadData;
 const port = parentPort!;
+const parent = process.ppid;
 const report = (message: Report) => port.postMessage(message);
 
 class Communication {
@@ -106,18 +107,29 @@ class Communication {
     this.watch?.tick(now);
     const exiting = Atomics.load(flags, shared.exiting);
     if (exiting > 0) this.ending ??= this.exit(exiting - 1);
-    const { failure } = this.mesh;
-    if (!failure) return;
+    const { failure, rank } = this.mesh;
+    if (failure) this.spread(failure, now);
+    // Nobody would end this process if the main thread did not hear it.
+    else if (process.ppid !== parent) this.mesh.fail(died(rank, 'the process that started it has ended'));
+  }
+
+  /** Sees to it that a failure is said, and that the process ends. */
+  private spread(failure: DejaDitError, now: number): void {
     if (this.failedAt === undefined) {
       this.failedAt = now;
       report({ failed: toFailure(failure) });
-    } else if (!this.printed && now - this.failedAt > grace.hear) {
-      // A thread that computes hears nothing, and the launcher may end this process any moment.
-      this.printed = true;
-      const { rank, size } = this.mesh;
-      if (Atomics.load(flags, shared.heard) === 0)
-        writeSync(2, `deja-dit: rank ${rank} of ${size}: ${failure.message}\n`);
+      return;
     }
+    if (Atomics.load(flags, shared.heard) === 1) return;
+    const { rank, size } = this.mesh;
+    const passed = now - this.failedAt;
+    // A thread that computes hears nothing, and the launcher may end this process any moment.
+    if (!this.printed && passed > grace.hear) {
+      this.printed = true;
+      writeSync(2, `deja-dit: rank ${rank} of ${size}: ${failure.message}\n`);
+    }
+    const end = process.ppid === parent ? grace.end : grace.hear;
+    if (passed > end) process.kill(process.pid, 'SIGKILL');
   }
 
   /** The process exits, and its main thread waits for this one. */

@@ -51,7 +51,7 @@ export const scenarios = {
 
   /** The last rank does not come. */
   async hang(group: Collective) {
-    if (isLast(group)) await sleep(3000);
+    if (isLast(group)) await sleep(1500);
     await group.barrier({ deadline: 500 });
   },
 
@@ -66,6 +66,28 @@ export const scenarios = {
     await group.barrier();
     if (isLast(group)) process.exit(3);
     await group.barrier();
+  },
+
+  /** The last rank's process is killed. */
+  async killed(group: Collective) {
+    await group.barrier();
+    if (isLast(group)) process.kill(process.pid, 'SIGKILL');
+    await group.barrier();
+  },
+
+  /** The last rank's process is stopped. */
+  async stopped(group: Collective) {
+    await group.barrier();
+    if (isLast(group)) process.kill(process.pid, 'SIGSTOP');
+    await group.barrier();
+  },
+
+  /** The last rank is killed while the others compute and cannot be told. */
+  async deaf(group: Collective) {
+    await group.barrier();
+    if (isLast(group)) process.kill(process.pid, 'SIGKILL');
+    const begin = performance.now();
+    while (performance.now() - begin < 10_000);
   },
 } satisfies Record<string, (group: Collective) => Promise<void>>;
 
