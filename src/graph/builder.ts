@@ -11,9 +11,12 @@ import { SymbolicTensor } from './symbolic.ts';
 export interface EmitOptions {
   inputs: readonly (SymbolicTensor | undefined)[];
   attributes?: Record<string, AttributeValue>;
-  /** Default: the ONNX domain. */
-  domain?: '' | 'com.microsoft';
+  /** Default: the ONNX domain. `collective`: no operator but an exchange with other ranks, at which the graph is cut. */
+  domain?: '' | 'com.microsoft' | typeof collectiveDomain;
 }
+
+/** Of nodes that exchange with other ranks. They are never dropped: the others wait for them. */
+export const collectiveDomain = 'collective';
 
 export class GraphBuilder {
   private readonly inputs = new Map<string, ValueSpec>();
@@ -22,6 +25,7 @@ export class GraphBuilder {
   private readonly constantNames = new Map<string, string>();
   private readonly nodes: GraphNode[] = [];
   private readonly outputs = new Map<string, ValueSpec & { value: string }>();
+  private readonly tokens = new Map<string, number>();
   private path = '';
   private nextValue = 0;
   /** Floating-point operations of what has been emitted so far. */
@@ -99,6 +103,11 @@ export class GraphBuilder {
     this.outputs.set(name, { value: source.name, dtype: tensor.dtype, shape: tensor.shape });
   }
 
+  /** Notes that a tensor's axis counts tokens, which are computed alike and may be dealt out to ranks. */
+  noteTokens(tensor: SymbolicTensor, axis: number): void {
+    this.tokens.set(tensor.name, axis);
+  }
+
   /** Adds to the graph's operation count. */
   countFlops(flops: number): void {
     this.flops += flops;
@@ -122,17 +131,17 @@ export class GraphBuilder {
 
   /** The graph, without what no output depends on: ONNX Runtime would compute it all the same. */
   finish(): Graph {
-    const { inputs, constants, outputs, flops } = this;
+    const { inputs, constants, outputs, flops, tokens } = this;
     const needed = new Set([...outputs.values()].map(({ value }) => value));
     const nodes = this.nodes
       .toReversed()
       .filter((node) => {
-        const live = node.outputs.some((name) => needed.has(name));
+        const live = node.domain === collectiveDomain || node.outputs.some((name) => needed.has(name));
         if (live) for (const name of node.inputs) needed.add(name);
         return live;
       })
       .reverse();
     const weights = [...this.weights.values()].filter(({ slot }) => needed.has(slot));
-    return { inputs, constants, nodes, outputs, flops, weights };
+    return { inputs, constants, nodes, outputs, flops, weights, tokens };
   }
 }

@@ -3,11 +3,14 @@
  * by their order alone, so that sections of equal structure (the blocks of a model) encode to equal bytes and share a program.
  */
 import type { Tensor } from '../tensor/tensor.ts';
+import { collectiveDomain } from './builder.ts';
 import type { Graph, GraphNode, ValueSpec, WeightSlot } from './graph.ts';
 
 export interface Section<Key> {
   /** What its operators have in common; undefined for a graph without any key. */
   readonly key: Key | undefined;
+  /** A collective, which is a section of its own and no graph to be computed. */
+  readonly collective: GraphNode | undefined;
   readonly graph: Graph;
   /** Input of the section → value of the whole graph: one of its inputs, or what an earlier section made. */
   readonly inputs: ReadonlyMap<string, string>;
@@ -18,20 +21,25 @@ export interface Section<Key> {
 }
 
 /**
+ * Collectives are sections of their own.
  * @param keyOf what an operator belongs to, given the names of the weights it takes; an operator without a key stays with
  *   those before it
  */
 export function cutGraph<Key>(
   graph: Graph,
-  keyOf: (node: GraphNode, weights: readonly string[]) => Key | undefined,
+  keyOf: (node: GraphNode, weights: readonly string[]) => Key | undefined = () => undefined,
 ): Section<Key>[] {
   const slots = new Map(graph.weights.map((weight) => [weight.slot, weight]));
-  const groups: { key: Key | undefined; nodes: GraphNode[] }[] = [];
+  const groups: { key: Key | undefined; collective?: boolean; nodes: GraphNode[] }[] = [];
   for (const node of graph.nodes) {
-    const current = groups.at(-1);
+    if (node.domain === collectiveDomain) {
+      groups.push({ key: undefined, collective: true, nodes: [node] });
+      continue;
+    }
+    const current = groups.findLast(({ collective }) => !collective);
     const weights = node.inputs.flatMap((input) => slots.get(input)?.name ?? []);
     const key = keyOf(node, weights) ?? current?.key;
-    if (current && (current.key === undefined || current.key === key)) {
+    if (current && current === groups.at(-1) && (current.key === undefined || current.key === key)) {
       current.key = key;
       current.nodes.push(node);
     } else groups.push({ key, nodes: [node] });
@@ -44,13 +52,13 @@ export function cutGraph<Key>(
   for (const { value } of graph.outputs.values()) lastUse.set(value, groups.length);
 
   const made = new Map<string, ValueSpec>();
-  return groups.map(({ key, nodes }, index) => {
+  return groups.map(({ key, nodes, collective }, index) => {
     const section = new SectionBuilder(graph, slots, made);
     for (const node of nodes) section.add(node);
     const outputs = section.made.filter((value) => (lastUse.get(value) ?? -1) > index);
     for (const value of outputs) made.set(value, section.specs.get(value)!);
     const spent = [...made.keys()].filter((value) => lastUse.get(value) === index);
-    return { key, ...section.finish(outputs), spent };
+    return { key, collective: collective ? nodes[0] : undefined, ...section.finish(outputs), spent };
   });
 }
 

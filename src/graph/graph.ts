@@ -13,7 +13,7 @@ export type AttributeValue = number | string | readonly number[] | { readonly fl
 
 export interface GraphNode {
   readonly op: string;
-  /** '' is the ONNX domain; `com.microsoft` holds ONNX Runtime's own operators. */
+  /** '' is the ONNX domain; `com.microsoft` holds ONNX Runtime's own operators, `collective` exchanges between ranks. */
   readonly domain: string;
   /** Value names; '' stands for an optional input that is left out. */
   readonly inputs: readonly string[];
@@ -40,4 +40,6 @@ export interface Graph {
   readonly flops: number;
   /** Output name → value name, in declared order. No two outputs are one value. */
   readonly outputs: ReadonlyMap<string, ValueSpec & { readonly value: string }>;
+  /** Values with an axis of tokens that may be dealt out to ranks; changes nothing about what is computed. */
+  readonly tokens?: ReadonlyMap<string, number>;
 }

@@ -6,7 +6,7 @@ import { cutGraph, type Section } from '../graph/cut.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { DeviceTensor } from '../runtime/backend.ts';
 import type { Program, ProgramCache } from '../runtime/program-cache.ts';
-import { disposeTensors } from '../runtime/tensor-table.ts';
+import { runSections, type Stage } from '../runtime/section-runner.ts';
 import type { WeightBuckets } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
 
@@ -47,37 +47,19 @@ export async function bucketedProgram(
     release();
     throw error;
   }
-  const runSections = async (inputs: Tensors, made: Map<string, DeviceTensor>, check: () => void): Promise<void> => {
-    for (const { section, program } of compiled) {
-      check();
-      const lease = section.key === undefined ? undefined : await buckets.acquire(section.key);
-      try {
-        const feeds: Record<string, DeviceTensor> = {};
-        for (const [name, value] of section.inputs) feeds[name] = made.get(value) ?? inputs[value]!;
-        for (const { slot, name } of section.graph.weights) feeds[slot] = lease?.get(name) ?? weights.get(name);
-        const results = await program.run(feeds);
-        for (const [name, value] of section.outputs) made.set(value, results[name]!);
-      } finally {
-        lease?.release();
-      }
-      for (const value of section.spent) {
-        made.get(value)!.dispose();
-        made.delete(value);
-      }
-    }
-  };
-  return {
-    release,
-    async run(inputs, check) {
-      const made = new Map<string, DeviceTensor>();
-      try {
-        await runSections(inputs, made, check);
-        const outputs = [...graph.outputs].map(([name, { value }]) => [name, made.get(value)!] as const);
-        for (const { value } of graph.outputs.values()) made.delete(value);
-        return Object.fromEntries(outputs);
-      } finally {
-        disposeTensors(made.values());
-      }
-    },
-  };
+  const stages = compiled.map(
+    ({ section, program }): Stage => ({
+      section,
+      async run(feeds) {
+        const lease = section.key === undefined ? undefined : await buckets.acquire(section.key);
+        try {
+          const bound = section.graph.weights.map(({ slot, name }) => [slot, lease?.get(name) ?? weights.get(name)]);
+          return await program.run({ ...feeds, ...Object.fromEntries(bound) });
+        } finally {
+          lease?.release();
+        }
+      },
+    }),
+  );
+  return { release, run: (inputs, check) => runSections({ graph, stages, inputs, check }) };
 }
