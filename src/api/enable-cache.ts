@@ -1,14 +1,18 @@
 /**
  * Caching for the requests of a pipeline or bare transformer that name no cache of their own: setting it, changing it, taking it
- * off, and quantising the weights on the way. What a cache does is `cache/`, what quantising does `quantize/`.
+ * off, and on the way quantising the weights and moving the models to ranks. What a cache does is `cache/`, what quantising does
+ * `quantize/`, what ranks do `parallel/`.
  */
 
-import type { Cacheable } from '../cache/adapters/block-adapter.ts';
+import { setAttnBackend } from '../cache/adapters/attn-backend.ts';
+import { type Cacheable, getAdapter } from '../cache/adapters/block-adapter.ts';
 import { applyModifier, type ParamsModifier } from '../cache/config/params-modifier.ts';
 import { CacheHandle } from '../cache/run/cache-handle.ts';
 import { defaultCaches, setDefaultCaches } from '../cache/run/default-caches.ts';
 import { cacheArguments, makeCaches, type RequestCacheOptions } from '../cache/run/make-caches.ts';
 import { DejaDitError } from '../errors/errors.ts';
+import { type ParallelismOptions, parseParallelismConfig } from '../parallel/config/parallelism-config.ts';
+import { parallelize } from '../parallel/parallelize.ts';
 import type { QuantizeOptions } from '../quantize/config/config.ts';
 
 export type { Cacheable };
@@ -16,6 +20,11 @@ export type { Cacheable };
 export interface EnableCacheOptions extends RequestCacheOptions {
   /** Quantises weights first, see `quantize`. That takes time, so `enableCache` then returns a promise. */
   quantizeConfig?: QuantizeOptions | null;
+  /**
+   * Computes the transformers on several ranks, see docs/parallelism.md: threads of this process, or under `mpirun` all processes that run
+   * this program. Null: on one again. Left out, they stay where they are.
+   */
+  parallelismConfig?: ParallelismOptions | null;
 }
 
 /**
@@ -39,25 +48,48 @@ export function enableCache<T extends Cacheable>(
 export function enableCache<T extends Cacheable>(target: T, options?: EnableCacheOptions): T | Promise<T>;
 export function enableCache<T extends Cacheable>(target: T, given: EnableCacheOptions = {}): T | Promise<T> {
   const { quantizeConfig, ...options } = cacheArguments(given, 'enableCache');
-  if (quantizeConfig) return enableQuantized(target, { ...options, quantizeConfig: quantizeConfig as QuantizeOptions });
-  install(target, makeCaches(target, { options }));
+  if (quantizeConfig) return enableQuantized(target, options, quantizeConfig as QuantizeOptions);
+  plan(target, options)();
   return target;
 }
 
 async function enableQuantized<T extends Cacheable>(
   target: T,
-  { quantizeConfig, ...options }: RequestCacheOptions & { quantizeConfig: QuantizeOptions },
+  options: Omit<EnableCacheOptions, 'quantizeConfig'>,
+  quantizeConfig: QuantizeOptions,
 ): Promise<T> {
-  const caches = makeCaches(target, { options, doesMore: true });
+  const carryOut = plan(target, options, { doesMore: true });
   const { quantize } = await import('../quantize/quantize.ts');
   await quantize(target, quantizeConfig);
-  install(target, caches);
+  carryOut();
   return target;
 }
 
-/** @param caches undefined where the options are about other things than caching */
-function install(target: Cacheable, caches: readonly CacheHandle[] | undefined): void {
-  if (caches) setDefaultCaches(target, caches);
+/** Checks all that is asked for. @returns does it */
+function plan(
+  target: Cacheable,
+  { parallelismConfig, ...options }: Omit<EnableCacheOptions, 'quantizeConfig'>,
+  { doesMore = Boolean(parallelismConfig) } = {},
+): () => void {
+  const move = planMove(target, parallelismConfig);
+  const caches = makeCaches(target, { options, doesMore });
+  return () => {
+    move();
+    // Without caches the options are about other things than caching.
+    if (caches) setDefaultCaches(target, caches);
+  };
+}
+
+/** Checks where models are to go. @returns brings them there */
+function planMove(target: Cacheable, options: ParallelismOptions | null | undefined): () => void {
+  const models = getAdapter(target).parts.map(({ model }) => model);
+  if (options === undefined) return () => undefined;
+  const config = options && parseParallelismConfig(options);
+  if (config) setAttnBackend(target, config.attentionBackend);
+  return () => {
+    if (config) parallelize(models, config);
+    else for (const model of models) if (model.programs !== model.home) model.moveTo();
+  };
 }
 
 /**

@@ -66,7 +66,7 @@ it("takes options in Python's spelling, and none that it does not know", () => {
 });
 
 it.each<[EnableCacheOptions, RegExp]>([
-  [{ parallelismConfig: { ulysses_size: 2 } }, /^parallelismConfig: one process computes a model here/],
+  [{ parallelismConfig: { ulysses_size: 1 } }, /^parallelismConfig.ulyssesSize: no size is above 1/],
   [{ attentionBackend: 'sage' }, /^attentionBackend: 'sage' needs/],
   [{ attentionBackend: 'native', calibratorConfig: { type: 'foca' } }, /^calibratorConfig: does nothing without/],
   [{ cacheConfig: { Fn: 99 } }, /fnComputeBlocks/],

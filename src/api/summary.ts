@@ -52,14 +52,15 @@ export function strify(of: Cacheable | Summarized | CacheStats): string {
   return [...new Set(all.map(tagOf))].join('+');
 }
 
-const tagOf = ({ cacheOptions, accumulatedCachedSteps, prunedRatio }: CacheStats): string =>
-  settingsTag({ ...cacheOptions, accumulatedCachedSteps, prunedRatio }) || 'NONE';
+const tagOf = ({ cacheOptions, accumulatedCachedSteps, prunedRatio, ranks }: CacheStats): string =>
+  settingsTag({ ...cacheOptions, accumulatedCachedSteps, prunedRatio, ...(ranks ? { parallelism: ranks.tag } : {}) }) ||
+  'NONE';
 
 /** A Markdown table with a row per guidance branch, the request in one strip, and whatever needs explaining. */
 export function summaryText(stats: CacheStats): string {
   const { transformer, blocks, calls, cacheOptions } = stats;
   if (!cacheOptions) {
-    const lines = [`${transformer}: no cache is enabled, every call is computed in full`, ...products(stats)];
+    const lines = [`${transformer}: no cache is enabled, every call is computed in full`, ...means(stats)];
     return lines.join('\n');
   }
   const title = `${transformer}${blocks ? `, ${blocks}` : ''}: ${tagOf(stats)}`;
@@ -84,8 +85,15 @@ function branchRow(branch: string, calls: readonly CallRecord[]): string[] {
   return [branch, String(calls.length), String(reused), ...cells];
 }
 
-function products({ int8Product }: CacheStats): string[] {
-  return int8Product ? [`int8 products: ${describeInt8Product(int8Product)}`] : [];
+/** How the machine computes. */
+function means({ int8Product, ranks }: CacheStats): string[] {
+  const lines = int8Product ? [`int8 products: ${describeInt8Product(int8Product)}`] : [];
+  if (!ranks) return lines;
+  const collectives = Object.entries(ranks.collectives).map(
+    ([kind, { calls, bytes }]) => `${kind} ${calls} × ${(bytes / calls / 1e3).toFixed(1)} kB`,
+  );
+  const said = collectives.length > 0 ? `; received by each so far: ${collectives.join(', ')}` : '';
+  return [...lines, `${ranks.ranks} ranks (${ranks.tag})${said}`];
 }
 
 function facts(stats: CacheStats): string[] {
@@ -105,7 +113,7 @@ function facts(stats: CacheStats): string[] {
     lines.push(`programs: ${size} held (${memory}), ${compiled} compiled, ${hits} uses, ${evicted} evicted`);
     if (spans) lines.push(`spans: ${spans.size} held, ${spans.built} built, ${spans.evicted} evicted`);
   }
-  return [...lines, ...products(stats)];
+  return [...lines, ...means(stats)];
 }
 
 /** Where a forecaster fell back, and how often. */

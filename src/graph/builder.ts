@@ -25,7 +25,7 @@ export class GraphBuilder {
   private readonly constantNames = new Map<string, string>();
   private readonly nodes: GraphNode[] = [];
   private readonly outputs = new Map<string, ValueSpec & { value: string }>();
-  private readonly tokens = new Map<string, number>();
+  private readonly named = new Map<string, string>();
   private path = '';
   private nextValue = 0;
   /** Floating-point operations of what has been emitted so far. */
@@ -103,9 +103,9 @@ export class GraphBuilder {
     this.outputs.set(name, { value: source.name, dtype: tensor.dtype, shape: tensor.shape });
   }
 
-  /** Notes that a tensor's axis counts tokens, which are computed alike and may be dealt out to ranks. */
-  noteTokens(tensor: SymbolicTensor, axis: number): void {
-    this.tokens.set(tensor.name, axis);
+  /** Says what a model calls a tensor, for whoever parts the graph; changes nothing about what is computed. */
+  nameValue(tensor: SymbolicTensor, name: string): void {
+    this.named.set(tensor.name, name);
   }
 
   /** Adds to the graph's operation count. */
@@ -131,7 +131,7 @@ export class GraphBuilder {
 
   /** The graph, without what no output depends on: ONNX Runtime would compute it all the same. */
   finish(): Graph {
-    const { inputs, constants, outputs, flops, tokens } = this;
+    const { inputs, constants, outputs, flops, named } = this;
     const needed = new Set([...outputs.values()].map(({ value }) => value));
     const nodes = this.nodes
       .toReversed()
@@ -142,6 +142,6 @@ export class GraphBuilder {
       })
       .reverse();
     const weights = [...this.weights.values()].filter(({ slot }) => needed.has(slot));
-    return { inputs, constants, nodes, outputs, flops, weights, tokens };
+    return { inputs, constants, nodes, outputs, flops, weights, named };
   }
 }

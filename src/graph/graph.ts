@@ -40,6 +40,6 @@ export interface Graph {
   readonly flops: number;
   /** Output name → value name, in declared order. No two outputs are one value. */
   readonly outputs: ReadonlyMap<string, ValueSpec & { readonly value: string }>;
-  /** Values with an axis of tokens that may be dealt out to ranks; changes nothing about what is computed. */
-  readonly tokens?: ReadonlyMap<string, number>;
+  /** What a model calls some of the values. */
+  readonly named?: ReadonlyMap<string, string>;
 }

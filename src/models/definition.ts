@@ -104,6 +104,11 @@ export interface TransformerDefinition<Config, S extends State = State> {
   /** How the graph's output becomes the call's result, where that is more than one tensor. */
   present?(sample: Tensor, inputs: ForwardInputs, config: Config): Tensor | Tensor[];
   /**
+   * Entries of the state after the prologue that run along tokens, and on which axis: what context parallelism deals out to ranks. Not
+   * those that every token reads all of, such as the text of cross-attention. Default: context parallelism is refused.
+   */
+  readonly tokens?: Readonly<Record<string, number>>;
+  /**
    * Block lists that cache-dit treats as one, each group with one decision per step. Default: every list on its own.
    */
   readonly cacheGroups?: readonly (readonly string[])[];
@@ -119,6 +124,7 @@ export interface Transformer {
   readonly inputs: readonly InputSpec[];
   readonly blockLists: readonly BlockList[];
   readonly cacheGroups: readonly (readonly string[])[];
+  readonly tokens: Readonly<Record<string, number>> | undefined;
   readonly separateCfg: boolean;
   prepare(tensors: Record<string, Tensor>, inputs: ForwardInputs): Prepared;
   prologue(m: Module, inputs: State, statics: Statics): State;
@@ -166,6 +172,7 @@ export function defineTransformer<Config, S extends State>(
         // A list is only ever given the state that this definition's own prologue and blocks return.
         blockLists: lists as readonly unknown[] as readonly BlockList[],
         cacheGroups: definition.cacheGroups ?? lists.map(({ name }) => [name]),
+        tokens: definition.tokens,
         separateCfg: definition.separateCfg,
         prepare: (tensors, inputs) => definition.prepare?.(tensors, config, inputs) ?? { tensors },
         prologue: (m, inputs, statics) => definition.prologue(m, inputs, config, statics),

@@ -43,6 +43,7 @@ export function prologue(model: Transformer): Piece {
     key: 'prologue',
     emit: (context) => {
       context.state = model.prologue(context.root, context.state, context.statics);
+      for (const [name, tensor] of Object.entries(context.state)) context.graph.nameValue(tensor, name);
     },
   };
 }

@@ -77,9 +77,12 @@ export interface PreparedInputs {
  */
 export class TransformerModel {
   readonly kind = 'transformer';
-  readonly runner: SpanRunner;
   /** The requests that use it, in which its weights must not change. */
   readonly occupancy: Occupancy;
+  private spans: SpanRunner;
+  private current: ProgramCache;
+  /** What it was loaded with, wherever it computes now: its weights are there. */
+  readonly home: ProgramCache;
   private cache: SessionFactory | undefined;
   /** The session that bare `forward` calls belong to. */
   private implicitSession: ForwardSession | undefined;
@@ -89,15 +92,44 @@ export class TransformerModel {
   constructor(
     readonly definition: Transformer,
     readonly weights: Weights,
-    readonly programs: ProgramCache,
+    programs: ProgramCache,
   ) {
-    this.runner = new SpanRunner(weights, programs, definition.className);
+    this.home = programs;
+    this.current = programs;
+    this.spans = new SpanRunner(weights, programs, definition.className);
     this.occupancy = new Occupancy(definition.className);
   }
 
   /** Makes the backend one that is disposed with the model. */
   own(backend: Backend): void {
     this.backend = backend;
+  }
+
+  get runner(): SpanRunner {
+    return this.spans;
+  }
+
+  /** What it computes with. */
+  get programs(): ProgramCache {
+    return this.current;
+  }
+
+  /**
+   * Computes with other programs from now on, whose backend takes the tensors of the one that the weights are on.
+   * @param programs disposed with the model, its backend too; undefined: those that it was loaded with
+   * @throws DejaDitError BUSY while a request is under way
+   */
+  moveTo(programs: ProgramCache = this.home): void {
+    const unlock = this.occupancy.lock('moving it to other programs');
+    try {
+      this.endImplicitSession();
+      const before = { spans: this.spans, programs: this.current };
+      this.current = programs;
+      this.spans = new SpanRunner(this.weights, programs, this.className);
+      void this.leave(before);
+    } finally {
+      unlock();
+    }
   }
 
   get className(): string {
@@ -185,14 +217,22 @@ export class TransformerModel {
   async dispose(): Promise<void> {
     this.endImplicitSession();
     this.disposed = true;
-    await this.runner.dispose();
+    await this.leave({ spans: this.spans, programs: this.current });
     await this.weights.dispose();
-    await this.programs.trim();
+    await this.home.trim();
     await this.backend?.dispose();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
+  }
+
+  private async leave({ spans, programs }: { spans: SpanRunner; programs: ProgramCache }): Promise<void> {
+    await spans.dispose();
+    if (programs === this.home) return;
+    if (this.current === programs) this.current = this.home;
+    await programs.dispose();
+    await programs.backend.dispose();
   }
 }
 

@@ -163,7 +163,7 @@ describe('the cache of a request', () => {
     [{ errorBudget: 0.1 } as GenerateOptions['cache'], 'cache: unknown key "errorBudget"; known: cacheConfig'],
     [true as unknown as false, 'cache: expected settings as enableCache takes them, or false, got true'],
     [{ quantizeConfig: { quantType: 'int4' } } as GenerateOptions['cache'], 'cache.quantizeConfig: a request cannot'],
-    [{ parallelismConfig: { ulysses_size: 2 } }, 'parallelismConfig: one process'],
+    [{ parallelismConfig: { ulysses_size: 2 } }, 'cache.parallelismConfig: a request cannot'],
   ])('%j is refused', async (cache, message) => {
     await expect(pipe.generate({ ...base, cache })).rejects.toThrow(message);
   });

@@ -67,6 +67,17 @@ export interface Live {
   programs: number;
 }
 
+/** What ranks have said to each other since they began, as one of them counts it. */
+export interface RanksReport {
+  /** `Ulysses2_TP2`. */
+  readonly tag: string;
+  readonly ranks: number;
+  /** What carries the messages; undefined before the first. */
+  readonly transport: string | undefined;
+  /** By kind: how often, bytes that came from other ranks, and milliseconds from call to result. */
+  readonly collectives: Readonly<Record<string, { calls: number; bytes: number; milliseconds: number }>>;
+}
+
 export interface Backend extends AsyncDisposable {
   /** For people: `cpu`, `wasm`, `cpu (worker thread)`. */
   readonly name: string;
@@ -74,6 +85,8 @@ export interface Backend extends AsyncDisposable {
   readonly live: Readonly<Live>;
   /** Disposed, or lost with the thread it ran in: nothing can be computed on it any more. */
   readonly closed: boolean;
+  /** Of a backend that is several ranks. */
+  readonly ranksReport?: RanksReport | undefined;
   /** @throws DejaDitError RUNTIME with the module path of the offending operator */
   compile(graph: Graph): Promise<Executable>;
   /**

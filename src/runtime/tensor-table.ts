@@ -33,6 +33,11 @@ export class TensorTable<Memory> {
     return this.blockOf(tensor).memory;
   }
 
+  /** Whether a tensor is one of these, disposed or not. */
+  owns(tensor: DeviceTensor): boolean {
+    return tensor instanceof Handle && tensor.table === this;
+  }
+
   /** Keeps the memory of tensors while `work` runs, even if they are disposed meanwhile. */
   async holding<T>(tensors: readonly DeviceTensor[], work: (memory: Memory[]) => Promise<T>): Promise<T> {
     const blocks = tensors.map((tensor) => this.blockOf(tensor));

@@ -4,7 +4,7 @@
  */
 
 import type { SpanStats } from '../../models/span.ts';
-import type { Int8Product } from '../../runtime/backend.ts';
+import type { Int8Product, RanksReport } from '../../runtime/backend.ts';
 import type { ProgramCacheStats } from '../../runtime/program-cache.ts';
 import { int8ProductOf } from '../../weights/formats/held-parts.ts';
 import type { AdapterPart } from '../adapters/block-adapter.ts';
@@ -92,10 +92,14 @@ export interface CacheStats {
   spans: SpanStats | null;
   /** How layers with int8 weights and activations multiply here; null if the model has none. */
   int8Product: Int8Product | null;
+  /** What the ranks that compute the transformer have said to each other so far; null if there is one. */
+  ranks: RanksReport | null;
 }
 
 export interface StatsInput
-  extends Partial<Pick<CacheStats, 'transformer' | 'blocks' | 'peakBytes' | 'programs' | 'spans' | 'int8Product'>> {
+  extends Partial<
+    Pick<CacheStats, 'transformer' | 'blocks' | 'peakBytes' | 'programs' | 'spans' | 'int8Product' | 'ranks'>
+  > {
   state: CacheState;
   config: CacheConfig;
   calibratorConfig: CalibratorConfig | null;
@@ -106,7 +110,15 @@ export interface StatsInput
 
 export function buildStats(input: StatsInput): CacheStats {
   const { state, config, calibratorConfig, calls, blockCosts } = input;
-  const { transformer = '', blocks = '', peakBytes = 0, programs = null, spans = null, int8Product = null } = input;
+  const {
+    transformer = '',
+    blocks = '',
+    peakBytes = 0,
+    programs = null,
+    spans = null,
+    int8Product = null,
+    ranks = null,
+  } = input;
   const [cond, uncond] = [branchOf(state, { branch: COND, config }), branchOf(state, { branch: UNCOND, config })];
   return {
     transformer,
@@ -136,6 +148,7 @@ export function buildStats(input: StatsInput): CacheStats {
     programs,
     spans,
     int8Product,
+    ranks,
   };
 }
 
@@ -143,8 +156,9 @@ export function buildStats(input: StatsInput): CacheStats {
 export function noStats({ name, model }: Pick<AdapterPart, 'name' | 'model'>): CacheStats {
   const config = parseCacheConfig({ cacheType: 'NONE' });
   const int8Product = int8ProductOf(model.weights, model.programs.backend.capabilities);
+  const ranks = model.programs.backend.ranksReport ?? null;
   const state = newCacheState();
-  const stats = buildStats({ transformer: name, state, config, calibratorConfig: null, calls: [], int8Product });
+  const stats = buildStats({ transformer: name, state, config, calibratorConfig: null, calls: [], int8Product, ranks });
   return { ...stats, cacheOptions: null };
 }
 

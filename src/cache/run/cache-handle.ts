@@ -94,6 +94,7 @@ export class CacheHandle implements SessionFactory {
         programs: programs.stats,
         spans: this.part.model.runner.stats,
         int8Product: int8ProductOf(weights, programs.backend.capabilities),
+        ranks: programs.backend.ranksReport ?? null,
       });
     });
   }

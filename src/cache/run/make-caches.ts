@@ -27,7 +27,7 @@ export interface RequestCacheOptions {
   paramsModifiers?: readonly ParamsModifier[];
   /** See `setAttnBackend`. */
   attentionBackend?: string | null;
-  /** Of cache-dit's config files. Refused: one process computes a model here. */
+  /** Of cache-dit's config files; for `enableCache`. A request is computed where its models are. */
   parallelismConfig?: Readonly<Record<string, unknown>> | null;
 }
 
@@ -56,7 +56,11 @@ export function requestCaches(
   target: Cacheable,
   { given, warnings }: { given: RequestCacheOptions; warnings: WarningLog },
 ): CacheHandle[] {
-  const { quantizeConfig, ...options } = cacheArguments(given, 'cache');
+  const { quantizeConfig, parallelismConfig, ...options } = cacheArguments(given, 'cache');
+  if (parallelismConfig)
+    throw new DejaDitError('INVALID_CONFIG', 'a request cannot move the models to ranks; call enableCache before', {
+      path: 'cache.parallelismConfig',
+    });
   if (quantizeConfig)
     throw new DejaDitError('INVALID_CONFIG', 'a request cannot quantise the weights; call quantize before', {
       path: 'cache.quantizeConfig',
@@ -79,12 +83,8 @@ export function makeCaches(
   target: Cacheable,
   { options, doesMore = false, warnings = new WarningLog() }: MakeCachesOptions,
 ): CacheHandle[] | undefined {
-  const { attentionBackend, parallelismConfig } = options;
+  const { attentionBackend } = options;
   const adapter = getAdapter(target);
-  if (parallelismConfig)
-    throw new DejaDitError('UNSUPPORTED', 'one process computes a model here; leave it out', {
-      path: 'parallelismConfig',
-    });
   setAttnBackend(target, attentionBackend);
   if (!options.cacheConfig && (doesMore || attentionBackend)) {
     const idle = (['calibratorConfig', 'paramsModifiers'] as const).find((name) => options[name]);

@@ -6,7 +6,7 @@
 import type { GraphNode } from '../../graph/graph.ts';
 import { type Dealt, evenly } from './layout.ts';
 import type { Partition } from './partition.ts';
-import { isElementwise } from './rules/rules.ts';
+import { isElementwise } from './rules/elementwise.ts';
 
 /** A narrowing by more than this is the first of a low-rank pair, which is not worth a sum over ranks. */
 const lowRank = 8;
@@ -55,7 +55,11 @@ function follow(p: Partition, name: string, trail: Trail): Stretch[] | undefined
   return agreed;
 }
 
-function followInto(p: Partition, node: GraphNode, { input, trail }: { input: number; trail: Trail }): Stretch[] | undefined {
+function followInto(
+  p: Partition,
+  node: GraphNode,
+  { input, trail }: { input: number; trail: Trail },
+): Stretch[] | undefined {
   const { axis, grain, width } = trail;
   const own = p.shapeOf(node.inputs[input]!);
   const all: Stretch[] = [{ size: width, unit: grain }];
@@ -76,11 +80,17 @@ function followInto(p: Partition, node: GraphNode, { input, trail }: { input: nu
       return axis < own.length - 2 ? through({ axis: axis + shape.length - own.length }) : undefined;
     case 'Conv':
       if (input !== 0 || axis !== 1) return undefined;
-      return node.attributes['group'] === 1 ? all : node.attributes['group'] === own[1] && shape[1] === own[1] ? through() : undefined;
+      return node.attributes['group'] === 1
+        ? all
+        : node.attributes['group'] === own[1] && shape[1] === own[1]
+          ? through()
+          : undefined;
     case 'ReduceMax':
       return input === 0 ? all : undefined;
     case 'ReduceSum':
-      return input === 0 && p.integers(node.inputs[1]!)[0] !== axis && node.attributes['keepdims'] === 1 ? through() : undefined;
+      return input === 0 && p.integers(node.inputs[1]!)[0] !== axis && node.attributes['keepdims'] === 1
+        ? through()
+        : undefined;
     case 'LayerNormalization':
       return input === 0 && !isLast ? through() : undefined;
     case 'RMSNormalization':
@@ -157,7 +167,8 @@ function merged(a: Stretch[] | undefined, b: Stretch[]): Stretch[] | undefined {
 /** Stretches that both are cut by; one that is in one piece takes the other's. */
 function merge(a: readonly Stretch[], b: readonly Stretch[]): Stretch[] | undefined {
   if (a.length === 1 && b.length > 1) return merge(b, a);
-  if (b.length === 1) return a.map(({ size, unit }) => ({ size, unit: leastCommonMultiple(unit, Math.min(b[0]!.unit, size)) }));
+  if (b.length === 1)
+    return a.map(({ size, unit }) => ({ size, unit: leastCommonMultiple(unit, Math.min(b[0]!.unit, size)) }));
   if (a.length !== b.length || a.some(({ size }, i) => size !== b[i]!.size)) return undefined;
   return a.map(({ size, unit }, i) => ({ size, unit: leastCommonMultiple(unit, b[i]!.unit) }));
 }

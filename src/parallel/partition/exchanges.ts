@@ -11,7 +11,11 @@ const maxPieces = 16;
 
 /** The given ranges of an axis, in order. */
 export function sliceAxis(x: SymbolicTensor, axis: number, ranges: readonly Range[]): SymbolicTensor {
-  if (ranges.length <= maxPieces) return concat(ranges.map(({ from, to }) => x.slice(axis, from, to)), axis);
+  if (ranges.length <= maxPieces)
+    return concat(
+      ranges.map(({ from, to }) => x.slice(axis, from, to)),
+      axis,
+    );
   const indices = ranges.flatMap(({ from, to }) => Array.from({ length: to - from }, (_, i) => from + i));
   return gather(x, x.graph.integers(indices), axis);
 }

@@ -28,7 +28,9 @@ export const isWhole = (layout: Layout): boolean => layout.every((axis) => axis 
 
 /** Equal texts for equal layouts. */
 export const layoutKey = (layout: Layout): string =>
-  layout.map((axis) => (axis ? `${axis.over}:${axis.segments.map((parts) => parts.join('+')).join('/')}` : '')).join(',');
+  layout
+    .map((axis) => (axis ? `${axis.over}:${axis.segments.map((parts) => parts.join('+')).join('/')}` : ''))
+    .join(',');
 
 export const sameDealt = (a: Dealt | undefined, b: Dealt | undefined): boolean =>
   a === b || layoutKey([a]) === layoutKey([b]);
@@ -50,7 +52,8 @@ export function evenly(size: number, { parts, unit = 1 }: { parts: number; unit?
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 
 /** What a rank holds of an axis. */
-export const localSize = ({ segments }: Pick<Dealt, 'segments'>, member: number): number => sum(segments.map((parts) => parts[member]!));
+export const localSize = ({ segments }: Pick<Dealt, 'segments'>, member: number): number =>
+  sum(segments.map((parts) => parts[member]!));
 
 /** Where a rank's parts lie on the axis, without empty ones. */
 export function rangesOf({ segments }: Pick<Dealt, 'segments'>, member: number): Range[] {
@@ -71,7 +74,10 @@ export function localShape(shape: Shape, { layout, place }: { layout: Layout; pl
 
 /** What a rank holds of a whole tensor on the host. */
 export function cutTensor(tensor: Tensor, { layout, place }: { layout: Layout; place: Place }): Tensor {
-  return layout.reduce<Tensor>((part, dealt, axis) => (dealt ? cutAxis(part, axis, rangesOf(dealt, place[dealt.over])) : part), tensor);
+  return layout.reduce<Tensor>(
+    (part, dealt, axis) => (dealt ? cutAxis(part, axis, rangesOf(dealt, place[dealt.over])) : part),
+    tensor,
+  );
 }
 
 function cutAxis({ dtype, data, shape }: Tensor, axis: number, ranges: readonly Range[]): Tensor {
@@ -88,7 +94,11 @@ function cutAxis({ dtype, data, shape }: Tensor, axis: number, ranges: readonly 
       at += (to - from) * inner;
     }
   }
-  return new Tensor(dtype, part, shape.map((dim, i) => (i === axis ? kept : dim)));
+  return new Tensor(
+    dtype,
+    part,
+    shape.map((dim, i) => (i === axis ? kept : dim)),
+  );
 }
 
 /** Puts a rank's part where it belongs in the whole tensor. */
@@ -104,7 +114,8 @@ export function putPart(target: Tensor, part: Tensor, { layout, place }: { layou
     for (const [i, index] of indices[axis]!.entries()) {
       const [to, from] = [targetRow * target.shape[axis]! + index, partRow * part.shape[axis]! + i];
       if (axis < last) copy(axis + 1, to, from);
-      else (target.data as Uint8Array).set(part.data.subarray(from * inner, (from + 1) * inner) as Uint8Array, to * inner);
+      else
+        (target.data as Uint8Array).set(part.data.subarray(from * inner, (from + 1) * inner) as Uint8Array, to * inner);
     }
   };
   if (last < 0) (target.data as Uint8Array).set(part.data as Uint8Array);
@@ -127,13 +138,25 @@ export function reshapeLayout(shape: Shape, layout: Layout, target: Shape): Layo
     if (dealtAxes.length > 1) return undefined;
     const { over, segments } = layout[axis]!;
     const size = (axes: readonly number[], of: Shape) => sizeOf(axes.map((i) => of[i]!));
-    const inner = size(from.filter((i) => i > axis), shape);
-    const outer = size(from.filter((i) => i < axis), shape);
+    const inner = size(
+      from.filter((i) => i > axis),
+      shape,
+    );
+    const outer = size(
+      from.filter((i) => i < axis),
+      shape,
+    );
     if (outer * segments.length > maxSegments) return undefined;
     const flat = Array.from({ length: outer }, () => segments.map((parts) => parts.map((part) => part * inner))).flat();
     const found = to.find((candidate) => {
-      const unit = size(to.filter((i) => i > candidate), target);
-      const repeats = size(to.filter((i) => i < candidate), target);
+      const unit = size(
+        to.filter((i) => i > candidate),
+        target,
+      );
+      const repeats = size(
+        to.filter((i) => i < candidate),
+        target,
+      );
       const pattern = repeated(flat, { repeats, total: target[candidate]! * unit, unit });
       if (pattern) result[candidate] = { over, segments: pattern };
       return pattern !== undefined;
@@ -151,7 +174,8 @@ function repeated(
   if (flat.length % repeats !== 0) return undefined;
   const length = flat.length / repeats;
   const pattern = flat.slice(0, length);
-  if (sum(pattern.map(sum)) !== total || pattern.some((parts) => parts.some((part) => part % unit !== 0))) return undefined;
+  if (sum(pattern.map(sum)) !== total || pattern.some((parts) => parts.some((part) => part % unit !== 0)))
+    return undefined;
   if (flat.some((parts, i) => parts.some((part, j) => part !== pattern[i % length]![j]))) return undefined;
   return pattern.map((parts) => parts.map((part) => part / unit));
 }

@@ -29,6 +29,9 @@ import type { Mesh, Place } from './mesh.ts';
 import { backwardLayouts } from './rules/backward.ts';
 import { findRule } from './rules/rules.ts';
 
+/** Of a layer's weight: its rows, so that the results are in parts; its columns, so that they are summed; or not. */
+export type LayerCut = 'colwise' | 'rowwise' | 'replicate';
+
 export interface PartitionOptions {
   mesh: Mesh;
   rank: number;
@@ -37,8 +40,12 @@ export interface PartitionOptions {
   features: Features;
 }
 
-/** How things are exchanged, where there is a choice. */
+/** What is dealt out, and how it is exchanged where there is a choice. */
 export interface Features {
+  /** By the model's names: the axis of values that counts tokens. */
+  tokens: Readonly<Record<string, number>>;
+  /** Instead of what is found out about layers: how a layer's weight is cut, by the layer's path. */
+  cutOf?: ((path: string) => LayerCut | undefined) | undefined;
   /** Queries, keys and values leave for the other ranks one by one, each as soon as it is there. */
   async: boolean;
   /** Queries, values and attention's results travel as float8. */
@@ -151,6 +158,12 @@ export class Partition {
     return this.makers.get(name);
   }
 
+  /** What a plan says of a layer; of those that it does not name, to leave them whole. */
+  cutOf({ path }: GraphNode): LayerCut | undefined {
+    const { cutOf } = this.features;
+    return cutOf && (cutOf(path) ?? 'replicate');
+  }
+
   /** The integers of a constant: axes, sizes, bounds. */
   integers(name: string): number[] {
     const constant = this.graph.constants.get(name);
@@ -165,8 +178,9 @@ export class Partition {
     // Nothing computes with tensors of no elements.
     const empty = layout.findIndex((dealt) => dealt !== undefined && hasEmptyPart(dealt));
     if (empty >= 0) this.settle(name, withAxis(layout, empty, undefined));
-    const tokens = this.graph.tokens?.get(name);
-    if (tokens !== undefined) this.deal(name, tokens);
+    const known = this.graph.named?.get(name);
+    const axis = known === undefined ? undefined : this.features.tokens[known];
+    if (axis !== undefined) this.deal(name, axis);
   }
 
   /** This rank's part of a value in a layout, exchanged or cut where it lies otherwise. */
@@ -223,8 +237,7 @@ export class Partition {
     const differs = (axis: number) => !sameDealt(value.layout[axis], target[axis]);
     for (const [axis, dealt] of value.layout.entries())
       if (dealt && differs(axis)) tensor = gatherAxis(tensor, { axis, dealt, mesh: this.mesh });
-    for (const [axis, dealt] of target.entries())
-      if (dealt && differs(axis)) tensor = this.cut(tensor, axis, dealt);
+    for (const [axis, dealt] of target.entries()) if (dealt && differs(axis)) tensor = this.cut(tensor, axis, dealt);
     return tensor;
   }
 
@@ -256,7 +269,8 @@ export class Partition {
     });
     const layouts = node.specs.map(({ shape }) => (wanted ? layout : whole(shape.length)));
     const tensors = this.apply(node, { inputs, layouts });
-    for (const [i, output] of node.outputs.entries()) this.taken.set(`${output}|${layoutKey(layouts[i]!)}`, tensors[i]!);
+    for (const [i, output] of node.outputs.entries())
+      this.taken.set(`${output}|${layoutKey(layouts[i]!)}`, tensors[i]!);
     return tensors[node.outputs.indexOf(name)]!;
   }
 }

@@ -50,6 +50,7 @@ const qkNorm: QkNorm = { kind: 'rms_norm', epsilon: 1e-6 };
 export const chromaTransformer = defineTransformer<ChromaConfig, ChromaState>({
   className: 'ChromaTransformer2DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
 
   parseConfig(config) {
     config.requires('patch_size', 1);

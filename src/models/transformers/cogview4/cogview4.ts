@@ -54,6 +54,7 @@ const epsilon = 1e-5;
 export const cogView4Transformer = defineTransformer<CogView4Config, CogView4State>({
   className: 'CogView4Transformer2DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
 
   parseConfig(config) {
     const heads = config.count('num_attention_heads', 64);

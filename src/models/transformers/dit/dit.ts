@@ -45,6 +45,7 @@ type DiTState = {
 export const ditTransformer = defineTransformer<DiTConfig, DiTState>({
   className: 'DiTTransformer2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1 },
 
   parseConfig(config) {
     config.requires('norm_type', 'ada_norm_zero');

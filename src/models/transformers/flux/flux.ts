@@ -51,6 +51,7 @@ const qkNorm: QkNorm = { kind: 'rms_norm', epsilon: 1e-6 };
 export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
   className: 'FluxTransformer2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   originalNames: fluxNames,
   cacheGroups: [['transformer_blocks', 'single_transformer_blocks']],
 

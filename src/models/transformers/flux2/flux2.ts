@@ -56,6 +56,7 @@ const noBias = { bias: false };
 export const flux2Transformer = defineTransformer<Flux2Config, Flux2State>({
   className: 'Flux2Transformer2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
 
   parseConfig(config) {
     config.requires('patch_size', 1);

@@ -60,6 +60,7 @@ const qkNorm: QkNorm = { kind: 'rms_norm', epsilon: 1e-6 };
 export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, HunyuanVideoState>({
   className: 'HunyuanVideoTransformer3DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm');

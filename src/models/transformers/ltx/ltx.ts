@@ -61,6 +61,7 @@ const qkNorm: QkNorm = { kind: 'rms_norm_across_heads', epsilon: 1e-5 };
 export const ltxTransformer = defineTransformer<LTXConfig, LTXState>({
   className: 'LTXVideoTransformer3DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1 },
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm_across_heads');

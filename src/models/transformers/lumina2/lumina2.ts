@@ -54,6 +54,7 @@ type Lumina2State = AttentionInputs & {
 export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>({
   className: 'Lumina2Transformer2DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1 },
 
   parseConfig(config) {
     const width = config.integer('hidden_size', 2304);

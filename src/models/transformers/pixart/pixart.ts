@@ -55,6 +55,7 @@ type PixArtState = {
 export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
   className: 'PixArtTransformer2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1 },
 
   parseConfig(config) {
     config.requires('norm_type', 'ada_norm_single');

@@ -58,6 +58,7 @@ type QwenImageState = AttentionInputs & {
 export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImageState>({
   className: 'QwenImageTransformer2DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
 
   parseConfig(config) {
     config.requires('guidance_embeds', false);

@@ -62,6 +62,7 @@ type Grid = readonly [number, number];
 export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
   className: 'SanaTransformer2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1 },
 
   parseConfig(config) {
     config.requires('norm_elementwise_affine', false);

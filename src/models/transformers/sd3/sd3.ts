@@ -45,6 +45,7 @@ type SD3State = {
 export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
   className: 'SD3Transformer2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
 
   parseConfig(config) {
     const heads = config.count('num_attention_heads', 18);

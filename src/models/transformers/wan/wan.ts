@@ -63,6 +63,7 @@ type WanState = AttentionInputs & {
 export const wanTransformer = defineTransformer<WanConfig, WanState>({
   className: 'WanTransformer3DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1 },
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm_across_heads');

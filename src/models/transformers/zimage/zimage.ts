@@ -52,6 +52,7 @@ type ZImageState = AttentionInputs & {
 export const zImageTransformer = defineTransformer<ZImageConfig, ZImageState>({
   className: 'ZImageTransformer2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1 },
 
   parseConfig(config) {
     config.requires('siglip_feat_dim', null);

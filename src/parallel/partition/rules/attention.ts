@@ -35,11 +35,17 @@ function byHeads(layout: Layout, headDim: number): Layout {
 export const attentionRule: Rule = (p, node) => {
   const [query, keys, values] = node.inputs as [string, string, string];
   const heads = node.attributes['num_heads'] as number;
-  const sources = [query, ...[keys, values].map((name) => p.picked.get(name)?.from ?? name)] as [string, string, string];
+  const sources = [query, ...[keys, values].map((name) => p.picked.get(name)?.from ?? name)] as [
+    string,
+    string,
+    string,
+  ];
   const width = (i: number) => p.shapeOf(sources[i]!)[2]! / heads;
   const perHead: [number, number, number] = [width(0), width(1), width(2)];
   const batch = sources.map((name) => p.layoutOf(name)[0]).find((dealt) => dealt);
-  const channels = sources.map((name, i) => byHeads(p.layoutOf(name), perHead[i]!)[2]?.segments[0]?.map((size) => size / perHead[i]!));
+  const channels = sources.map((name, i) =>
+    byHeads(p.layoutOf(name), perHead[i]!)[2]?.segments[0]?.map((size) => size / perHead[i]!),
+  );
   const shares = channels.find((found) => found !== undefined);
   const layoutOf = (i: number): Layout => [
     batch,
@@ -53,8 +59,21 @@ export const attentionRule: Rule = (p, node) => {
   const firstHead = shares ? shares.slice(0, p.place.tensor).reduce((a, b) => a + b, 0) : 0;
   const output = (tokens: Dealt | undefined): Layout => [batch, tokens, layoutOf(2)[2]];
   if (own[1] && others[1]) {
-    const [q, k, v] = sources.map((name, i) => p.take(name, layoutOf(i))) as [SymbolicTensor, SymbolicTensor, SymbolicTensor];
-    const shared = sequenceParallel(p, node, { q, k, v, tokens: [own[1], others[1]], perHead, heads: local, firstHead, batch });
+    const [q, k, v] = sources.map((name, i) => p.take(name, layoutOf(i))) as [
+      SymbolicTensor,
+      SymbolicTensor,
+      SymbolicTensor,
+    ];
+    const shared = sequenceParallel(p, node, {
+      q,
+      k,
+      v,
+      tokens: [own[1], others[1]],
+      perHead,
+      heads: local,
+      firstHead,
+      batch,
+    });
     p.define(node.outputs[0]!, output(own[1]), shared);
     return;
   }

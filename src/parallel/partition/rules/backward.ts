@@ -2,14 +2,12 @@
 import type { GraphNode } from '../../../graph/graph.ts';
 import { type Layout, reshapeLayout, whole } from '../layout.ts';
 import type { Partition } from '../partition.ts';
-import { broadcastLayout } from './elementwise.ts';
-import { isElementwise } from './rules.ts';
+import { broadcastLayout, isElementwise } from './elementwise.ts';
 
 /** @returns undefined if the result has to be made whole */
 export function backwardLayouts(p: Partition, node: GraphNode, layout: Layout): Layout[] | undefined {
   const { shape } = node.specs[0]!;
-  const broadcast = (name: string): Layout =>
-    name === '' ? [] : broadcastLayout(p.shapeOf(name), { shape, layout });
+  const broadcast = (name: string): Layout => (name === '' ? [] : broadcastLayout(p.shapeOf(name), { shape, layout }));
   if (isElementwise(node)) return node.inputs.map(broadcast);
   const [first, second] = node.inputs as [string, string | undefined];
   const source = p.shapeOf(first);

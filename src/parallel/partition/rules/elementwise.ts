@@ -1,8 +1,34 @@
 /** Operators on elements: what one operand has in parts, the others are cut to. */
+import type { GraphNode } from '../../../graph/graph.ts';
 import type { Shape } from '../../../tensor/tensor.ts';
 import type { Dealt, Layout } from '../layout.ts';
 import type { Partition } from '../partition.ts';
 import type { Rule } from './rules.ts';
+
+/** Operators that treat all elements alike, each for itself. */
+const ops = new Set([
+  ...[
+    'Add',
+    'Sub',
+    'Mul',
+    'Div',
+    'Pow',
+    'Greater',
+    'Equal',
+    'And',
+    'Where',
+    'Neg',
+    'Abs',
+    'Exp',
+    'Log',
+    'Sqrt',
+    'Sin',
+    'Cos',
+  ],
+  ...['Tanh', 'Sigmoid', 'Relu', 'QuickGelu', 'Gelu', 'Clip', 'Cast', 'BitCast', 'BitShift', 'BitwiseAnd', 'Identity'],
+]);
+
+export const isElementwise = ({ op }: GraphNode): boolean => ops.has(op);
 
 export const elementwise: Rule = (p, node) => {
   const { shape } = node.specs[0]!;

@@ -45,7 +45,17 @@ export const gemmRule: Rule = (p, node) => {
 
 export const int8Rule: Rule = (p, node) => {
   const [x, weight, scale, , bias] = node.inputs as [string, string, string, string, string | undefined];
-  const product = { x, sumAxis: 1, weight, weightIn: 0, weightOut: 1, outAxis: 1, bias, perRow: [scale], summable: false };
+  const product = {
+    x,
+    sumAxis: 1,
+    weight,
+    weightIn: 0,
+    weightOut: 1,
+    outAxis: 1,
+    bias,
+    perRow: [scale],
+    summable: false,
+  };
   return weighted(p, node, product);
 };
 
@@ -53,14 +63,27 @@ export const matmulRule: Rule = (p, node) => {
   const [x, y] = node.inputs as [string, string];
   const [rank, otherRank] = [p.shapeOf(x).length, p.shapeOf(y).length];
   if (!p.isStatic(y) || otherRank !== 2) return matmul(p, node);
-  const product = { sumAxis: rank - 1, weight: y, weightIn: 0, weightOut: 1, outAxis: rank - 1, bias: undefined, summable: true };
+  const product = {
+    sumAxis: rank - 1,
+    weight: y,
+    weightIn: 0,
+    weightOut: 1,
+    outAxis: rank - 1,
+    bias: undefined,
+    summable: true,
+  };
   return weighted(p, node, { x, ...product });
 };
 
 function weighted(p: Partition, node: GraphNode, product: Product): void {
   const { x, sumAxis, weight, weightIn, weightOut, outAxis, bias, summable } = product;
   const own = product.layout ?? p.layoutOf(x);
-  const sum = own[sumAxis];
+  const cut = p.cutOf(node);
+  const byPlan: Dealt | undefined =
+    cut === 'rowwise'
+      ? { over: 'tensor', segments: [evenly(p.shapeOf(x)[sumAxis]!, { parts: p.mesh.count('tensor') })] }
+      : undefined;
+  const sum = own[sumAxis] ?? byPlan;
   const rows = withAxis(own, sumAxis, undefined);
   const weightRank = p.shapeOf(weight).length;
   const free = !rows.some((dealt) => dealt?.over === 'tensor');
@@ -74,11 +97,15 @@ function weighted(p: Partition, node: GraphNode, product: Product): void {
     return;
   }
   const width = p.shapeOf(weight)[weightOut]!;
-  const stays = free ? channelSegments(p, node.outputs[0]!, { axis: outAxis, input: p.shapeOf(weight)[weightIn]! }) : undefined;
+  const channels = { axis: outAxis, input: p.shapeOf(weight)[weightIn]! };
+  const stays =
+    free && cut !== 'replicate' && cut !== 'rowwise' ? channelSegments(p, node.outputs[0]!, channels) : undefined;
   const parts = p.mesh.count('tensor');
   const isFew = p.shapeOf(x).reduce((size, dim, i) => (i === sumAxis ? size : size * dim), 1) <= fewRows;
-  const isCut = free && parts > 1 && width >= parts && (isFew || sum !== undefined);
-  const dealt: Dealt | undefined = stays ?? (isCut ? { over: 'tensor', segments: [evenly(width, { parts })] } : undefined);
+  const isCut =
+    free && cut !== 'replicate' && parts > 1 && width >= parts && (isFew || sum !== undefined || cut === 'colwise');
+  const dealt: Dealt | undefined =
+    stays ?? (isCut ? { over: 'tensor', segments: [evenly(width, { parts })] } : undefined);
   emitProduct(p, node, product, {
     x: p.take(x, rows),
     weight: p.take(weight, dealtAlong(weightRank, weightOut, dealt)),
@@ -180,7 +207,8 @@ function onRows(p: Partition, node: GraphNode): void {
 export const convRule: Rule = (p, node) => {
   const [x, weight, bias] = node.inputs as [string, string, string | undefined];
   const groups = node.attributes['group'] as number;
-  const all = (name: string, value: number) => (node.attributes[name] as readonly number[]).every((each) => each === value);
+  const all = (name: string, value: number) =>
+    (node.attributes[name] as readonly number[]).every((each) => each === value);
   const isPointwise = all('kernel_shape', 1) && all('strides', 1) && all('pads', 0);
   const [ofX, ofWeight] = [p.shapeOf(x), p.shapeOf(weight)];
   const isDepthwise = groups > 1 && groups === ofX[1] && groups === ofWeight[0];

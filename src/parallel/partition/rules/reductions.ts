@@ -1,7 +1,6 @@
 /** Operators that bring an axis down to one number. Over an axis in parts, every rank reduces its own, and the ranks join the results. */
 import { allReduce } from '../exchanges.ts';
 import { type Layout, whole, withAxis } from '../layout.ts';
-import type { Partition } from '../partition.ts';
 import { broadcastLayout, takeBroadcast } from './elementwise.ts';
 import type { Rule } from './rules.ts';
 

@@ -3,15 +3,7 @@ import type { ValueSpec } from '../../../graph/graph.ts';
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import type { Shape } from '../../../tensor/tensor.ts';
-import {
-  type Dealt,
-  evenly,
-  type Layout,
-  localSize,
-  reshapeLayout,
-  whole,
-  withAxis,
-} from '../layout.ts';
+import { type Dealt, evenly, type Layout, localSize, reshapeLayout, whole, withAxis } from '../layout.ts';
 import type { Partition } from '../partition.ts';
 import { broadcastLayout, jointLayout } from './elementwise.ts';
 import type { Rule } from './rules.ts';
@@ -140,10 +132,21 @@ function partSegments({ over, segments }: Dealt, sizes: readonly number[]): Deal
 export const sliceRule: Rule = (p, node) => {
   const [name, starts, ends, axes, steps] = node.inputs as [string, string, string, string, string | undefined];
   const layout = p.layoutOf(name);
-  const [from, to, axis, step] = [starts, ends, axes, steps].map((input) => (input ? p.integers(input)[0]! : 1)) as [number, number, number, number];
+  const [from, to, axis, step] = [starts, ends, axes, steps].map((input) => (input ? p.integers(input)[0]! : 1)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
   const dealt = layout[axis];
   const size = p.shapeOf(name)[axis]!;
-  const parts = dealt && step === 1 ? partSegments(dealt, [from, to - from, size - to].filter((part) => part > 0)) : undefined;
+  const parts =
+    dealt && step === 1
+      ? partSegments(
+          dealt,
+          [from, to - from, size - to].filter((part) => part > 0),
+        )
+      : undefined;
   const own = parts?.[from > 0 ? 1 : 0];
   if (!dealt || !own) {
     const rest = withAxis(layout, axis, undefined);
@@ -181,5 +184,9 @@ export const gatherRule: Rule = (p, node) => {
 function isKeys(p: Partition, name: string): boolean {
   const uses = p.uses.get(name) ?? [];
   const isOutput = [...p.graph.outputs.values()].some(({ value }) => value === name);
-  return !isOutput && uses.length > 0 && uses.every(({ node, input }) => node.op === 'MultiHeadAttention' && (input === 1 || input === 2));
+  return (
+    !isOutput &&
+    uses.length > 0 &&
+    uses.every(({ node, input }) => node.op === 'MultiHeadAttention' && (input === 1 || input === 2))
+  );
 }

@@ -15,7 +15,10 @@ export interface BiasOptions {
 }
 
 /** @param keys the ring's rank whose keys are scored; undefined: all keys */
-export function biasPart({ p, name, heads, tokens, batch }: BiasOptions, { keys }: { keys: number | undefined }): SymbolicTensor {
+export function biasPart(
+  { p, name, heads, tokens, batch }: BiasOptions,
+  { keys }: { keys: number | undefined },
+): SymbolicTensor {
   const shape = p.shapeOf(name);
   let bias = p.take(name, [shape[0] === 1 ? undefined : batch, undefined, undefined, undefined]);
   if (shape[1] !== 1) bias = bias.slice(1, heads.from, heads.from + heads.count);

@@ -53,7 +53,9 @@ function pass(
   { key, value, keys, block }: { key: SymbolicTensor; value: SymbolicTensor; keys: Dealt; block: number },
 ): { key: SymbolicTensor; value: SymbolicTensor } {
   const { ring } = p.mesh.size;
-  const tokens = groupSegments(p, keys, block).flat().reduce((a, b) => a + b, 0);
+  const tokens = groupSegments(p, keys, block)
+    .flat()
+    .reduce((a, b) => a + b, 0);
   const shapes = [key, value].map((x) => [x.dim(0), tokens, x.dim(2)]);
   const received = exchange(concat([key.reshape([-1]), value.reshape([-1])], 0), {
     group: 'ring',

@@ -39,7 +39,12 @@ export function toHeads({ p, heads }: HeadShares, parts: TokensInParts): Triple 
   const batch = q.dim(0);
   const own = heads[p.place.ulysses]!;
   const segments = all.map((_, i) => groupSegments(p, tokens[i === 0 ? 0 : 1]));
-  const outgoing = all.map((x, i) => splitHeads(x, heads.map((count) => count * perHead[i]!)));
+  const outgoing = all.map((x, i) =>
+    splitHeads(
+      x,
+      heads.map((count) => count * perHead[i]!),
+    ),
+  );
   const shapes = heads.map((_, member) =>
     all.map((_, i) => [batch, segments[i]!.reduce((sum, segment) => sum + segment[member]!, 0), own * perHead[i]!]),
   );
@@ -52,7 +57,10 @@ export function toHeads({ p, heads }: HeadShares, parts: TokensInParts): Triple 
       receive: shapes.map((ofMember) => group.reduce((sum, i) => sum + sizeOf(ofMember[i]!), 0)),
     });
     if (!received) continue;
-    const unpacked = unpack(received, shapes.flatMap((ofMember) => group.map((i) => ofMember[i]!)));
+    const unpacked = unpack(
+      received,
+      shapes.flatMap((ofMember) => group.map((i) => ofMember[i]!)),
+    );
     for (const [at, tensor] of unpacked.entries()) incoming[group[at % group.length]!]!.push(tensor);
   }
   if (own === 0) return undefined;
@@ -85,8 +93,14 @@ export function toTokens({ p, heads }: HeadShares, { attended, tokens, perHead, 
     }),
     receive: heads.map((share) => like.dim(0) * own * share * perHead),
   });
-  const parts = unpack(received!, heads.map((share) => [like.dim(0), own, share * perHead]));
-  return concat(parts.filter((part) => part !== undefined), 2);
+  const parts = unpack(
+    received!,
+    heads.map((share) => [like.dim(0), own, share * perHead]),
+  );
+  return concat(
+    parts.filter((part) => part !== undefined),
+    2,
+  );
 }
 
 /** Channels of [B, S, C] in parts of the given widths; those of width 0 are undefined. */

@@ -1,0 +1,73 @@
+/** What users write: models on ranks that are threads of this process, with what else a model can have. */
+import path from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { enableCache } from '../api/enable-cache.ts';
+import { summary } from '../api/summary.ts';
+import { AutoModel } from '../models/auto-model.ts';
+import { fixtures, readGolden } from '../models/testing/golden.ts';
+import type { TransformerModel } from '../models/transformer-model.ts';
+import { quantize } from '../quantize/quantize.ts';
+import { inOneThread, largestError } from './testing/ranks.ts';
+
+let model: TransformerModel;
+const golden = await readGolden('models/flux');
+const load = async (options = {}) => {
+  model = await AutoModel.fromPretrained(path.join(fixtures, 'models', 'flux'), options);
+};
+
+afterEach(() => model.dispose());
+
+describe('a model on threads', () => {
+  it('gives the whole result to the caller, and counts what the ranks said to each other', async () => {
+    await load();
+    const alone = await model.forward(golden.inputs);
+    enableCache(model, { cacheConfig: null, parallelismConfig: { ulyssesSize: 2, tpSize: 2 } });
+    expect(largestError(await model.forward(golden.inputs), alone)).toBeLessThan(1e-5);
+    const [stats] = summary(model, { logging: false });
+    expect(stats!.ranks).toMatchObject({ tag: 'Ulysses2_TP2', ranks: 4, transport: 'threads' });
+    expect(stats!.ranks!.collectives['allToAll']!.bytes).toBeGreaterThan(0);
+    enableCache(model, { cacheConfig: null, parallelismConfig: null });
+    expect(await model.forward(golden.inputs)).toEqual(alone);
+    expect(summary(model, { logging: false })[0]!.ranks).toBeNull();
+  });
+
+  it.each([
+    { ulyssesSize: 2 },
+    { tpSize: 2 },
+    { ringSize: 2 },
+  ])('decides alike with a cache on: %j', async (parallelismConfig) => {
+    await load();
+    const cacheConfig = { Fn: 1, residualDiffThreshold: 0.5, maxWarmupSteps: 2, numInferenceSteps: 6 };
+    const steps = async () => {
+      const results = [];
+      for (let step = 0; step < 6; step++) results.push(await model.forward(golden.inputs));
+      const [stats] = summary(model, { logging: false });
+      const { calls } = stats!;
+      return { results, calls };
+    };
+    enableCache(model, { cacheConfig });
+    const alone = await steps();
+    enableCache(model, { cacheConfig, parallelismConfig });
+    const together = await steps();
+    expect(together.calls.map(({ action }) => action)).toEqual(alone.calls.map(({ action }) => action));
+    expect(together.calls.some(({ action }) => action === 'reuse')).toBe(true);
+    for (const [i, result] of together.results.entries())
+      expect(largestError(result, alone.results[i]!)).toBeLessThan(1e-5);
+  });
+
+  it.each([
+    'int8_per_row',
+    'int8_per_tensor',
+    'int8_weight_only',
+    'int4',
+    'float8_per_row',
+  ])('computes with %s', async (quantType) => {
+    await load();
+    await quantize(model, { quantType, regionalQuantize: false, excludeLayers: [] });
+    const alone = await model.forward(golden.inputs);
+    for (const size of [{ ulysses: 2 }, { tensor: 2 }]) {
+      model.moveTo(inOneThread(model, size));
+      expect(largestError(await model.forward(golden.inputs), alone)).toBeLessThan(1e-5);
+    }
+  });
+});
