@@ -7,6 +7,7 @@ import { LCMScheduler } from './alpha-bar/lcm.ts';
 import { FlowMatchEulerDiscreteScheduler } from './flow-match/flow-match-euler.ts';
 import { FlowMatchHeunDiscreteScheduler } from './flow-match/flow-match-heun.ts';
 import { FlowMatchLCMScheduler } from './flow-match/flow-match-lcm.ts';
+import { PNDMScheduler } from './alpha-bar/pndm.ts';
 import type { Scheduler } from './scheduler.ts';
 import { SCMScheduler } from './scm.ts';
 import { EulerDiscreteScheduler } from './sigma/euler.ts';
@@ -30,6 +31,7 @@ const classes = {
   FlowMatchLCMScheduler,
   HeunDiscreteScheduler,
   LCMScheduler,
+  PNDMScheduler,
   SCMScheduler,
   UniPCMultistepScheduler,
 } satisfies Record<string, new (config?: Readonly<Record<string, unknown>>) => Scheduler>;
