@@ -16,6 +16,8 @@ import { TextEncoder } from './request/text-encoder.ts';
 export interface Part<T> {
   /** @param name of the component in `model_index.json` */
   load(loader: ComponentLoader, name: string): Promise<T>;
+  /** That name, where it is not the key's. */
+  readonly component?: string;
 }
 
 /** Components by the names they have in `model_index.json`, in camelCase: `textEncoder2` for `text_encoder_2`. */
@@ -53,9 +55,14 @@ export function optional<T>(part: Part<T>): Part<T | undefined> {
   return { load: async (loader, name) => (loader.has(name) ? part.load(loader, name) : undefined) };
 }
 
-/** `textEncoder2` → `text_encoder_2`. */
-export function componentName(key: string): string {
-  return key.replaceAll(/[A-Z]|\d+/g, (part) => `_${part.toLowerCase()}`);
+/** A part that checkpoints have under a name of its own. */
+export function named<T>(component: string, part: Part<T>): Part<T> {
+  return { ...part, component };
+}
+
+/** The name of a part in `model_index.json`: its own, or `textEncoder2` → `text_encoder_2`. */
+export function componentName(key: string, { component }: Pick<Part<unknown>, 'component'>): string {
+  return component ?? key.replaceAll(/[A-Z]|\d+/g, (part) => `_${part.toLowerCase()}`);
 }
 
 /**
@@ -70,7 +77,9 @@ export async function loadComponents<P extends Parts>(
   const loader = new ComponentLoader(folder, options);
   const components: Record<string, unknown> = {};
   try {
-    for (const [key, part] of Object.entries(parts)) components[key] = await part.load(loader, componentName(key));
+    for (const [key, part] of Object.entries(parts)) {
+      components[key] = await part.load(loader, componentName(key, part));
+    }
     if (options.layerwiseTextOffload && !loader.loaded.some((component) => component instanceof GraphModel))
       throw new DejaDitError('INVALID_ARGUMENT', `a ${folder.className} has no text encoder`, {
         path: 'layerwiseTextOffload',

@@ -204,7 +204,7 @@ class DefinedPipeline<P extends Parts & CoreComponents, Config, O extends Pipeli
     return Object.fromEntries(
       Object.entries(this.loaded.parts).flatMap(([key, part]) => {
         const found = of(part);
-        return found === undefined ? [] : [[componentName(key), found] as const];
+        return found === undefined ? [] : [[componentName(key, this.definition.components[key]!), found] as const];
       }),
     );
   }

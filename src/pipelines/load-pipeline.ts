@@ -55,10 +55,6 @@ function unsupportedPipeline(
 ): DejaDitError {
   const refuse = (message: string) => new DejaDitError('UNSUPPORTED', message, { path: origin });
   const known = supportedPipelines();
-  if (/^StableDiffusion(XL)?(Img2Img|Inpaint)?Pipeline$/.test(className))
-    return refuse(
-      `'${className}' is built around a convolutional UNet, not a Diffusion Transformer; supported: ${known.join(', ')}`,
-    );
   const runnable = [...components.values()].find((component) => component && isTransformer(component.className));
   const alone = runnable
     ? `its ${runnable.className} is supported and loads alone, with AutoModel.fromPretrained of the folder '${runnable.name}'; `

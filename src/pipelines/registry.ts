@@ -17,6 +17,14 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   SanaPipeline: async () => (await import('./sana/sana-pipeline.ts')).sanaPipeline,
   SanaSprintPipeline: async () => (await import('./sana/sana-sprint-pipeline.ts')).sanaSprintPipeline,
   StableDiffusion3Pipeline: async () => (await import('./sd3/sd3-pipeline.ts')).sd3Pipeline,
+  StableDiffusionPipeline: async () =>
+    (await import('./stablediffusion/stable-diffusion-pipeline.ts')).stableDiffusionPipeline,
+  StableDiffusionImg2ImgPipeline: async () =>
+    (await import('./stablediffusion/stable-diffusion-pipeline.ts')).stableDiffusionPipeline,
+  StableDiffusionXLPipeline: async () =>
+    (await import('./stablediffusion/stable-diffusion-xl-pipeline.ts')).stableDiffusionXLPipeline,
+  StableDiffusionXLImg2ImgPipeline: async () =>
+    (await import('./stablediffusion/stable-diffusion-xl-pipeline.ts')).stableDiffusionXLPipeline,
   WanPipeline: async () => (await import('./wan/wan-pipeline.ts')).wanPipeline,
   ZImagePipeline: async () => (await import('./zimage/zimage-pipeline.ts')).zImagePipeline,
 };

@@ -68,7 +68,8 @@ function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): Graph
 
     functions: {
       forward: {
-        inputs: () => textInputs,
+        // `final_norm`: hidden states as they would leave the encoder if it ended there.
+        inputs: () => [...textInputs, { name: 'final_norm', kind: 'other', optional: true }],
         smallestCalls: ({ endToken }) => [{ inputs: { input_ids: intTensor([endToken], [1, 1]) } }],
 
         prepare({ input_ids, attention_mask }, config, inputs) {
@@ -88,7 +89,11 @@ function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): Graph
               bias: attentionBias({ tokens, mask: attention_mask, causal: true })!,
               end_rows: endRows(ids, config.endToken),
             },
-            statics: { ...hiddenStateRequest(inputs, config.layers), last_hidden_state: true },
+            statics: {
+              ...hiddenStateRequest(inputs, config.layers),
+              last_hidden_state: true,
+              final_norm: inputs['final_norm'] === true,
+            },
           };
         },
 
@@ -97,14 +102,17 @@ function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): Graph
           // Transformers 5 saves CLIPTextModel without the prefix that everything before it has.
           const ends = ['embeddings.token_embedding.weight', 'final_layer_norm.weight'];
           const text = ends.some((name) => m.at('text_model').has(name)) ? m.at('text_model') : m;
+          const finalNorm = (x: SymbolicTensor) => layerNorm(text.at('final_layer_norm'), x, epsilon);
           const outputs = runLayers({
             embeddings: embed(text.at('embeddings'), input_ids!, config),
             layers,
             layer: (x, index) => encoderLayer(text.at(`encoder.layers.${index}`), x, { bias: bias!, config }),
-            finalNorm: (x) => layerNorm(text.at('final_layer_norm'), x, epsilon),
+            finalNorm,
             normIsLastState: false,
             statics,
           });
+          for (const name of statics['final_norm'] ? Object.keys(outputs) : [])
+            if (name.startsWith('hidden_states.')) outputs[name] = finalNorm(outputs[name]!);
           const pooled = gather(outputs.last_hidden_state!.reshape([-1, width]), end_rows!);
           return className === 'CLIPTextModel'
             ? { ...outputs, pooler_output: pooled }

@@ -122,9 +122,15 @@ function emptyCondition({ texts }: ConditionNames, count: number): Condition {
 function repeatInputs(inputs: ForwardInputs, times: number): Record<string, InputValue> {
   const repeat = (value: InputValue): InputValue => {
     if (value instanceof Tensor) return repeatRows(value, times);
-    return Array.isArray(value) ? value.flatMap((item: InputValue) => Array<InputValue>(times).fill(item)) : value;
+    if (Array.isArray(value)) return value.flatMap((item: InputValue) => Array<InputValue>(times).fill(item));
+    return isDictionary(value) ? repeatInputs(value, times) : value;
   };
   return Object.fromEntries(Object.entries(inputs).map(([name, value]) => [name, repeat(value)]));
+}
+
+/** Inputs within an input. */
+export function isDictionary(value: InputValue): value is ForwardInputs {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Tensor);
 }
 
 function negativeName(name: OptionName): OptionName {

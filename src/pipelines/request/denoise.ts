@@ -3,6 +3,7 @@
  * the model it needs, and goes on from their outputs. What the model is called with is the pipeline's business, what a call costs is
  * the session's, and in which order the steps of several requests are taken is that of who holds them.
  */
+
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import type { Image } from '../../images/image.ts';
 import type { ForwardInputs, InputValue } from '../../models/inputs.ts';
@@ -13,6 +14,7 @@ import type { NoiseStream } from '../../tensor/generator.ts';
 import { cut, join } from '../../tensor/slices.ts';
 import { floatTensor, Tensor } from '../../tensor/tensor.ts';
 import type { GenerateOptions } from '../schema/options.ts';
+import { isDictionary } from './conditions.ts';
 import { changedLatents } from './step-changes.ts';
 
 export interface GuidanceBranch {
@@ -212,12 +214,16 @@ function straightTo(
 /** All branches as one call. */
 function joinBranches(branches: readonly GuidanceBranch[]): GuidanceBranch {
   const [first, ...others] = branches as [GuidanceBranch, ...GuidanceBranch[]];
+  return { ...first, inputs: joinInputs([first, ...others].map(({ inputs }) => inputs)) };
+}
+
+function joinInputs(rows: readonly ForwardInputs[]): Record<string, InputValue> {
   const joined = (name: string): InputValue => {
-    const values = [first, ...others].map(({ inputs }) => inputs[name]);
+    const values = rows.map((inputs) => inputs[name]);
     if (values.every((value) => value instanceof Tensor)) return joinRows(values, name);
-    return values.flat() as InputValue;
+    return values.every(isDictionary) ? joinInputs(values) : (values.flat() as InputValue);
   };
-  return { ...first, inputs: Object.fromEntries(Object.keys(first.inputs).map((name) => [name, joined(name)])) };
+  return Object.fromEntries(Object.keys(rows[0]!).map((name) => [name, joined(name)]));
 }
 
 function joinRows(tensors: readonly Tensor[], name: string): Tensor {

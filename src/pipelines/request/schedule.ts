@@ -39,15 +39,23 @@ export function resolutionShift({ config }: Scheduler, imageSeqLen: number, maxS
   });
 }
 
+interface LateSteps {
+  numInferenceSteps: number;
+  strength: number;
+  wholeSteps?: boolean | undefined;
+}
+
 /**
  * The last `strength` share of the schedule, where the scheduler then starts.
+ * @param wholeSteps whether a fraction of a step is not taken, as in Diffusers' older pipelines. Default: it is
  * @throws DejaDitError if no step is left
  */
 export function lateTimesteps(
   scheduler: Scheduler,
-  { numInferenceSteps: steps, strength }: { numInferenceSteps: number; strength: number },
+  { numInferenceSteps: steps, strength, wholeSteps = false }: LateSteps,
 ): readonly number[] {
-  const first = Math.floor(steps - Math.min(steps * strength, steps)) * scheduler.order;
+  const taken = Math.min(steps * strength, steps);
+  const first = Math.floor(steps - (wholeSteps ? Math.floor(taken) : taken)) * scheduler.order;
   const timesteps = scheduler.timesteps.slice(first);
   if (timesteps.length === 0)
     throw new DejaDitError('INVALID_ARGUMENT', `${strength} of ${steps} steps leaves no step to run`, {

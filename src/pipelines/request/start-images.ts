@@ -86,15 +86,17 @@ export interface StartFromImages {
   };
   vae: Autoencoder;
   noise: NoiseSource;
+  /** See `lateTimesteps`. */
+  wholeSteps?: boolean;
 }
 
 /** The starting images, noised to the level that `strength` asks for: images are sampled before noise is drawn, as in Diffusers. */
 export async function startFromImages(
   scheduler: Scheduler,
-  { images, latents: layout, settings, vae, noise }: StartFromImages,
+  { images, latents: layout, settings, vae, noise, wholeSteps }: StartFromImages,
 ): Promise<Start> {
   const { width, height, batch, signal } = settings;
-  const timesteps = lateTimesteps(scheduler, settings);
+  const timesteps = lateTimesteps(scheduler, { ...settings, wholeSteps });
   const pixels = await Promise.all(images.map(async (image) => (await image.resize(width, height)).toTensor()));
   const clean = (await encodePictures(join(pixels, 0), { vae, batch, noise, signal })).reshape(layout.drawn);
   const noised = scheduler.addNoise({ sample: clean, noise: noise.randn(layout.drawn), timestep: timesteps[0]! });

@@ -17,6 +17,8 @@ export interface EncodeTextOptions {
   templateTokens?: number;
   /** Which hidden state to return, or several side by side; default the last one, behind the final norm. */
   hiddenState?: number | readonly number[];
+  /** Whether that one passes the final norm too. */
+  finalNorm?: boolean;
   /** Whether padding is hidden from the text. Default: it is read as if it were text. */
   masked?: boolean;
   /** Default: the tokenizer's. */
@@ -106,7 +108,7 @@ export class TextEncoder {
   /** Ids as they are. */
   async run(
     { inputIds, attentionMask }: Pick<TokenizedTexts, 'inputIds' | 'attentionMask'>,
-    { hiddenState, masked, signal }: Omit<EncodeTextOptions, 'maxLength'>,
+    { hiddenState, finalNorm, masked, signal }: Omit<EncodeTextOptions, 'maxLength'>,
   ): Promise<EncodedTexts> {
     const states = hiddenState === undefined ? [] : [hiddenState].flat();
     const mask = idTensor(attentionMask);
@@ -115,7 +117,7 @@ export class TextEncoder {
       {
         input_ids: idTensor(inputIds),
         ...(masked ? { attention_mask: mask } : {}),
-        ...(states.length > 0 ? { output_hidden_states: states } : {}),
+        ...(states.length > 0 ? { output_hidden_states: states, ...(finalNorm && { final_norm: true }) } : {}),
       },
       signal,
     );

@@ -21,6 +21,8 @@ export interface UNetConfig {
   /** What differs on the way up, by the blocks' order there. */
   up: readonly Pick<Level, 'attention' | 'transformerLayers'>[];
   middle: Pick<Level, 'transformerLayers'>;
+  /** Edge of the latents that it was trained at. */
+  sampleSize: number | undefined;
   textWidth: number;
   timeWidth: number;
   flipSinToCos: boolean;
@@ -104,6 +106,7 @@ export function parseUNetConfig(config: ConfigReader): UNetConfig {
     })),
     up: up.map((attention, i) => ({ attention, transformerLayers: reversed[i]! })),
     middle: { transformerLayers: transformers.at(-1)! },
+    sampleSize: config.nullable('sample_size', (name) => config.integer(name)),
     textWidth: textWidth(config),
     timeWidth: 4 * widths[0]!,
     flipSinToCos: config.boolean('flip_sin_to_cos', true),

@@ -16,7 +16,7 @@ describe('UNet2DConditionModel', () => {
     inputs: [
       [{ encoder_hidden_states: zeros([2, 6, 21]) }, 'encoder_hidden_states: shape [2,6,21], expected [batch=2'],
       [
-        { added_cond_kwargs: { text_embeds: zeros([2, 14]) } },
+        { added_cond_kwargs: { text_embeds: zeros([2, 12]) } },
         'added_cond_kwargs.time_ids: missing input, expected [2, 6]',
       ],
     ],

@@ -32,6 +32,15 @@ export const unet2D = defineTransformer<UNetConfig, UNetState>({
   separateCfg: false,
   cacheGroups: [],
   parseConfig: (config: ConfigReader) => parseUNetConfig(config),
+  traits: ({ levels, inChannels, outChannels, sampleSize, textWidth, guidanceWidth }) => ({
+    width: levels[0]!.width,
+    inChannels,
+    outChannels,
+    patch: [1, 1, 1],
+    textWidth,
+    ...(sampleSize === undefined ? {} : { sampleSize }),
+    ...(guidanceWidth === undefined ? {} : { guidanceFeatures: guidanceWidth }),
+  }),
 
   inputs: ({ inChannels, textWidth, guidanceWidth, added }) => [
     { name: 'sample', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] },

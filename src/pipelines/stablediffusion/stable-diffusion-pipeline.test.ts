@@ -1,0 +1,55 @@
+import { describe, expect, it } from 'vitest';
+import { enableCache } from '../../api/enable-cache.ts';
+import { itReproducesDiffusers, optionsOf, readRecording } from '../testing/recorded.ts';
+import { warningsOf } from '../testing/warnings.ts';
+
+describe('StableDiffusionPipeline', () => {
+  const pipe = itReproducesDiffusers('stable_diffusion');
+
+  it('calls its model by the name it has in the checkpoint', () => {
+    expect(Object.keys(pipe().transformers)).toEqual(['unet']);
+  });
+
+  it('skips whole calls, since its blocks cannot stand for each other', async () => {
+    const run = readRecording('stable_diffusion').runs[0]!;
+    const options = { ...(await optionsOf('stable_diffusion', run)), outputType: 'latent' as const };
+    expect(() => enableCache(pipe(), { cacheConfig: {} })).toThrow(
+      /cacheConfig.cacheType: the blocks of UNet2D.*EasyCache/,
+    );
+    const cacheConfig = { cacheType: 'EasyCache', maxWarmupSteps: 2, residualDiffThreshold: 10 } as const;
+    const actions: string[] = [];
+    const result = await pipe().generate({
+      ...options,
+      cache: { cacheConfig },
+      onStep: ({ action }) => void actions.push(action),
+    });
+    expect(actions).toContain('reuse');
+    expect(result.latents.shape).toEqual([1, 4, 6, 8]);
+  });
+});
+
+describe('StableDiffusionPipeline with a latent consistency model', () => {
+  const pipe = itReproducesDiffusers('stable_diffusion_lcm');
+
+  it('says that a negative prompt has no effect', async () => {
+    const warnings = await warningsOf(() =>
+      pipe().generate({ prompt: 'x', negativePrompt: 'y', height: 16, width: 16, numInferenceSteps: 1 }),
+    );
+    expect(warnings).toMatch(/negativePrompt has no effect as this model was distilled/);
+  });
+});
+
+describe('StableDiffusionXLPipeline', () => {
+  const pipe = itReproducesDiffusers('stable_diffusion_xl');
+
+  it.each([
+    [{ originalSize: [96] }, /originalSize: expected two integers/],
+    [{ height: 30 }, /height: .*multiple of 8/],
+  ])('refuses %j', async (options, message) => {
+    await expect(pipe().generate({ prompt: 'x', ...options })).rejects.toThrow(message);
+  });
+});
+
+describe('StableDiffusionXLPipeline, distilled for one or two steps', () => {
+  itReproducesDiffusers('stable_diffusion_xl_turbo');
+});
