@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { enableCache } from '../../api/enable-cache.ts';
+import type { GenerateOptions } from '../schema/options.ts';
 import { itReproducesDiffusers, optionsOf, readRecording } from '../testing/recorded.ts';
 import { warningsOf } from '../testing/warnings.ts';
 
@@ -46,7 +47,7 @@ describe('StableDiffusionXLPipeline', () => {
     [{ originalSize: [96] }, /originalSize: expected two integers/],
     [{ height: 30 }, /height: .*multiple of 8/],
   ])('refuses %j', async (options, message) => {
-    await expect(pipe().generate({ prompt: 'x', ...options })).rejects.toThrow(message);
+    await expect(pipe().generate({ prompt: 'x', ...options } as GenerateOptions)).rejects.toThrow(message);
   });
 });
 

@@ -49,7 +49,7 @@ export const stableDiffusionXLPipeline = definePipeline({
   async plan({ parts, config, settings, reading }) {
     const { transformer, vae } = parts;
     const { batch, clipSkip, height, width } = settings;
-    const { originalSize = [height, width], cropsCoordsTopLeft, targetSize = [height, width] } = settings;
+    const { originalSize = [height, width], cropsCoordsTopLeft = [0, 0], targetSize = [height, width] } = settings;
     const [rows, columns] = [height / vae.spatialScale, width / vae.spatialScale];
     const latents = plainLatents([batch, transformer.traits.inChannels, rows, columns]);
     const sizes = [...originalSize, ...cropsCoordsTopLeft, ...targetSize];

@@ -82,10 +82,7 @@ function classOf(folder: string): unknown {
 }
 
 /** A call's arguments as our options. */
-export async function optionsOf(
-  name: string,
-  { call, seed, embeds = false }: Run,
-): Promise<GenerateOptions> {
+export async function optionsOf(name: string, { call, seed, embeds = false }: Run): Promise<GenerateOptions> {
   const tensors = embeds ? await readSafetensors(path.join(fixtures, 'pipelines', name, 'runs.safetensors')) : {};
   const given = Object.entries(tensors).flatMap(([key, tensor]) =>
     key.startsWith('call.') ? [[key.slice('call.'.length), tensor] as const] : [],
