@@ -4,10 +4,10 @@ import { CogVideoXDDIMScheduler, CogVideoXDPMScheduler } from './alpha-bar/cogvi
 import { DDIMScheduler } from './alpha-bar/ddim.ts';
 import { DDPMScheduler } from './alpha-bar/ddpm.ts';
 import { LCMScheduler } from './alpha-bar/lcm.ts';
+import { PNDMScheduler } from './alpha-bar/pndm.ts';
 import { FlowMatchEulerDiscreteScheduler } from './flow-match/flow-match-euler.ts';
 import { FlowMatchHeunDiscreteScheduler } from './flow-match/flow-match-heun.ts';
 import { FlowMatchLCMScheduler } from './flow-match/flow-match-lcm.ts';
-import { PNDMScheduler } from './alpha-bar/pndm.ts';
 import type { Scheduler } from './scheduler.ts';
 import { SCMScheduler } from './scm.ts';
 import { EulerDiscreteScheduler } from './sigma/euler.ts';

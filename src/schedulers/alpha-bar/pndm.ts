@@ -5,7 +5,7 @@ import { predictNoise } from '../prediction.ts';
 import type { SetTimestepsOptions } from '../scheduler.ts';
 import { type AdvanceInput, type AdvanceResult, type Schedule, weightedSum } from '../scheduler-base.ts';
 import { alphasCumprod, noiseScheduleFields } from '../spacing/noise-schedule.ts';
-import { spaceTimesteps, timestepSpacing } from '../spacing/timestep-spacing.ts';
+import { timestepSpacing } from '../spacing/timestep-spacing.ts';
 import { AlphaBarScheduler } from './alpha-bar-scheduler.ts';
 
 const fields = {
