@@ -2,6 +2,7 @@
 const layers = [
   'cli',
   'serve',
+  'web',
   'lab',
   'api',
   'pipelines',

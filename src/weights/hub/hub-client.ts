@@ -3,12 +3,10 @@
  * Failures come out as one line with what to do about them; those that may pass are tried again first. A hub may be a stranger's: its
  * answers are checked, and bounded in size, number and time.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import { parseJsonValue } from '../../files/json.ts';
-import type { Fingerprint } from './hub-hash.ts';
 
 export interface HubClientOptions {
   /** Without a slash at the end. */
@@ -20,6 +18,14 @@ export interface HubClientOptions {
   /** Milliseconds with next to no bytes after which a request counts as cut. */
   timeout: number;
   signal?: AbortSignal | undefined;
+}
+
+/** What a file's bytes are known by. */
+export interface Fingerprint {
+  size: number;
+  /** SHA-256 for large files, Git's own SHA-1 for the others. */
+  hash: string;
+  algorithm: 'sha256' | 'git';
 }
 
 /** A file of the repository; its hash is also the name of its blob. */
@@ -122,7 +128,7 @@ export class HubClient {
       if (bytes > maxAnswerBytes) throw this.#unexpected(`gives an answer of more than ${maxAnswerBytes} bytes`);
       chunks.push(chunk);
     }
-    return Buffer.concat(chunks).toString('utf8');
+    return new Blob(chunks as Uint8Array<ArrayBuffer>[]).text();
   }
 
   /** So many bytes of an attempt are progress; fewer within the timeout count as none. */
@@ -155,7 +161,7 @@ export class HubClient {
         if (progressed?.()) attempt = 0;
         const failure = this.#explain(error, path);
         if (!failure.passing || attempt >= retries) throw failure.error;
-        await sleep(250 * 2 ** attempt, undefined, { signal }).catch(() => {});
+        await pause(250 * 2 ** attempt, signal);
       }
     }
   }
@@ -171,8 +177,13 @@ export class HubClient {
 
     const silence = new AbortController();
     const reason = `less than ${leastBytesPerSecond} bytes a second for ${timeout / 1000} s`;
-    const timer = setTimeout(() => silence.abort(new Error(reason)), timeout);
-    timer.unref();
+    const wait = () => {
+      const timer = setTimeout(() => silence.abort(new Error(reason)), timeout);
+      // In Node it would keep the process for an answer that nobody reads.
+      (timer as unknown as { unref?(): void }).unref?.();
+      return timer;
+    };
+    let timer = wait();
     const { leastProgress } = this;
     let unheard = 0;
     const signals = signal ? [signal, silence.signal] : [silence.signal];
@@ -182,7 +193,8 @@ export class HubClient {
         unheard += chunk.length;
         if (unheard >= leastProgress) {
           unheard = 0;
-          timer.refresh();
+          clearTimeout(timer);
+          timer = wait();
         }
         controller.enqueue(chunk);
       },
@@ -217,7 +229,7 @@ export class HubClient {
       const message = `${hubUrl} answered with an error (${status}): try again later`;
       return { error: failure('NETWORK', message), passing: status >= 500 || status === 408 };
     }
-    const { code, message } = ((cause as Error).cause ?? cause) as NodeJS.ErrnoException;
+    const { code, message } = ((cause as Error).cause ?? cause) as { code?: string; message: string };
     const advice =
       'check it and try again, downloads continue where they stopped; HF_HUB_OFFLINE=1 uses only the cache';
     return {
@@ -230,4 +242,17 @@ export class HubClient {
     const message = `${this.#options.hubUrl} ${what}: it does not speak the API of a Hugging Face hub`;
     return new DejaDitError('NETWORK', message, { path: this.repository, cause });
   }
+}
+
+/** Ends early when the signal fires. */
+async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, milliseconds);
+    signal?.addEventListener('abort', end);
+  });
 }

@@ -6,13 +6,7 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import { openFile } from '../../files/files.ts';
-
-export interface Fingerprint {
-  size: number;
-  /** SHA-256 for large files, Git's own SHA-1 for the others. */
-  hash: string;
-  algorithm: 'sha256' | 'git';
-}
+import type { Fingerprint } from './hub-client.ts';
 
 /** Git's name for a file is the hash of a short header and the contents. */
 export function startHash({ algorithm, size }: Omit<Fingerprint, 'hash'>): Hash {
