@@ -33,6 +33,8 @@ await build({
   platform: 'node',
   target: 'node20',
   packages: 'external',
+  // Its paths lead to the sources.
+  tsconfigRaw: '{}',
   logLevel: 'warning',
   plugins: [places],
 });
