@@ -3,7 +3,7 @@
  * its older flat form. The cache's own sections are checked here, the others by `enableCache`, which takes the result.
  */
 import { dirname, resolve } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type CacheOptions, cacheFieldNames, parseCacheConfig, readCache } from '../cache/config/cache-config.ts';
 import {
   type CalibratorConfig,

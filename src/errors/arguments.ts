@@ -2,7 +2,7 @@
  * The arguments of functions: options whose values are checked and handed on as they are, for they may be objects with a class. Names are
  * read as those of configs are.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError } from './errors.ts';
 import { type Callee, namedOptions } from './options.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { alsoCalled, givenOptions, integer, isSpellingOf, readOptions, real, underOurNames } from './options.ts';
 
 const fields = {

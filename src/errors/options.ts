@@ -3,7 +3,7 @@
  * field, null for the default, the nearest name for a wrong key, and one wording of what is wrong with a value. What the fields
  * mean is up to whoever has the table.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError, suggest } from './errors.ts';
 import { quote } from './printable.ts';
 

@@ -1,5 +1,5 @@
 /** Backends by name. Each is imported when asked for, so that nobody pays for loading what they do not use. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type ArgumentShape, readArguments } from '../errors/arguments.ts';
 import { DejaDitError, suggest } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';

@@ -1,5 +1,5 @@
 /** Reading `scheduler_config.json`: names, defaults and what is allowed. The schemas stand with the schedulers. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError, nearestName, suggest } from '../errors/errors.ts';
 import { quote } from '../errors/printable.ts';
 

@@ -2,7 +2,7 @@
  * What a model's output means. At a noise level a sample is alpha * clean + sigma * noise; models are trained to predict
  * one of these, or a mix of them, and the others follow.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { weightedSum } from './scheduler-base.ts';
 
 export type PredictionType = 'epsilon' | 'sample' | 'v_prediction' | 'flow_prediction';

@@ -1,5 +1,5 @@
 /** Continuous-time consistency sampling in trigonometric time (Lu and Song 2024, https://arxiv.org/abs/2410.11081). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseConfig, trainTimesteps } from './config.ts';
 import type { SetTimestepsOptions } from './scheduler.ts';
 import { type AdvanceInput, type AdvanceResult, type Schedule, SchedulerBase, weightedSum } from './scheduler-base.ts';

@@ -1,6 +1,6 @@
 /** What a server is told when it is made, with its defaults. The command line's flags are in `cli/commands/serve.ts`. */
 import os from 'node:os';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { EnableCacheOptions } from '../api/enable-cache.ts';
 import { type ArgumentShape, anyObject, readArguments } from '../errors/arguments.ts';
 import { DejaDitError } from '../errors/errors.ts';

@@ -2,7 +2,7 @@
  * What a cache may be told: DBCacheConfig, DBPruneConfig and their one set of defaults. Forecaster options are in
  * `calibrator-config.ts`, changes for single block lists in `params-modifier.ts`, files in `load-configs.ts`, tags in `tag.ts`.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import {
   alsoCalled,

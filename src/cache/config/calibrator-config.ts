@@ -1,7 +1,7 @@
 /**
  * What a forecaster ("calibrator" in cache-dit) may be told. The forecasts themselves are in `forecasters/`.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import {
   alsoCalled,

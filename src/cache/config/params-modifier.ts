@@ -1,5 +1,5 @@
 /** Changes to a cache's settings for one block list of a model, or from one request to the next. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import { type Fields, givenOptions } from '../../errors/options.ts';
 import { type CacheConfig, type CacheOptions, parseCacheConfig, readCache } from './cache-config.ts';

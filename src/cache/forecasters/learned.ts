@@ -2,7 +2,7 @@
  * Weights fitted beforehand on recorded runs and read from JSON (as in L2P, arXiv 2604.26365), and the format they are
  * kept in. Fitting them is `deja-dit calibrate`; `correctedWeights` in `gram.ts` is its closed form.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import { type Fields, givenOptions, integer } from '../../errors/options.ts';
 import { quote } from '../../errors/printable.ts';

@@ -1,5 +1,5 @@
 /** From the options of a cache to one cache for each transformer of a target, with everything checked that can be wrong. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import { underOurNames } from '../../errors/options.ts';
 import { WarningLog } from '../../errors/warnings.ts';

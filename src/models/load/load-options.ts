@@ -1,5 +1,5 @@
 /** Options that whatever loads a model takes. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type ArgumentShape, abortSignal, anyObject } from '../../errors/arguments.ts';
 import type { OffloadOptions } from '../../weights/offload/options.ts';
 import type { WeightStoreOptions } from '../../weights/weight-store.ts';

@@ -1,5 +1,5 @@
 /** Loads one model out of a file of another program. How such files are read is in `weights/single-file/`. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type ResolveOptions, resolveModel } from '#weights/hub/hub';
 import { type ArgumentShape, anyObject, readArguments } from '../../errors/arguments.ts';
 import { DejaDitError } from '../../errors/errors.ts';

@@ -1,5 +1,5 @@
 /** Which programs, and with them which backend, something that is loaded uses: given ones, those of a backend of its own, or the shared ones. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type ArgumentShape, anyObject } from '../../errors/arguments.ts';
 import { DejaDitError } from '../../errors/errors.ts';
 import { backendShape, type CreateBackendOptions, createBackend } from '../../runtime/create-backend.ts';

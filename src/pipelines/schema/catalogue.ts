@@ -2,7 +2,7 @@
  * All options that pipelines have: what their values are, what they are for, and their flag on a command line. Which of them a pipeline
  * takes, with which defaults and within which bounds, is its own business.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { anyObject } from '../../errors/arguments.ts';
 import {
   aFunction,

@@ -1,5 +1,5 @@
 /** Options of pipelines as JSON Schema: for forms, servers and their descriptions. What JSON cannot hold is left out. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { OptionName } from './options.ts';
 import type { ResolvedOption, ResolvedOptions } from './pipeline-options.ts';
 

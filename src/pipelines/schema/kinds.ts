@@ -1,5 +1,5 @@
 /** The kinds of values that options have, as zod types: what the checks, their messages and the JSON Schema are made from. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { ofValue } from '../../errors/arguments.ts';
 import { suggest } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';

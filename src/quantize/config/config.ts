@@ -1,5 +1,5 @@
 /** `QuantizeConfig`: cache-dit's fields and defaults. Which layers it selects is decided in `plan.ts`. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import { namedOptions, readOptions } from '../../errors/options.ts';
 import { warn } from '../../errors/warnings.ts';

@@ -1,5 +1,5 @@
 /** The two schedulers of CogVideoX: DDIM and a second-order SDE solver, on a noise schedule with shifted SNR. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseConfig } from '../config.ts';
 import { predictOriginal } from '../prediction.ts';
 import type { SetTimestepsOptions } from '../scheduler.ts';

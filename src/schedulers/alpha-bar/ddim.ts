@@ -1,5 +1,5 @@
 /** Denoising diffusion implicit models (Song et al. 2020, https://arxiv.org/abs/2010.02502). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseConfig } from '../config.ts';
 import { clippingFields, limitOriginal, predictNoise, predictOriginal, thresholdingFields } from '../prediction.ts';
 import type { SetTimestepsOptions } from '../scheduler.ts';

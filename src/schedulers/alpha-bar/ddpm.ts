@@ -1,5 +1,5 @@
 /** Denoising diffusion probabilistic models (Ho et al. 2020, https://arxiv.org/abs/2006.11239): ancestral sampling. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseConfig } from '../config.ts';
 import { clippingFields, limitOriginal, predictOriginal, thresholdingFields } from '../prediction.ts';
 import type { SetTimestepsOptions } from '../scheduler.ts';

@@ -1,5 +1,5 @@
 /** Latent consistency models (Luo et al. 2023, https://arxiv.org/abs/2310.04378): few steps, noised again between them. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseConfig, trainTimesteps } from '../config.ts';
 import { clippingFields, limitOriginal, predictOriginal, thresholdingFields } from '../prediction.ts';
 import type { SetTimestepsOptions } from '../scheduler.ts';

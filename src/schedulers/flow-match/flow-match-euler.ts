@@ -1,5 +1,5 @@
 /** Euler steps along straight flows: the scheduler of Flux, SD3, Qwen-Image and most newer models. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseConfig } from '../config.ts';
 import { type AdvanceInput, type AdvanceResult, moveAlong } from '../scheduler-base.ts';
 import { FlowMatchScheduler, flowMatchFields, renoise } from './flow-match-scheduler.ts';

@@ -1,5 +1,5 @@
 /** Heun's second-order method along straight flows. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseConfig, trainTimesteps } from '../config.ts';
 import { HeunStep } from '../heun-step.ts';
 import type { SetTimestepsOptions } from '../scheduler.ts';

@@ -1,5 +1,5 @@
 /** Latent consistency sampling for flow-matching models: each step lands on the clean sample and adds noise again. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseConfig } from '../config.ts';
 import type { AdvanceInput, AdvanceResult } from '../scheduler-base.ts';
 import { FlowMatchScheduler, flowMatchFields, renoise } from './flow-match-scheduler.ts';

@@ -1,5 +1,5 @@
 /** Base of the flow-matching schedulers: how noise levels are laid out between 1 and 0. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { sigmaSpacing, sigmaSpacingFields, trainTimesteps } from '../config.ts';
 import type { SetTimestepsOptions } from '../scheduler.ts';
 import { type Schedule, SchedulerBase } from '../scheduler-base.ts';

@@ -1,5 +1,5 @@
 /** Euler's method overshooting to a lower noise level, with fresh noise to come back up. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseConfig } from '../config.ts';
 import type { SetTimestepsOptions } from '../scheduler.ts';
 import { type AdvanceInput, type AdvanceResult, moveAlong, type Schedule } from '../scheduler-base.ts';

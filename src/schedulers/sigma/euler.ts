@@ -1,5 +1,5 @@
 /** Euler's method on the noise levels of training (Karras et al. 2022, algorithm 2 without churn). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseConfig, sigmaSpacingFields } from '../config.ts';
 import type { SetTimestepsOptions } from '../scheduler.ts';
 import { type AdvanceInput, type AdvanceResult, moveAlong, type Schedule } from '../scheduler-base.ts';

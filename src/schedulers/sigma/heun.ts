@@ -1,5 +1,5 @@
 /** Heun's second-order method on the noise levels of training (Karras et al. 2022, algorithm 1). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseConfig, sigmaSpacingFields } from '../config.ts';
 import { pairUp } from '../flow-match/flow-match-heun.ts';
 import { HeunStep } from '../heun-step.ts';

@@ -2,7 +2,7 @@
  * Base of the schedulers on clean + sigma * noise (Karras et al. 2022, https://arxiv.org/abs/2206.00364), whose samples
  * grow with sigma and are scaled down for the model.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { sigmaSpacing } from '../config.ts';
 import type { SetTimestepsOptions } from '../scheduler.ts';
 import { type AdvanceInput, moveAlong, type Schedule, SchedulerBase, weightedSum } from '../scheduler-base.ts';

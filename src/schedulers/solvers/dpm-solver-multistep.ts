@@ -1,5 +1,5 @@
 /** DPM-Solver with the model outputs of earlier steps in place of further model calls. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { roundHalfEven } from '../../tensor/rounding.ts';
 import { parseConfig } from '../config.ts';
 import type { SetTimestepsOptions } from '../scheduler.ts';

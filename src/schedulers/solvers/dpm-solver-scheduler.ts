@@ -1,5 +1,5 @@
 /** What the multistep and the singlestep form of DPM-Solver share: options and the schedule. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { roundHalfEven } from '../../tensor/rounding.ts';
 import type { SetTimestepsOptions } from '../scheduler.ts';
 import type { AdvanceInput, Schedule } from '../scheduler-base.ts';

@@ -1,5 +1,5 @@
 /** DPM-Solver in groups of model calls: each group of two or three starts over from where the last one ended. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseConfig } from '../config.ts';
 import { type AdvanceInput, type AdvanceResult, weightedSum } from '../scheduler-base.ts';
 import { DPMSolverScheduler, dpmSolverFields } from './dpm-solver-scheduler.ts';

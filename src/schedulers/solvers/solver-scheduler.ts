@@ -2,7 +2,7 @@
  * Base of the exponential integrators (DPM-Solver and UniPC), which step in lambda, half the log of the signal to noise
  * ratio. Samples are alpha * clean + sigma * noise; what `sigmas` lists is sigma / alpha, or sigma itself for flows.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import { roundHalfEven } from '../../tensor/rounding.ts';
 import { sigmaSpacing, sigmaSpacingFields } from '../config.ts';

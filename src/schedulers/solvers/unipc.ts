@@ -1,5 +1,5 @@
 /** UniPC (Zhao et al. 2023, https://arxiv.org/abs/2302.04867): a predictor and a corrector that need no extra model call. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { roundHalfEven } from '../../tensor/rounding.ts';
 import { parseConfig } from '../config.ts';
 import type { SetTimestepsOptions } from '../scheduler.ts';

@@ -1,5 +1,5 @@
 /** The noise that training added, as a function of the timestep: beta schedules and what follows from them. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import type { Rounding } from './flow-shift.ts';
 import { linspace } from './sigma-spacing.ts';

@@ -1,5 +1,5 @@
 /** Which of the training timesteps a schedule visits. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { roundHalfEven } from '../../tensor/rounding.ts';
 import { linspace } from './sigma-spacing.ts';
 

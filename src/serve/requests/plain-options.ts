@@ -1,5 +1,5 @@
 /** Options of `generate` from JSON: under our names whatever the spelling, with the bytes of pictures. What values they have the pipeline checks. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { alsoCalled, underOurNames } from '../../errors/options.ts';
 import { catalogue, elsewhere, optionNames } from '../../pipelines/schema/catalogue.ts';
 import type { OptionName } from '../../pipelines/schema/options.ts';

@@ -1,5 +1,5 @@
 /** From whatever a page has of a model (an address, a name, a folder, files) to files that are mounted, and so can be read as a folder. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type ArgumentShape, abortSignal, anyFunction } from '../../errors/arguments.ts';
 import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';

@@ -1,5 +1,5 @@
 /** Models on servers: which files there are, and their bytes by ranges. A hub lists its files, a folder has a `manifest.json`. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import { parseJson } from '../../files/json.ts';

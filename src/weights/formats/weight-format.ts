@@ -2,7 +2,7 @@
  * How a weight matrix [out, in] is held in fewer bits: which formats there are, and which stored tensors ("parts") each is made
  * of. Making the parts is up to `quantize/`, computing with them to `nn/quantized-linear.ts`.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import { bytesPerElement, type DType } from '../../tensor/dtype.ts';

@@ -3,7 +3,7 @@
  * Failures come out as one line with what to do about them; those that may pass are tried again first. A hub may be a stranger's: its
  * answers are checked, and bounded in size, number and time.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import { parseJsonValue } from '../../files/json.ts';

@@ -4,7 +4,7 @@
  */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type ArgumentShape, abortSignal, anyFunction, anyObject, readArguments } from '../../errors/arguments.ts';
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';

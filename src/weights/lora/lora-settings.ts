@@ -1,5 +1,5 @@
 /** What PEFT's configurations say of the scales of an adapter's layers, beside the tensors. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 
 /** What decides about scales in PEFT's `LoraConfig`. */

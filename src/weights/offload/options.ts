@@ -2,7 +2,7 @@
  * `layerwiseOffload`: what may be set, under cache-dit's names. Targets are the blocks of a transformer's block lists; whatever lies
  * outside of them (embeddings, output layers) stays in memory.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import { readOptions } from '../../errors/options.ts';
 import { parseBytes } from '../byte-size.ts';
