@@ -28,12 +28,20 @@ export interface Prepared {
   statics?: Statics;
 }
 
+/** Names the state entries that pass long skips from block to block. */
+export const SKIP = 'skip_';
+
 /** A run of equal blocks, the unit of caching. */
 export interface BlockList<S extends State = State> {
   /** Attribute name in Diffusers, which is also the weights' prefix: `transformer_blocks`. */
   readonly name: string;
   readonly pattern: ForwardPattern;
   readonly count: number;
+  /**
+   * Block i of N also reads what block N − 1 − i returned, for i beyond the middle (a "U"), which that one left in the state as `skip_<its index>`
+   * (`SKIP`). Default: none does.
+   */
+  readonly longSkips?: boolean;
   /** Emits block `index`; `m` is the module `name.index`. Returns the entries of the state that change. */
   block(m: Module, state: S, context: BlockContext): Partial<S>;
   /** Emitted once before the first block, e.g. to join two streams. */

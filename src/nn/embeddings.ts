@@ -37,10 +37,12 @@ export const timestepEmbedding = layer(
   },
 );
 
-/** Diffusers' PixArtAlphaTextProjection: `linear_1`, activation, `linear_2`, both of which return `width`. */
-export const textProjection = layer((m, x: SymbolicTensor, activation: Activation, width: number): SymbolicTensor => {
-  return linear(m.at('linear_2'), activate(linear(m.at('linear_1'), x, width), activation), width);
-});
+/** Diffusers' PixArtAlphaTextProjection: `linear_1` to `width`, activation, `linear_2` to `out`, by default the same. */
+export const textProjection = layer(
+  (m, x: SymbolicTensor, activation: Activation, width: number, out: number = width): SymbolicTensor => {
+    return linear(m.at('linear_2'), activate(linear(m.at('linear_1'), x, width), activation), out);
+  },
+);
 
 export interface Conditions {
   /** [B], in the unit the model was trained with. */

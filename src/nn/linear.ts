@@ -72,6 +72,14 @@ export function activatedLinear(
   return activate(linear(m, x, gated ? 2 * inner : inner, { bias }), activation);
 }
 
+/**
+ * The hidden width of a gated MLP that costs as much as a plain one of width `inner` (Llama, arXiv 2302.13971): two thirds of it, up to
+ * a multiple.
+ */
+export function gatedWidth(inner: number, multiple: number): number {
+  return multiple * Math.ceil(Math.floor((2 * inner) / 3) / multiple);
+}
+
 export interface GatedFeedForwardOptions extends BiasOption {
   /** Width of the hidden layer. */
   inner: number;

@@ -5,9 +5,9 @@
 import { DejaDitError } from '../errors/errors.ts';
 import { conv } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { dims, type Tensor } from '../tensor/tensor.ts';
 import type { BiasOption } from './linear.ts';
-import { layer } from './module.ts';
+import { layer, type Module } from './module.ts';
 
 /**
  * The token grid of a latent, on the host.
@@ -47,6 +47,13 @@ export const patchConvolution = layer(
     return embedded.reshape([x.dim(0), width, -1]).transpose([0, 2, 1]);
   },
 );
+
+/** `patchConvolution` of every frame of a video [B, F, C, H, W]: [B, tokens, width], frame after frame. */
+export function framePatches(m: Module, x: SymbolicTensor, options: PatchEmbeddingOptions): SymbolicTensor {
+  const [batch, frames] = dims(x, 5);
+  const tokens = patchConvolution(m, x.reshape([batch * frames, ...x.shape.slice(2)]), options);
+  return tokens.reshape([batch, -1, options.width]);
+}
 
 /** Diffusers' PatchEmbed without positions: the convolution is called `proj`. */
 export const patchEmbedding = layer((m, x: SymbolicTensor, options: PatchEmbeddingOptions): SymbolicTensor => {

@@ -10,6 +10,8 @@ import { dims, floatTensor, type Tensor } from '../tensor/tensor.ts';
 export interface Rotary {
   cos: SymbolicTensor;
   sin: SymbolicTensor;
+  /** The tables are those of all heads side by side, each of which turns in its own way. */
+  acrossHeads?: boolean;
   /** Which features of a head turn together: pairs (2i, 2i+1), the default, or if false (i, i + rotated / 2). */
   interleaved?: boolean;
 }
@@ -84,9 +86,9 @@ export function gridPositions(grid: readonly number[]): number[][] {
 /** Rotates x [B, S, heads·headDim]. */
 export function applyRotary(
   x: SymbolicTensor,
-  rotary: Rotary,
-  numHeads: number,
-  interleaved = rotary.interleaved ?? true,
+  { cos, sin, acrossHeads = false, ...layout }: Rotary,
+  heads: number,
+  interleaved = layout.interleaved ?? true,
 ): SymbolicTensor {
-  return rotaryEmbedding(x, { ...rotary, numHeads, interleaved });
+  return rotaryEmbedding(x, { cos, sin, numHeads: acrossHeads ? 1 : heads, interleaved });
 }

@@ -12,6 +12,8 @@ export interface BlockGroup {
   readonly count: number;
   /** Names and forward patterns of its lists. */
   readonly lists: readonly { name: string; pattern: ForwardPattern }[];
+  /** Whether its last blocks read what its first ones returned. */
+  readonly longSkips: boolean;
   /** Module paths of its blocks. */
   readonly blockPaths: readonly string[];
   /** What comes before the first block and after the last. */
@@ -69,6 +71,7 @@ function groupOf(model: Transformer, members: readonly number[]): BlockGroup {
     name: lists.map((list) => list.name).join('+'),
     count,
     lists: lists.map(({ name, pattern }) => ({ name, pattern })),
+    longSkips: lists.some((list) => list.longSkips),
     blockPaths: lists.flatMap((list) => Array.from({ length: list.count }, (_, i) => `${list.name}.${i}`)),
     enter: listEdge(model, members[0]!, 'enter'),
     leave: listEdge(model, members.at(-1)!, 'leave'),

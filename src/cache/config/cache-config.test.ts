@@ -102,6 +102,13 @@ describe('checkBlocks', () => {
     expect(check({ Fn: 3, Bn: 3 }, 6)).not.toThrow();
   });
 
+  it('refuses last blocks that would read what skipped first ones return', () => {
+    const inU = (options: CacheOptions) => () => checkBlocks(parseCacheConfig(options), { blocks: 6, longSkips: true });
+    expect(inU({ Fn: 1, Bn: 2 })).toThrow('bnComputeBlocks: 2, but the last blocks of this model read what as many');
+    expect(inU({ cacheType: 'DBPrune' })).toThrow('cacheType: DBPrune may leave out blocks whose results');
+    expect(inU({ Fn: 2, Bn: 2 })).not.toThrow();
+  });
+
   it('lets compat mode run overlapping blocks twice, as cache-dit does', () => {
     expect(check({ Fn: 4, Bn: 3, compat: 'cache-dit' }, 6)).not.toThrow();
   });

@@ -39,8 +39,17 @@ export function resolveForSteps<C extends CacheConfig>(config: C, steps = config
   };
 }
 
-/** Throws `INVALID_CONFIG` if a list of `blocks` blocks cannot run with this F and B. */
-export function checkBlocks(config: CacheConfig, args: { blocks: number; path?: string }): void {
+export interface CheckedBlocks {
+  /** How many the list has. */
+  blocks: number;
+  /** The list's name. */
+  path?: string;
+  /** Whether its last blocks read what its first ones returned. */
+  longSkips?: boolean;
+}
+
+/** Throws `INVALID_CONFIG` if a list cannot run with this F and B, or cannot be pruned. */
+export function checkBlocks(config: CacheConfig, args: CheckedBlocks): void {
   const { fnComputeBlocks: first, bnComputeBlocks: last } = config;
   const fail = (field: string, reason: string) => {
     const path = args.path === undefined ? `cacheConfig.${field}` : `${args.path}: cacheConfig.${field}`;
@@ -48,6 +57,15 @@ export function checkBlocks(config: CacheConfig, args: { blocks: number; path?: 
   };
   if (first > args.blocks) fail('fnComputeBlocks', `${first} is more than the ${args.blocks} blocks of the list`);
   if (last > args.blocks) fail('bnComputeBlocks', `${last} is more than the ${args.blocks} blocks of the list`);
+  if (args.longSkips && isPrune(config)) {
+    fail('cacheType', 'DBPrune may leave out blocks whose results later blocks of this model read; use DBCache');
+  }
+  if (args.longSkips && last > first) {
+    fail(
+      'bnComputeBlocks',
+      `${last}, but the last blocks of this model read what as many first ones return, which are ${first}`,
+    );
+  }
   if (!semanticsOf(config).overlap && !isPrune(config) && first + last > args.blocks) {
     fail('bnComputeBlocks', `${first} first and ${last} last blocks overlap in a list of ${args.blocks}`);
   }

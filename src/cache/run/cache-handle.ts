@@ -145,7 +145,7 @@ export class CacheHandle implements SessionFactory {
 export const cacheUnits = (part: AdapterPart, { cacheType }: CacheConfig): number =>
   cacheType === 'EasyCache' ? 1 : groupsOf(part.sections).length;
 
-function checkGroup({ name, count, lists }: BlockGroup, config: CacheConfig): void {
-  checkBlocks(config, { blocks: count, path: name });
+function checkGroup({ name, count, lists, longSkips }: BlockGroup, config: CacheConfig): void {
+  checkBlocks(config, { blocks: count, path: name, longSkips });
   if (isPrune(config)) for (const { pattern } of lists) assertPrunable(config, pattern);
 }

@@ -6,7 +6,7 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import { concat, where } from '../../graph/ops.ts';
 import type { SymbolicTensor } from '../../graph/symbolic.ts';
-import type { State } from '../../models/definition.ts';
+import { SKIP, type State } from '../../models/definition.ts';
 import type { Piece } from '../../models/span.ts';
 
 export interface ProbeOptions {
@@ -112,6 +112,7 @@ export function middle({ id, pieces, remember, snapshots, encoderToTheEnd }: Mid
       const after = context.state;
       if (encoderToTheEnd) rejectDroppedEncoder(before, last, after);
       rejectOtherChanges(before, after);
+      context.state = withoutNewSkips(before, after);
       const remembered = (stream: string): SymbolicTensor =>
         remember === 'residual' ? after[stream]!.sub(before[stream]!) : after[stream]!;
       const hidden = remembered('hidden_states');
@@ -143,15 +144,23 @@ function rejectDroppedEncoder(...states: [State, State, State]): void {
   );
 }
 
-/** Skipping blocks is right only if the two streams are all they change. */
+/** Skipping blocks is right only if the two streams, and long skips among themselves, are all they change. */
 function rejectOtherChanges(before: State, after: State): void {
   for (const name of Object.keys(after)) {
     if (name === 'hidden_states' || name === 'encoder_hidden_states' || before[name] === after[name]) continue;
+    if (isNewSkip(name, before)) continue;
     throw new DejaDitError(
       'UNSUPPORTED',
       `these blocks change '${name}' besides the hidden states, so they cannot be skipped`,
     );
   }
+}
+
+const isNewSkip = (name: string, before: State) => name.startsWith(SKIP) && !(name in before);
+
+/** Blocks after the middle read the skips of the first blocks only (`checkBlocks`), so those of the middle end with it. */
+function withoutNewSkips(before: State, after: State): State {
+  return Object.fromEntries(Object.entries(after).filter(([name]) => !isNewSkip(name, before)));
 }
 
 export interface StreamReuse {

@@ -46,13 +46,14 @@ export async function readGolden(folder: string, name = 'io'): Promise<GoldenCas
   return { inputs, tensors };
 }
 
-/** Tensors of lists and dicts are stored under dotted names: `x.0`, `added_cond_kwargs.resolution`. */
+/** Tensors of lists and dicts, which may be nested, are stored under dotted names: `x.0`, `added_cond_kwargs.resolution`. */
 function rebuild(key: string, kind: Kind, tensors: Record<string, Tensor>): InputValue {
   if (tensors[key]) return tensors[key];
-  const parts = Object.keys(tensors).filter((name) => name.startsWith(`${key}.`));
-  if (parts.length === 0) return kind.value;
-  const entries = parts.map((name) => [name.slice(key.length + 1), tensors[name]!] as const);
-  return entries.every(([part]) => /^\d+$/.test(part))
-    ? entries.sort((a, b) => Number(a[0]) - Number(b[0])).map(([, t]) => t)
+  const below = Object.keys(tensors).filter((name) => name.startsWith(`${key}.`));
+  if (below.length === 0) return kind.value;
+  const parts = [...new Set(below.map((name) => name.slice(key.length + 1).split('.')[0]!))];
+  const entries = parts.map((part) => [part, rebuild(`${key}.${part}`, { kind: 'tensor' }, tensors)] as const);
+  return parts.every((part) => /^\d+$/.test(part))
+    ? entries.sort((a, b) => Number(a[0]) - Number(b[0])).map(([, value]) => value)
     : Object.fromEntries(entries);
 }

@@ -2,6 +2,7 @@
 import type { TransformerFamily } from '../definition.ts';
 
 export const transformerFamilies: Readonly<Record<string, () => Promise<TransformerFamily>>> = {
+  AllegroTransformer3DModel: async () => (await import('./allegro/allegro.ts')).allegroTransformer,
   AuraFlowTransformer2DModel: async () => (await import('./auraflow/auraflow.ts')).auraFlowTransformer,
   ChromaTransformer2DModel: async () => (await import('./chroma/chroma.ts')).chromaTransformer,
   CogVideoXTransformer3DModel: async () => (await import('./cogvideox/cogvideox.ts')).cogVideoXTransformer,
@@ -9,10 +10,13 @@ export const transformerFamilies: Readonly<Record<string, () => Promise<Transfor
   DiTTransformer2DModel: async () => (await import('./dit/dit.ts')).ditTransformer,
   Flux2Transformer2DModel: async () => (await import('./flux2/flux2.ts')).flux2Transformer,
   FluxTransformer2DModel: async () => (await import('./flux/flux.ts')).fluxTransformer,
+  HiDreamImageTransformer2DModel: async () => (await import('./hidream/hidream.ts')).hiDreamTransformer,
+  HunyuanDiT2DModel: async () => (await import('./hunyuandit/hunyuandit.ts')).hunyuanDiTTransformer,
   HunyuanImageTransformer2DModel: async () => (await import('./hunyuanimage/hunyuanimage.ts')).hunyuanImageTransformer,
   HunyuanVideoTransformer3DModel: async () => (await import('./hunyuanvideo/hunyuanvideo.ts')).hunyuanVideoTransformer,
   LTXVideoTransformer3DModel: async () => (await import('./ltx/ltx.ts')).ltxTransformer,
   Lumina2Transformer2DModel: async () => (await import('./lumina2/lumina2.ts')).lumina2Transformer,
+  MochiTransformer3DModel: async () => (await import('./mochi/mochi.ts')).mochiTransformer,
   OvisImageTransformer2DModel: async () => (await import('./ovisimage/ovisimage.ts')).ovisImageTransformer,
   PixArtTransformer2DModel: async () => (await import('./pixart/pixart.ts')).pixartTransformer,
   PRXTransformer2DModel: async () => (await import('./prx/prx.ts')).prxTransformer,

@@ -166,7 +166,7 @@ export const jointAttention = layer((m, options: JointAttentionOptions) => {
   const order = <T>(ofImage: T, ofText: T): [T, T] => (first === 'text' ? [ofText, ofImage] : [ofImage, ofText]);
   const [head, tail] = order(
     projectQkv(m, image, { heads, qkNorm, projectionBias }),
-    projectQkv(m, text, { heads, qkNorm, projectionBias, names: addedStream }),
+    projectQkv(m, text, { heads, qkNorm, projectionBias, names: addedStream, inner: image.dim(-1) }),
   );
   const attended = attend({
     query: concat([head.query, tail.query], 1),

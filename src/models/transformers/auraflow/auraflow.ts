@@ -10,7 +10,7 @@ import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { attention, jointAttention, type QkNorm } from '../../../nn/attention/attention.ts';
 import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
-import { gatedFeedForward, linear } from '../../../nn/linear.ts';
+import { gatedFeedForward, gatedWidth, linear } from '../../../nn/linear.ts';
 import { sublayerModulations } from '../../../nn/modulation.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 import { modulatedLayerNorm, modulation } from '../../../nn/norms.ts';
@@ -177,8 +177,7 @@ function auraFlowStream(m: Module, x: SymbolicTensor, { temb, width, norm, feedF
     finish(attended: SymbolicTensor): SymbolicTensor {
       const informed = modulatedLayerNorm(x.add(ofAttention.gate.mul(attended)), ofMlp, epsilon);
       const mlp = gatedFeedForward(m.at(feedForward), informed, {
-        // Two thirds of 4·D, so that the gate costs nothing, up to a multiple of 256.
-        inner: 256 * Math.ceil(Math.floor((8 * width) / 3) / 256),
+        inner: gatedWidth(4 * width, 256),
         names: { gate: 'linear_1', value: 'linear_2', out: 'out_projection' },
         ...noBias,
       });

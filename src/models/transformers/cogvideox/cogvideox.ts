@@ -17,7 +17,7 @@ import { type Activation, feedForward, linear } from '../../../nn/linear.ts';
 import { type SublayerModulation, sublayerModulations } from '../../../nn/modulation.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 import { layerNorm, modulation } from '../../../nn/norms.ts';
-import { patchConvolution, patchGrid, patchify, unpatchify } from '../../../nn/patches.ts';
+import { framePatches, patchGrid, patchify, unpatchify } from '../../../nn/patches.ts';
 import { afterUnturned } from '../../../nn/rotary.ts';
 import { sincosVideoPositions } from '../../../nn/sincos-positions.ts';
 import { defineTransformer } from '../../definition.ts';
@@ -237,14 +237,10 @@ function norm(m: Module, x: SymbolicTensor, { affineNorms, epsilon }: CogVideoXC
 /** A video [B, F, C, H, W] as tokens [B, S, D]. */
 const videoTokens = layer(
   (m, x: SymbolicTensor, { width, patchSize, patchFrames, patchBias }: CogVideoXConfig): SymbolicTensor => {
-    const [batch, frames, channels, height, columns] = x.shape as [number, number, number, number, number];
-    if (patchFrames !== undefined) {
-      const patches = patchify(x.transpose([0, 2, 1, 3, 4]), [patchFrames, patchSize, patchSize], 'first');
-      return linear(m, patches, width);
+    if (patchFrames === undefined) {
+      return framePatches(m, x, { patch: [patchSize, patchSize], width, bias: patchBias });
     }
-    const images = x.reshape([batch * frames, channels, height, columns]);
-    const patches = patchConvolution(m, images, { patch: [patchSize, patchSize], width, bias: patchBias });
-    return patches.reshape([batch, -1, width]);
+    return linear(m, patchify(x.transpose([0, 2, 1, 3, 4]), [patchFrames, patchSize, patchSize], 'first'), width);
   },
 );
 
