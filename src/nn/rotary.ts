@@ -4,7 +4,7 @@
  */
 import { rotaryEmbedding } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
-import { dims, floatTensor, type Tensor } from '../tensor/tensor.ts';
+import { dims, floatTensor, lastDims, rows, type Tensor } from '../tensor/tensor.ts';
 
 /** Tables as graph inputs, [B or 1, S, rotated / 2] each. */
 export interface Rotary {
@@ -24,7 +24,8 @@ export interface RotaryTables {
 export interface RotaryTableOptions {
   /** Width of the head given to each position axis; their sum is the rotated width. */
   axesDim: readonly number[];
-  theta: number;
+  /** One for all axes, or one each. */
+  theta: number | readonly number[];
   /** What the model's own code computes angles in. Default double. */
   precision?: 'double' | 'single';
 }
@@ -44,7 +45,8 @@ export function rotaryTables(
   const sin = new Float32Array(positions.length * half);
   let offset = 0;
   for (const [axis, dim] of axesDim.entries()) {
-    const frequencies = Array.from({ length: dim / 2 }, (_, i) => round(1 / round(theta ** round((2 * i) / dim))));
+    const base = typeof theta === 'number' ? theta : theta[axis]!;
+    const frequencies = Array.from({ length: dim / 2 }, (_, i) => round(1 / round(base ** round((2 * i) / dim))));
     // Tokens of a grid share a few positions per axis, and cosines are dear.
     const known = new Map<number, { cos: Float32Array; sin: Float32Array }>();
     for (const [token, position] of positions.entries()) {
@@ -73,6 +75,12 @@ export function afterUnturned({ cos, sin }: RotaryTables, first: number): Rotary
     return floatTensor(out, [1, first + tokens, half]);
   };
   return { cos: extend(cos, 1), sin: extend(sin, 0) };
+}
+
+/** The positions of all samples of a batch, which are the same: [tokens, axes] or [B, tokens, axes]. */
+export function sharedPositions(ids: Tensor): number[][] {
+  const [tokens, axes] = lastDims(ids, 2);
+  return rows(ids.reshape([-1, axes])).slice(0, tokens);
 }
 
 /** Positions of a grid of tokens, row-major: one index per axis. */

@@ -1,27 +1,9 @@
-/**
- * FLUX.1 (Black Forest Labs, 2024), Diffusers' `FluxTransformer2DModel`: a rectified-flow transformer that reads text and
- * image as one sequence.
- *
- * Notation: D = heads · head dim is the width; tokens are always [text, image]. Image latents arrive packed, 2×2 pixels a token.
- * The first blocks ("double") keep separate weights for the two streams and meet only in attention; the last ("single")
- * treat the joined sequence alike. Every block is modulated by `temb`, the sum of time, guidance and pooled-text embeddings.
- */
-import { concat } from '../../../graph/ops.ts';
-import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { jointAttention, type QkNorm } from '../../../nn/attention/attention.ts';
-import {
-  type AttentionInputs,
-  attentionInputs,
-  attentionOptions,
-  attentionTensors,
-} from '../../../nn/attention/attention-inputs.ts';
+import { attentionInputs, attentionTensors } from '../../../nn/attention/attention-inputs.ts';
 import { conditionEmbedding } from '../../../nn/embeddings.ts';
-import { feedForward, linear } from '../../../nn/linear.ts';
-import { adaLayerNormZero } from '../../../nn/modulation.ts';
-import { layer } from '../../../nn/module.ts';
+import { type FluxState, fluxDoubleBlock, fluxSingleBlock } from '../../../nn/flux-blocks.ts';
+import { linear } from '../../../nn/linear.ts';
 import { adaLayerNormContinuous } from '../../../nn/norms.ts';
 import { rotaryTables } from '../../../nn/rotary.ts';
-import { dualStreamBlock, singleStreamBlock } from '../../../nn/stream-blocks.ts';
 import { rows } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 import { fluxNames } from './flux-names.ts';
@@ -39,14 +21,6 @@ interface FluxConfig {
   guidance: boolean;
   axesDim: readonly number[];
 }
-
-type FluxState = AttentionInputs & {
-  hidden_states: SymbolicTensor;
-  encoder_hidden_states: SymbolicTensor;
-  temb: SymbolicTensor;
-};
-
-const qkNorm: QkNorm = { kind: 'rms_norm', epsilon: 1e-6 };
 
 export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
   className: 'FluxTransformer2DModel',
@@ -125,13 +99,13 @@ export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
       name: 'transformer_blocks',
       pattern: 1,
       count: config.doubleBlocks,
-      block: (m, state) => doubleBlock(m, state, config),
+      block: (m, state) => fluxDoubleBlock(m, state, { ...config, first: 'text' }),
     },
     {
       name: 'single_transformer_blocks',
       pattern: 1,
       count: config.singleBlocks,
-      block: (m, state) => singleBlock(m, state, config),
+      block: (m, state) => fluxSingleBlock(m, state, { ...config, first: 'text' }),
     },
   ],
 
@@ -142,36 +116,4 @@ export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
       outChannels,
     );
   },
-});
-
-/** Text and image keep their own weights and meet in attention. */
-const doubleBlock = layer((m, state: FluxState, { heads, width }: FluxConfig): Partial<FluxState> => {
-  const { hidden_states, encoder_hidden_states, temb } = state;
-  const stream = (x: SymbolicTensor, names: { norm: string; feedForward: string }) => ({
-    x,
-    modulations: adaLayerNormZero(m.at(names.norm), temb, { sublayers: 2, width }),
-    feedForward: (normed: SymbolicTensor) =>
-      feedForward(m.at(names.feedForward), normed, { activation: 'gelu-approximate', inner: 4 * width }),
-  });
-  return dualStreamBlock({
-    image: stream(hidden_states, { norm: 'norm1', feedForward: 'ff' }),
-    text: stream(encoder_hidden_states, { norm: 'norm1_context', feedForward: 'ff_context' }),
-    attend: (normed) =>
-      jointAttention(m.at('attn'), { ...normed, heads, qkNorm, first: 'text', ...attentionOptions(state) }),
-  });
-});
-
-/** The joined sequence [text, image] through attention and MLP side by side. */
-const singleBlock = layer((m, state: FluxState, { heads, width }: FluxConfig): Partial<FluxState> => {
-  const { hidden_states, encoder_hidden_states, temb } = state;
-  const [modulation] = adaLayerNormZero(m.at('norm'), temb, { sublayers: 1, width });
-  const joined = singleStreamBlock(m, concat([encoder_hidden_states, hidden_states], 1), {
-    modulation,
-    inner: 4 * width,
-    heads,
-    qkNorm,
-    ...attentionOptions(state),
-  });
-  const [text, image] = joined.split(1, [encoder_hidden_states.dim(1), hidden_states.dim(1)]);
-  return { hidden_states: image, encoder_hidden_states: text };
 });

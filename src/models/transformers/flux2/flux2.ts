@@ -19,9 +19,8 @@ import { linear } from '../../../nn/linear.ts';
 import { adaLayerNormSingle, modulatedResidual, sublayerModulations } from '../../../nn/modulation.ts';
 import { layer } from '../../../nn/module.ts';
 import { adaLayerNormContinuous, headRmsNorm } from '../../../nn/norms.ts';
-import { rotaryTables } from '../../../nn/rotary.ts';
+import { rotaryTables, sharedPositions } from '../../../nn/rotary.ts';
 import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
-import { lastDims, rows, type Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 
 interface Flux2Config {
@@ -204,10 +203,4 @@ const feedForward = layer((m, x: SymbolicTensor, { width, mlpWidth }: Flux2Confi
 function gated(x: SymbolicTensor): SymbolicTensor {
   const [gate, value] = x.chunk(2);
   return gate.silu().mul(value);
-}
-
-/** The positions of all samples of a batch, which are the same: [tokens, axes] or [B, tokens, axes]. */
-function sharedPositions(ids: Tensor): number[][] {
-  const [tokens, axes] = lastDims(ids, 2);
-  return rows(ids.reshape([-1, axes])).slice(0, tokens);
 }

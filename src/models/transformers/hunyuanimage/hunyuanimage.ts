@@ -10,22 +10,15 @@
 import { DejaDitError } from '../../../errors/errors.ts';
 import { concat, gather } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { jointAttention, type QkNorm } from '../../../nn/attention/attention.ts';
-import {
-  type AttentionInputs,
-  attentionInputs,
-  attentionOptions,
-  attentionTensors,
-} from '../../../nn/attention/attention-inputs.ts';
+import { attentionInputs, attentionTensors } from '../../../nn/attention/attention-inputs.ts';
 import { keyMask, maskRows } from '../../../nn/attention/attention-mask.ts';
 import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
-import { feedForward, linear } from '../../../nn/linear.ts';
-import { adaLayerNormZero } from '../../../nn/modulation.ts';
+import { type FluxState, fluxDoubleBlock, fluxSingleBlock } from '../../../nn/flux-blocks.ts';
+import { linear } from '../../../nn/linear.ts';
 import { layer } from '../../../nn/module.ts';
 import { adaLayerNormContinuous, layerNorm } from '../../../nn/norms.ts';
 import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
 import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
-import { dualStreamBlock, singleStreamBlock } from '../../../nn/stream-blocks.ts';
 import { intTensor } from '../../../tensor/tensor.ts';
 import { defineTransformer, type State } from '../../definition.ts';
 import { refinedText, refinerTensors } from '../hunyuanvideo/token-refiner.ts';
@@ -49,15 +42,7 @@ interface HunyuanImageConfig {
   theta: number;
 }
 
-type HunyuanImageState = AttentionInputs & {
-  hidden_states: SymbolicTensor;
-  encoder_hidden_states: SymbolicTensor;
-  temb: SymbolicTensor;
-};
-
-const qkNorm: QkNorm = { kind: 'rms_norm', epsilon: 1e-6 };
-
-export const hunyuanImageTransformer = defineTransformer<HunyuanImageConfig, HunyuanImageState>({
+export const hunyuanImageTransformer = defineTransformer<HunyuanImageConfig, FluxState>({
   className: 'HunyuanImageTransformer2DModel',
   separateCfg: true,
 
@@ -186,13 +171,13 @@ export const hunyuanImageTransformer = defineTransformer<HunyuanImageConfig, Hun
       name: 'transformer_blocks',
       pattern: 0,
       count: config.doubleBlocks,
-      block: (m, state) => doubleBlock(m, state, config),
+      block: (m, state) => fluxDoubleBlock(m, state, { ...config, first: 'image' }),
     },
     {
       name: 'single_transformer_blocks',
       pattern: 0,
       count: config.singleBlocks,
-      block: (m, state) => singleBlock(m, state, config),
+      block: (m, state) => fluxSingleBlock(m, state, { ...config, first: 'image' }),
     },
   ],
 
@@ -221,39 +206,3 @@ const glyphProjection = layer((m, x: SymbolicTensor, width: number): SymbolicTen
   const wide = linear(m.at('linear_1'), layerNorm(m.at('norm'), x, 1e-5), undefined).gelu();
   return linear(m.at('linear_3'), linear(m.at('linear_2'), wide, wide.dim(-1)).gelu(), width);
 });
-
-/** Image and text keep their own weights and meet in attention. */
-const doubleBlock = layer(
-  (m, state: HunyuanImageState, { heads, width, mlpWidth }: HunyuanImageConfig): Partial<HunyuanImageState> => {
-    const { hidden_states, encoder_hidden_states, temb } = state;
-    const stream = (x: SymbolicTensor, names: { norm: string; feedForward: string }) => ({
-      x,
-      modulations: adaLayerNormZero(m.at(names.norm), temb, { sublayers: 2, width }),
-      feedForward: (normed: SymbolicTensor) =>
-        feedForward(m.at(names.feedForward), normed, { activation: 'gelu-approximate', inner: mlpWidth }),
-    });
-    return dualStreamBlock({
-      image: stream(hidden_states, { norm: 'norm1', feedForward: 'ff' }),
-      text: stream(encoder_hidden_states, { norm: 'norm1_context', feedForward: 'ff_context' }),
-      attend: (normed) =>
-        jointAttention(m.at('attn'), { ...normed, heads, qkNorm, first: 'image', ...attentionOptions(state) }),
-    });
-  },
-);
-
-/** The joined sequence [image, text] through attention and MLP side by side. */
-const singleBlock = layer(
-  (m, state: HunyuanImageState, { heads, width, mlpWidth }: HunyuanImageConfig): Partial<HunyuanImageState> => {
-    const { hidden_states, encoder_hidden_states, temb } = state;
-    const [modulation] = adaLayerNormZero(m.at('norm'), temb, { sublayers: 1, width });
-    const joined = singleStreamBlock(m, concat([hidden_states, encoder_hidden_states], 1), {
-      modulation,
-      inner: mlpWidth,
-      heads,
-      qkNorm,
-      ...attentionOptions(state),
-    });
-    const [image, text] = joined.split(1, [hidden_states.dim(1), encoder_hidden_states.dim(1)]);
-    return { hidden_states: image, encoder_hidden_states: text };
-  },
-);

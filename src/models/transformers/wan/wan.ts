@@ -10,7 +10,7 @@
 
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attend, attention, projectQkv, type QkNorm } from '../../../nn/attention/attention.ts';
+import { attention, type QkNorm } from '../../../nn/attention/attention.ts';
 import {
   type AttentionInputs,
   attentionInputs,
@@ -21,14 +21,14 @@ import { sinusoidalEmbedding, textProjection, timestepEmbedding } from '../../..
 import { feedForward, linear } from '../../../nn/linear.ts';
 import { modulatedResidual, scaleShiftTable, sublayerModulations } from '../../../nn/modulation.ts';
 import { layer } from '../../../nn/module.ts';
-import { layerNorm, modulatedLayerNorm, rmsNorm } from '../../../nn/norms.ts';
+import { layerNorm, modulatedLayerNorm } from '../../../nn/norms.ts';
 import { patchConvolution, patchGrid, unpatchify } from '../../../nn/patches.ts';
 import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { tokenTimes } from '../../../nn/token-times.ts';
-import { dims } from '../../../tensor/tensor.ts';
-import { defineTransformer } from '../../definition.ts';
+import { defineTransformer, type TransformerDefinition } from '../../definition.ts';
+import { conditionAttention, imageEmbedding, TEXT_TOKENS } from './condition.ts';
 
-interface WanConfig {
+export interface WanConfig {
   inChannels: number;
   outChannels: number;
   blocks: number;
@@ -48,7 +48,7 @@ interface WanConfig {
   epsilon: number;
 }
 
-type WanState = AttentionInputs & {
+export type WanState = AttentionInputs & {
   hidden_states: SymbolicTensor;
   /** [image, text], the same for all blocks. */
   encoder_hidden_states: SymbolicTensor;
@@ -58,9 +58,12 @@ type WanState = AttentionInputs & {
   shared_modulation: SymbolicTensor;
   /** [B, tokens]: which row each token takes. */
   temb_rows?: SymbolicTensor;
+  /** [1, 1, tokens, tokens], where tokens do not see all others. */
+  attention_bias?: SymbolicTensor;
 };
 
-export const wanTransformer = defineTransformer<WanConfig, WanState>({
+/** What SkyReels-V2 varies. */
+export const wanDefinition: TransformerDefinition<WanConfig, WanState> = {
   className: 'WanTransformer3DModel',
   separateCfg: true,
   tokens: { hidden_states: 1 },
@@ -175,10 +178,12 @@ export const wanTransformer = defineTransformer<WanConfig, WanState>({
     const patches = linear(m.at('proj_out'), normed, outChannels * patch[0] * patch[1] * patch[2]);
     return unpatchify(patches, { grid: grid as number[], patch });
   },
-});
+};
+
+export const wanTransformer = defineTransformer(wanDefinition);
 
 /** Self-attention, attention to the text, feed-forward; the first and the last are modulated. */
-const wanBlock = layer((m, state: WanState, config: WanConfig): Partial<WanState> => {
+export const wanBlock = layer((m, state: WanState, config: WanConfig): Partial<WanState> => {
   const { heads, epsilon, feedForwardWidth, crossNorm } = config;
   const vectors = scaleShiftTable(m, state.shared_modulation, 6, state.temb_rows);
   const [ofAttention, ofMlp] = sublayerModulations(vectors, 2);
@@ -186,7 +191,13 @@ const wanBlock = layer((m, state: WanState, config: WanConfig): Partial<WanState
   const attended = modulatedResidual(state.hidden_states, {
     modulation: ofAttention,
     epsilon,
-    sublayer: (x) => attention(m.at('attn1'), x, { heads, qkNorm: qkNorm(config), ...attentionOptions(state) }),
+    sublayer: (x) =>
+      attention(m.at('attn1'), x, {
+        heads,
+        qkNorm: qkNorm(config),
+        bias: state.attention_bias,
+        ...attentionOptions(state),
+      }),
   });
   const query = crossNorm ? layerNorm(m.at('norm2'), attended, epsilon) : attended;
   const informed = attended.add(conditionAttention(m.at('attn2'), query, state.encoder_hidden_states, config));
@@ -198,43 +209,4 @@ const wanBlock = layer((m, state: WanState, config: WanConfig): Partial<WanState
   return { hidden_states };
 });
 
-const qkNorm = ({ epsilon }: WanConfig): QkNorm => ({ kind: 'rms_norm_across_heads', epsilon });
-
-/** In a condition of image and text, as Diffusers tells them apart, text is the last 512 tokens. */
-const TEXT_TOKENS = 512;
-
-/** Attention to the text, plus attention of the same queries to the image where the model has keys for it. */
-const conditionAttention = layer(
-  (m, x: SymbolicTensor, condition: SymbolicTensor, config: WanConfig): SymbolicTensor => {
-    const { heads, width, imageKeys, epsilon } = config;
-    const imageTokens = imageKeys ? Math.max(condition.dim(1) - TEXT_TOKENS, 0) : 0;
-    const text = projectQkv(m, x, { heads, qkNorm: qkNorm(config), context: condition.slice(1, imageTokens) });
-    let out = attend({ ...text, heads });
-    if (imageTokens > 0) {
-      const image = condition.slice(1, 0, imageTokens);
-      const key = rmsNorm(m.at('norm_added_k'), linear(m.at('add_k_proj'), image, width), epsilon);
-      out = out.add(attend({ query: text.query, key, value: linear(m.at('add_v_proj'), image, width), heads }));
-    }
-    return linear(m.at('to_out.0'), out, width);
-  },
-);
-
-/** States of the image encoder [B, tokens, imageWidth] → [B, tokens, D]. */
-const imageEmbedding = layer(
-  (m, image: SymbolicTensor, { width, imageWidth, imagePositions }: WanConfig): SymbolicTensor => {
-    let tokens = image;
-    if (imagePositions !== undefined) {
-      // First and last frame lie one after the other in the batch, and become one sequence.
-      const [images, length, channels] = dims(image, 3);
-      tokens = image
-        .reshape([images / 2, 2 * length, channels])
-        .add(m.weight('pos_embed', [1, imagePositions, channels]));
-    }
-    const hidden = feedForward(m.at('ff'), layerNorm(m.at('norm1'), tokens, 1e-5), {
-      activation: 'gelu',
-      inner: imageWidth!,
-      out: width,
-    });
-    return layerNorm(m.at('norm2'), hidden, 1e-5);
-  },
-);
+export const qkNorm = ({ epsilon }: WanConfig): QkNorm => ({ kind: 'rms_norm_across_heads', epsilon });
