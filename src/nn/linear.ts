@@ -97,6 +97,16 @@ export const gatedFeedForward = layer(
   },
 );
 
+/**
+ * `gatedFeedForward` whose first two layers are one matrix, gate before value, with names of its own; without biases.
+ */
+export const fusedFeedForward = layer(
+  (m, x: SymbolicTensor, { inner, names }: { inner: number; names: { in: string; out: string } }): SymbolicTensor => {
+    const [gate, value] = linear(m.at(names.in), x, 2 * inner, { bias: false }).chunk(2);
+    return linear(m.at(names.out), gate.silu().mul(value), x.dim(-1), { bias: false });
+  },
+);
+
 /** Applies an activation. The gated ones take [value, gate] on the last axis and halve it. */
 export function activate(x: SymbolicTensor, activation: Activation): SymbolicTensor {
   switch (activation) {

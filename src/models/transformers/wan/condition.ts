@@ -4,12 +4,15 @@
  */
 
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attend, projectQkv } from '../../../nn/attention/attention.ts';
+import { attend, projectQkv, type QkNorm } from '../../../nn/attention/attention.ts';
 import { feedForward, linear } from '../../../nn/linear.ts';
 import { layer } from '../../../nn/module.ts';
 import { layerNorm, rmsNorm } from '../../../nn/norms.ts';
 import { dims } from '../../../tensor/tensor.ts';
-import { qkNorm, type WanConfig } from './wan.ts';
+import type { WanConfig } from './wan.ts';
+
+/** Of queries and keys, in all of Wan's attention. */
+export const qkNorm = ({ epsilon }: WanConfig): QkNorm => ({ kind: 'rms_norm_across_heads', epsilon });
 
 /** In a condition of image and text, as Diffusers tells them apart, text is the last 512 tokens. */
 export const TEXT_TOKENS = 512;

@@ -10,7 +10,7 @@
 
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attention, type QkNorm } from '../../../nn/attention/attention.ts';
+import { attention } from '../../../nn/attention/attention.ts';
 import {
   type AttentionInputs,
   attentionInputs,
@@ -26,7 +26,7 @@ import { patchConvolution, patchGrid, unpatchify } from '../../../nn/patches.ts'
 import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { tokenTimes } from '../../../nn/token-times.ts';
 import { defineTransformer, type TransformerDefinition } from '../../definition.ts';
-import { conditionAttention, imageEmbedding, TEXT_TOKENS } from './condition.ts';
+import { conditionAttention, imageEmbedding, qkNorm, TEXT_TOKENS } from './condition.ts';
 
 export interface WanConfig {
   inChannels: number;
@@ -208,5 +208,3 @@ export const wanBlock = layer((m, state: WanState, config: WanConfig): Partial<W
   });
   return { hidden_states };
 });
-
-export const qkNorm = ({ epsilon }: WanConfig): QkNorm => ({ kind: 'rms_norm_across_heads', epsilon });
