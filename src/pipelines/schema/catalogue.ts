@@ -276,9 +276,9 @@ export const catalogue: Catalogue = {
 
   outputType: {
     group: 'Request',
-    value: () => choice(['image', 'latent']),
+    value: () => choice(['image', 'latent', 'pil']),
     default: 'image',
-    help: 'image: pictures; latent: the final latents alone',
+    help: 'image, or pil: pictures; latent: the final latents alone',
   },
   cache: {
     group: 'Request',
@@ -331,7 +331,7 @@ export const elsewhere: Readonly<Record<string, string>> = {
   returnDict: 'results are objects',
 };
 
-/** Arguments of Diffusers that say what is the case anyway, where a pipeline has no such option: they are taken and change nothing. */
+/** Arguments of Diffusers that say what is the case anyway, and that are no options here: they are taken and change nothing. */
 export const neutral: Readonly<Record<string, (value: unknown) => boolean>> = {
   cleanCaption: (value) => value === false,
   returnDict: (value) => value === true,
@@ -341,12 +341,7 @@ export const neutral: Readonly<Record<string, (value: unknown) => boolean>> = {
   usePe: (value) => value === false,
   controlGuidanceStart: (value) => value === 0,
   controlGuidanceEnd: (value) => value === 1,
-  clipSkip: (value) => value === 0,
   callbackOnStepEndTensorInputs: (value) => Array.isArray(value) && value.every((name) => name === 'latents'),
-  cfgTruncRatio: (value) => value === 1,
-  cfgTruncation: (value) => value === 1,
-  cfgNormalization: (value) => value === false,
-  outputType: (value) => value === 'pil',
 };
 
 export const optionNames = Object.keys(catalogue) as OptionName[];

@@ -130,8 +130,8 @@ export interface GenerateOptions {
   maxTimesteps?: number;
   /** Angle between the two steps of a request of two. Default 1.3. */
   intermediateTimesteps?: number;
-  /** `image`: pictures. `latent`: the final latents alone. Default `image`. */
-  outputType?: 'image' | 'latent';
+  /** `image`, or `pil` as in Diffusers: pictures. `latent`: the final latents alone. Default `image`. */
+  outputType?: 'image' | 'latent' | 'pil';
   /**
    * How this request is cached: settings as `enableCache` takes them, or false to compute everything. They replace as a whole what
    * `enableCache` has set, which is the default; requests with different caches may run at the same time.

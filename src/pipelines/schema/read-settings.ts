@@ -38,8 +38,7 @@ function withoutNeutral(request: unknown, options: ResolvedOptions): object {
   if (typeof request !== 'object' || request === null || Array.isArray(request)) return request as object;
   const isNeutral = ([key, value]: [string, unknown]) => {
     const name = Object.keys(neutral).find((known) => isSpellingOf(key, [known]));
-    if (name === undefined || !neutral[name]!(value)) return false;
-    return !options.has(name as OptionName) || name === 'outputType';
+    return name !== undefined && neutral[name]!(value) && !options.has(name as OptionName);
   };
   return Object.fromEntries(Object.entries(request).filter((entry) => !isNeutral(entry)));
 }
