@@ -50,7 +50,7 @@ export { decodeImages, perSample, rawLatents } from './pipelines/request/latents
 export { packedLatents } from './pipelines/request/packing.ts';
 export { type LatentLayout, type Plan, plainLatents, type Start } from './pipelines/request/plan.ts';
 export { flowSchedule, givenSchedule, lateTimesteps } from './pipelines/request/schedule.ts';
-export { encodePictures, loadImages, startFromImages } from './pipelines/request/start-images.ts';
+export { encodePictures, loadImages, loadPixels, startFromImages } from './pipelines/request/start-images.ts';
 export {
   type EncodeTextOptions,
   embedMasked,

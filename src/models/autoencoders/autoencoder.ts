@@ -51,20 +51,23 @@ export const activationBytes = 6 * 2 ** 30;
 export class Autoencoder {
   readonly traits: LatentTraits;
 
-  constructor(readonly model: GraphModel) {
+  private constructor(
+    readonly model: GraphModel,
+    statistics: Pick<LatentTraits, 'latentsMean' | 'latentsStd'>,
+  ) {
     const { className, definition } = model;
     if (!isAutoencoder(definition)) {
       const known = Object.keys(autoencoderFamilies).join(', ');
       throw new DejaDitError('UNSUPPORTED', `${className} is no autoencoder; known: ${known}`);
     }
-    this.traits = definition.traits;
+    this.traits = { ...definition.traits, ...statistics };
   }
 
   /** @throws DejaDitError naming the file, field or tensor that is wrong */
   static async fromPretrained(folder: string, options: LoadOptions = {}): Promise<Autoencoder> {
     const model = await loadModel(folder, options);
     try {
-      if (model instanceof GraphModel) return new Autoencoder(model);
+      if (model instanceof GraphModel) return new Autoencoder(model, await statisticsOf(model));
       throw new DejaDitError('UNSUPPORTED', `${model.className} is a transformer, not an autoencoder`, {
         path: folder,
       });
@@ -206,6 +209,13 @@ export class Autoencoder {
     if (height <= size && width <= size) return undefined;
     return { size: latents * spatialScale, stride: stride * spatialScale };
   }
+}
+
+/** What its weights say of its latents. */
+async function statisticsOf(model: GraphModel): Promise<Pick<LatentTraits, 'latentsMean' | 'latentsStd'>> {
+  if (!model.definition.functions['statistics']) return {};
+  const { mean, deviation } = await model.call('statistics', {});
+  return { latentsMean: [...mean!.f32], latentsStd: [...deviation!.f32] };
 }
 
 interface VideoSize {

@@ -33,6 +33,8 @@ export interface LatentTraits {
   /** Per channel, where latents are normalised so instead. */
   readonly latentsMean?: readonly number[];
   readonly latentsStd?: readonly number[];
+  /** Edge of the patches of latents whose pixels are the channels that are normalised, [B, C·patch², h/patch, w/patch]. Default 1. */
+  readonly latentPatch?: number;
   /** Whether decoded pixels are cut off at -1 and 1. It happens after tiles are blended, so not in the graph. */
   readonly clampsImage?: boolean;
   /** Diffusers' default tiles. */
@@ -42,7 +44,10 @@ export interface LatentTraits {
 }
 
 export interface AutoencoderDefinition<Config> extends GraphModelDefinition<Config> {
-  readonly functions: Readonly<Record<'encode' | 'decode', FunctionDefinition<Config>>>;
+  readonly functions: Readonly<Record<'encode' | 'decode', FunctionDefinition<Config>>> & {
+    /** Where latents are normalised with what lies among the weights: their `mean` and `deviation`, per channel. */
+    readonly statistics?: FunctionDefinition<Config>;
+  };
   traits(config: Config): LatentTraits;
 }
 
@@ -71,7 +76,8 @@ export function defineAutoencoder<Config>(definition: AutoencoderDefinition<Conf
     ...definition.functions[name],
     smallestCalls: (config: Config) => [{ sizes: sizes[name](definition.traits(config)) }],
   });
-  const model = defineModel({ ...definition, functions: { encode: smallest('encode'), decode: smallest('decode') } });
+  const functions = { ...definition.functions, encode: smallest('encode'), decode: smallest('decode') };
+  const model = defineModel({ ...definition, functions });
   return {
     className: definition.className,
     configure: (reader) => ({

@@ -19,7 +19,7 @@ import { hiddenActivation } from './activation.ts';
 import { type DecoderConfig, type DecoderFamily, parseDecoderConfig } from './decoder-config.ts';
 import { hiddenStateRequest, runLayers, textInputs } from './hidden-states.ts';
 import { ropeTables } from './rope.ts';
-import { attentionBias, checkTokenIds } from './tokens.ts';
+import { attentionBias, checkTokenIds, seeingTokens } from './tokens.ts';
 
 /** A family's model under one of its class names. */
 export function decoderModel(className: string, family: DecoderFamily): GraphModelFamily {
@@ -51,12 +51,15 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
           const bias = (window?: number) => attentionBias({ tokens, mask: attention_mask, causal: true, window })!;
           const { cos, sin } = ropeTables(tokens, config.frequencies);
           const tensors: Record<string, Tensor> = { input_ids: input_ids!, bias: bias(), cos, sin };
+          // Capped scores are not computed by the fused attention.
+          const seeing = config.softcap === undefined ? seeingTokens(attention_mask) : undefined;
+          if (seeing) tensors.seeing = seeing;
           if (config.window !== undefined && config.window < tokens) tensors.sliding_bias = bias(config.window);
           return { tensors, statics: hiddenStateRequest(inputs, config.layers) };
         },
 
         build(m, inputs, config, statics) {
-          const { input_ids, bias, sliding_bias = bias, cos, sin } = inputs;
+          const { input_ids, bias, sliding_bias = bias, cos, sin, seeing } = inputs;
           const text = languageModel(m);
           return runLayers({
             embeddings: embed(text, input_ids!, config),
@@ -65,6 +68,7 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
               decoderLayer(text.at(`layers.${index}`), x, {
                 bias: config.sliding[index] ? sliding_bias! : bias!,
                 rotary: { cos: cos!, sin: sin! },
+                seeing,
                 config,
               }),
             finalNorm: (x) => norm(text.at('norm'), x, config),
@@ -99,6 +103,8 @@ interface DecoderLayer {
   /** [1 or B, 1, S, S]. */
   bias: SymbolicTensor;
   rotary: Rotary;
+  /** [B, S, 1], 0 for tokens that see none; absent if all see some. */
+  seeing: SymbolicTensor | undefined;
   config: DecoderConfig;
 }
 
@@ -126,7 +132,7 @@ const mlp = layer((m, x: SymbolicTensor, config: DecoderConfig): SymbolicTensor 
 
 const projections = { query: 'q_proj', key: 'k_proj', value: 'v_proj', queryNorm: 'q_norm', keyNorm: 'k_norm' };
 
-const attention = layer((m, x: SymbolicTensor, { bias, rotary, config }: DecoderLayer): SymbolicTensor => {
+const attention = layer((m, x: SymbolicTensor, { bias, rotary, seeing, config }: DecoderLayer): SymbolicTensor => {
   const { heads, keyValueHeads, headDim, width, epsilon, family, scale, softcap } = config;
   const { query, key, value } = projectQkv(m, x, {
     heads,
@@ -148,7 +154,8 @@ const attention = layer((m, x: SymbolicTensor, { bias, rotary, config }: Decoder
     bias,
   };
   const attended = softcap === undefined ? attend(options) : attendCapped(options, softcap);
-  return linear(m.at('o_proj'), attended, width, { bias: config.outputBias });
+  const seen = seeing ? attended.mul(seeing) : attended;
+  return linear(m.at('o_proj'), seen, width, { bias: config.outputBias });
 });
 
 /** Queries are [B, S, H·headDim], keys and values [B, S, G·headDim]. */

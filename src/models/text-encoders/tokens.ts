@@ -22,6 +22,21 @@ export function checkTokenIds(ids: Tensor, vocabulary: number): void {
 /** The least float32. Unlike -Infinity it leaves a row in which everything is masked finite. */
 const masked = -3.4028234663852886e38;
 
+/**
+ * Which tokens see any, as factors [batch, tokens, 1] on what their attention comes to: padding in front of a causal text sees nothing,
+ * and PyTorch's fused attention makes that 0.
+ * @returns undefined if all do
+ */
+export function seeingTokens(mask: Tensor | undefined): Tensor | undefined {
+  const padding = mask && rows(mask);
+  if (!padding?.some((row) => row[0] === 0)) return undefined;
+  const seeing = padding.flatMap((row) => {
+    const first = row.indexOf(1);
+    return row.map((_, token) => (first >= 0 && token >= first ? 1 : 0));
+  });
+  return floatTensor(seeing, [padding.length, padding[0]!.length, 1]);
+}
+
 export interface AttentionBiasOptions {
   tokens: number;
   /** [batch, tokens], 0 for padding. */

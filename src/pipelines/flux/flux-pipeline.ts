@@ -8,9 +8,9 @@ import { autoencoder, scheduler, textEncoder, transformer } from '../components.
 import { definePipeline } from '../define-pipeline.ts';
 import { packedLatents } from '../request/packing.ts';
 import { flowSigmas, resolutionShift } from '../request/schedule.ts';
-import { loadImages, startFromImages, takingTurns } from '../request/start-images.ts';
+import { loadPixels, startFromImages } from '../request/start-images.ts';
 import { fromModel } from '../schema/pipeline-options.ts';
-import { textLength, twoLatents } from '../schema/sizes.ts';
+import { noGuidanceEmbedding, textLength, twoLatents } from '../schema/sizes.ts';
 import { embedFlux, fluxInputs } from './calls.ts';
 
 const edge = {
@@ -41,10 +41,7 @@ export const fluxPipeline = definePipeline({
       trueCfgScale: { default: 1 },
       guidanceScale: {
         default: 3.5,
-        unused: {
-          because: 'as this model has no guidance embedding; use trueCfgScale and negativePrompt',
-          when: ({ transformer }) => !transformer.traits.guidanceEmbedding,
-        },
+        unused: noGuidanceEmbedding,
       },
       maxSequenceLength: textLength(512, 'textEncoder2'),
       sigmas: {
@@ -70,8 +67,7 @@ export const fluxPipeline = definePipeline({
     const [rows, columns] = [settings.height / vae.spatialScale, settings.width / vae.spatialScale];
     const tokens = (rows * columns) / 4;
     const latents = packedLatents([batch, transformer.traits.inChannels / 4, rows, columns]);
-    const sources = takingTurns(settings.image, batch);
-    const images = sources && (await loadImages(sources));
+    const pixels = settings.image === undefined ? undefined : await loadPixels(settings.image, settings);
     const levels = hasFlowSigmas(scheduler)
       ? { numInferenceSteps: steps }
       : { sigmas: settings.sigmas ?? flowSigmas(steps) };
@@ -80,8 +76,8 @@ export const fluxPipeline = definePipeline({
       embed: (condition) => embedFlux(parts, condition, { maxLength: maxSequenceLength, ...reading }),
       latents,
       schedule: { ...levels, mu: resolutionShift(scheduler, tokens) },
-      ...(images && {
-        start: (noise, ownScheduler) => startFromImages(ownScheduler, { images, latents, settings, vae, noise }),
+      ...(pixels && {
+        start: (noise, ownScheduler) => startFromImages(ownScheduler, { pixels, latents, settings, vae, noise }),
       }),
       inputsAt: fluxInputs(transformer, {
         rows: rows / 2,

@@ -6,7 +6,7 @@ import { perSample } from '../request/latents.ts';
 import { packedLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
 import { padTexts } from '../request/text-encoder.ts';
-import { edges, unguided } from '../schema/sizes.ts';
+import { edges, noGuidanceEmbedding } from '../schema/sizes.ts';
 
 /** The conversation that the model was trained with; the tokens before the prompt are read, but not passed on. */
 const instruction =
@@ -32,7 +32,7 @@ export const qwenImagePipeline = definePipeline({
       ...edges(128),
       sigmas: {},
       trueCfgScale: { default: 4 },
-      guidanceScale: { unused: { ...unguided, when: () => true } },
+      guidanceScale: { unused: noGuidanceEmbedding },
       maxSequenceLength: { default: 512, max: 1024 },
     },
   },

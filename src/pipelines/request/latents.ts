@@ -7,6 +7,7 @@ import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { cut } from '../../tensor/slices.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import type { NoiseSource } from './noise.ts';
+import { fromPatches, toPatches } from './packing.ts';
 import type { LatentLayout } from './plan.ts';
 import { affine, requireShape } from './tensors.ts';
 
@@ -38,17 +39,18 @@ export function rawLatents(latents: Tensor, { traits }: Autoencoder): Tensor {
   const { latentsMean, latentsStd, scalingFactor, shiftFactor } = traits;
   if (!latentsMean || !latentsStd) return affine(latents, { scale: 1 / scalingFactor, shift: shiftFactor });
   // Diffusers divides by the reciprocal.
-  return perChannel(
+  const raw = perChannel(
     latents,
     (value, channel) => Math.fround(value / Math.fround(1 / latentsStd[channel]!)) + latentsMean[channel]!,
   );
+  return traits.latentPatch === undefined ? raw : fromPatches(raw);
 }
 
 /** The way back: the autoencoder's latents at the transformer's scale. */
 export function transformerLatents(latents: Tensor, { traits }: Autoencoder): Tensor {
   const { latentsMean, latentsStd, scalingFactor, shiftFactor } = traits;
   if (!latentsMean || !latentsStd) return affine(affine(latents, { shift: -shiftFactor }), { scale: scalingFactor });
-  return perChannel(latents, (value, channel) =>
+  return perChannel(traits.latentPatch === undefined ? latents : toPatches(latents), (value, channel) =>
     Math.fround(Math.fround(value - Math.fround(latentsMean[channel]!)) * Math.fround(1 / latentsStd[channel]!)),
   );
 }

@@ -13,6 +13,38 @@ export function packedLatents(drawn: readonly [number, number, number, number]):
   };
 }
 
+/** [B, C, h, w] → [B, 4C, h/2, w/2], the channels in the order of `packLatents`. */
+export function toPatches(latents: Tensor): Tensor {
+  const [, , height, width] = dims(latents, 4);
+  return unpackTokens(packLatents(latents), height / 2, width / 2);
+}
+
+/** [B, 4C, h/2, w/2] → [B, C, h, w]. */
+export function fromPatches(patches: Tensor): Tensor {
+  const [, , rows, columns] = dims(patches, 4);
+  return unpackLatents(packTokens(patches), 2 * rows, 2 * columns);
+}
+
+/** [B, C, h, w] → [B, h·w, C]. */
+export function packTokens(latents: Tensor): Tensor {
+  const [batch, channels, height, width] = dims(latents, 4);
+  return swapAxes(latents.f32, [batch, channels, height * width]);
+}
+
+/** [B, h·w, C] → [B, C, h, w]. */
+export function unpackTokens(tokens: Tensor, height: number, width: number): Tensor {
+  const [batch, count, channels] = dims(tokens, 3);
+  return swapAxes(tokens.f32, [batch, count, channels]).reshape([batch, channels, height, width]);
+}
+
+/** [B, m, n] → [B, n, m]. */
+function swapAxes(source: Float32Array, [batch, m, n]: [number, number, number]): Tensor {
+  const swapped = new Float32Array(source.length);
+  for (let b = 0; b < batch; b++)
+    for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) swapped[(b * n + j) * m + i] = source[(b * m + i) * n + j]!;
+  return floatTensor(swapped, [batch, n, m]);
+}
+
 /** [B, C, h, w] → [B, h/2·w/2, 4C]; the channels of a token are ordered (c, row, column). */
 export function packLatents(latents: Tensor): Tensor {
   return repack(latents, dims(latents, 4), 'pack');

@@ -72,33 +72,47 @@ export async function encodePictures(pixels: Tensor, { vae, batch, noise, signal
   return join(Array<Tensor>(batch / scaled.dim(0)).fill(scaled), 0);
 }
 
+/** Pictures at the size of a request: [n, 3, H, W]. */
+export async function loadPixels(
+  source: ImageSource | readonly ImageSource[] | undefined,
+  { height, width, batch }: { height: number; width: number; batch: number },
+): Promise<Tensor> {
+  const images = await loadImages(takingTurns(source, batch) ?? []);
+  const sized = await Promise.all(images.map((image) => image.resize(width, height)));
+  return join(
+    sized.map((image) => image.toTensor()),
+    0,
+  );
+}
+
 export interface StartFromImages {
-  images: readonly Image[];
+  /** [n, 3, H, W], a picture for all of the request or several that take turns. */
+  pixels: Tensor;
   latents: LatentLayout;
-  /** As the caller set them. */
-  settings: {
-    height: number;
-    width: number;
-    numInferenceSteps: number;
-    strength: number;
-    batch: number;
-    signal?: AbortSignal;
-  };
+  settings: { numInferenceSteps: number; strength: number; batch: number; signal?: AbortSignal };
   vae: Autoencoder;
   noise: NoiseSource;
   /** See `lateTimesteps`. */
   wholeSteps?: boolean;
 }
 
+/** What image-to-image and inpainting start from. */
+export interface ImageStart extends Start {
+  /** Latents of the images, as they are drawn. */
+  clean: Tensor;
+  /** The same with the request's noise, as much as there is at a time. */
+  noisedTo(timestep: number): Tensor;
+}
+
 /** The starting images, noised to the level that `strength` asks for: images are sampled before noise is drawn, as in Diffusers. */
 export async function startFromImages(
   scheduler: Scheduler,
-  { images, latents: layout, settings, vae, noise, wholeSteps }: StartFromImages,
-): Promise<Start> {
-  const { width, height, batch, signal } = settings;
+  { pixels, latents: layout, settings, vae, noise, wholeSteps }: StartFromImages,
+): Promise<ImageStart> {
+  const { batch, signal } = settings;
   const timesteps = lateTimesteps(scheduler, { ...settings, wholeSteps });
-  const pixels = await Promise.all(images.map(async (image) => (await image.resize(width, height)).toTensor()));
-  const clean = (await encodePictures(join(pixels, 0), { vae, batch, noise, signal })).reshape(layout.drawn);
-  const noised = scheduler.addNoise({ sample: clean, noise: noise.randn(layout.drawn), timestep: timesteps[0]! });
-  return { timesteps, latents: layout.pack(noised) };
+  const clean = (await encodePictures(pixels, { vae, batch, noise, signal })).reshape(layout.drawn);
+  const drawn = noise.randn(layout.drawn);
+  const noisedTo = (timestep: number) => scheduler.addNoise({ sample: clean, noise: drawn, timestep });
+  return { timesteps, latents: layout.pack(noisedTo(timesteps[0]!)), clean, noisedTo };
 }

@@ -16,6 +16,11 @@ export function repeatRows(tensor: Tensor, times: number): Tensor {
   return floatTensor(data, [rows * times, ...rest]);
 }
 
+/** All rows of the first axis again and again, until there are so many: [a, b] → [a, b, a, b]. */
+export function repeatToRows(tensor: Tensor, rows: number): Tensor {
+  return join(Array<Tensor>(rows / tensor.dim(0)).fill(tensor), 0);
+}
+
 /** value·scale + shift for every element, rounded to float32 after each operation. */
 export function affine(tensor: Tensor, { scale = 1, shift = 0 }: { scale?: number; shift?: number }): Tensor {
   return floatTensor(

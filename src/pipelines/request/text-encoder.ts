@@ -23,6 +23,8 @@ export interface EncodeTextOptions {
   masked?: boolean;
   /** Default: the tokenizer's. */
   paddingSide?: 'left' | 'right';
+  /** Default true; false where a template has written them. */
+  addSpecialTokens?: boolean;
   /** Takes what was cut. Left out where some other encoder of the pipeline still reads it. */
   warnings?: WarningLog | undefined;
   signal?: AbortSignal | undefined;
@@ -93,11 +95,12 @@ export class TextEncoder {
     texts: readonly string[],
     options: EncodeTextOptions & { padding: 'max_length' | false },
   ): Pick<TokenizedTexts, 'inputIds' | 'attentionMask'> {
-    const { maxLength, templateTokens = 0, padding, paddingSide, warnings } = options;
+    const { maxLength, templateTokens = 0, padding, paddingSide, addSpecialTokens = true, warnings } = options;
     const { truncated, ...tokens } = this.tokenizer.tokenize([...texts], {
       padding,
       ...(paddingSide ? { paddingSide } : {}),
       truncation: true,
+      addSpecialTokens,
       maxLength: templateTokens + maxLength,
     });
     for (const rest of truncated)

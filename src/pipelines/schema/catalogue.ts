@@ -15,6 +15,7 @@ import {
   images,
   integer,
   labels,
+  layers,
   memory,
   number,
   numbers,
@@ -119,6 +120,12 @@ export const catalogue: Catalogue = {
     flag: '--complex-human-instruction <text>',
     help: 'what stands before the prompt: lines of an instruction to enhance it; null or an empty text for nothing',
     nullIs: '',
+  },
+  textEncoderOutLayers: {
+    group: draw,
+    value: layers,
+    flag: '--text-encoder-out-layers <list>',
+    help: 'hidden states of the text encoder that are read, side by side',
   },
   guidanceScale: {
     group: 'Guidance',
@@ -265,6 +272,25 @@ export const catalogue: Catalogue = {
     value: images,
     flag: '--image <file>',
     help: 'starting image, resized to width x height; several take turns',
+  },
+  maskImage: {
+    group: 'Start',
+    value: images,
+    flag: '--mask-image <file>',
+    help: 'what of the starting image is drawn anew: where it is white',
+  },
+  maxArea: {
+    group: 'Size and number',
+    value: integer,
+    bounds: { min: 256, max: 16384 ** 2 },
+    flag: '--max-area <n>',
+    help: 'pixels that pictures are brought to, whatever width and height say of their ratio',
+  },
+  autoResize: {
+    group: 'Start',
+    value: flag,
+    flag: '--no-auto-resize',
+    help: 'bring the image to the nearest size that the model was trained at',
   },
   strength: {
     group: 'Start',

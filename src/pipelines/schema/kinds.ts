@@ -121,6 +121,15 @@ export const numbers = (): z.ZodType<number[]> => {
   return z.array(z.number({ error }), { error }).min(1, { error }).max(10_000, { error });
 };
 
+/** Numbers of hidden states. */
+export const layers = (): z.ZodType<number[]> => {
+  const error = expecting('expected a list of integers');
+  return z
+    .array(z.int({ error }).min(-1000, { error }).max(1000, { error }), { error })
+    .min(1, { error })
+    .max(100, { error });
+};
+
 /** Two whole numbers. */
 export const pair = (): z.ZodType<[number, number]> => {
   const error = expecting('expected two integers');

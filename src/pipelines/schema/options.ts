@@ -77,6 +77,8 @@ export interface GenerateOptions {
   systemPrompt?: string;
   /** Lines of an instruction in front of the prompt; null or an empty text: none. */
   complexHumanInstruction?: Texts;
+  /** Hidden states of the text encoder that are read, side by side; negative ones count from the last. */
+  textEncoderOutLayers?: readonly number[];
 
   /** Guidance: the scale that the model was distilled with (FLUX.1-dev), or the classifier-free one where there is no other. */
   guidanceScale?: number;
@@ -100,6 +102,12 @@ export interface GenerateOptions {
    * images 0, 1, 0, …
    */
   image?: ImageSource | readonly ImageSource[];
+  /** What of `image` is drawn anew, for inpainting: where it is white. Resized with it. */
+  maskImage?: ImageSource | readonly ImageSource[];
+  /** Pixels that pictures are brought to, in the ratio of `width` and `height`. Default 1024². */
+  maxArea?: number;
+  /** Bring the image to the nearest size that the model was trained at. Default true. */
+  autoResize?: boolean;
   /** How much of the schedule runs on the starting image: 1 all of it, near 0 almost nothing. Default 0.6. */
   strength?: number;
   numInferenceSteps?: number;

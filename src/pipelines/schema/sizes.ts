@@ -4,6 +4,10 @@ import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { TextEncoder } from '../request/text-encoder.ts';
 import { type FromModel, fromModel, type OptionUse } from './pipeline-options.ts';
 
+interface HasTransformer {
+  readonly transformer: TransformerModel;
+}
+
 interface HasAutoencoder {
   readonly vae: Autoencoder;
 }
@@ -29,8 +33,7 @@ export const twoLatents = fromModel(
 export const trainedEdge = {
   default: fromModel(
     "the transformer's sample_size",
-    ({ vae, transformer }: HasAutoencoder & { transformer: TransformerModel }) =>
-      transformer.traits.sampleSize! * vae.spatialScale,
+    ({ vae, transformer }: HasAutoencoder & HasTransformer) => transformer.traits.sampleSize! * vae.spatialScale,
   ),
 };
 
@@ -49,5 +52,8 @@ export function textLength<Name extends string>(
   };
 }
 
-/** Of models that draw from what no text encoder of theirs can be asked for again. */
-export const unguided = { because: 'as this model has no guidance embedding; use trueCfgScale and negativePrompt' };
+/** Of `guidanceScale` in pipelines whose classifier-free guidance has another name. */
+export const noGuidanceEmbedding = {
+  because: 'as this model has no guidance embedding; use trueCfgScale and negativePrompt',
+  when: ({ transformer }: HasTransformer) => !transformer.traits.guidanceEmbedding,
+};

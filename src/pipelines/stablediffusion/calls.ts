@@ -6,7 +6,7 @@ import type { TransformerModel } from '../../models/transformer-model.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import { perSample } from '../request/latents.ts';
 import type { LatentLayout, Plan } from '../request/plan.ts';
-import { loadImages, type StartFromImages, startFromImages, takingTurns } from '../request/start-images.ts';
+import { loadPixels, type StartFromImages, startFromImages } from '../request/start-images.ts';
 import type { GenerateOptions } from '../schema/options.ts';
 import { fromModel } from '../schema/pipeline-options.ts';
 
@@ -36,17 +36,16 @@ export const startImage = (strength: number) => ({
 interface Starting {
   vae: Autoencoder;
   latents: LatentLayout;
-  settings: StartFromImages['settings'] & Pick<GenerateOptions, 'image'>;
+  settings: StartFromImages['settings'] & { height: number; width: number } & Pick<GenerateOptions, 'image'>;
 }
 
 /** How a request starts, if it starts from images. */
 export async function startOf({ vae, latents, settings }: Starting): Promise<Pick<Plan, 'start'>> {
-  const sources = takingTurns(settings.image, settings.batch);
-  if (!sources) return {};
-  const images = await loadImages(sources);
+  if (settings.image === undefined) return {};
+  const pixels = await loadPixels(settings.image, settings);
   return {
     start: (noise, scheduler) =>
-      startFromImages(scheduler, { images, latents, settings, vae, noise, wholeSteps: true }),
+      startFromImages(scheduler, { pixels, latents, settings, vae, noise, wholeSteps: true }),
   };
 }
 

@@ -5,7 +5,7 @@
  * A convolutional pyramid: every level has a few residual blocks at one width and halves (encoder) or doubles (decoder) the
  * image's edge, all but the last; in the middle, residual, attention, residual. The encoder yields mean and log variance.
  * FLUX leaves out the 1×1 "quant" convolutions on both sides of the latents. FLUX.2 normalises latents with running statistics
- * (`bn`) in place of a scaling factor; pipelines do that, on latents in patches.
+ * (`bn`) of patches of 2×2 in place of a scaling factor.
  */
 
 import { multiHeadAttention, upsampleNearest } from '../../../graph/ops.ts';
@@ -17,6 +17,7 @@ import { groupNorm } from '../../../nn/norms.ts';
 import { dims } from '../../../tensor/tensor.ts';
 import type { ConfigReader } from '../../config-reader.ts';
 import type { IgnoredWeights } from '../../definition.ts';
+import type { FunctionDefinition } from '../../graph-model.ts';
 import { type AutoencoderFamily, defineAutoencoder } from '../definition.ts';
 import { gaussian } from '../gaussian.ts';
 
@@ -34,6 +35,8 @@ interface KlConfig {
   postQuantConv: boolean;
   /** Of the pictures it was trained on; tiles are as large. */
   sampleSize: number;
+  /** Added to the variance of latents. */
+  statisticsEpsilon: number;
   /** Whether the config says so. */
   sampleSizeGiven: boolean;
   scalingFactor: number;
@@ -41,6 +44,18 @@ interface KlConfig {
 }
 
 const epsilon = 1e-6;
+
+/** Of patches of 2×2 latents. */
+const latentStatistics: FunctionDefinition<KlConfig> = {
+  inputs: () => [],
+  build: (m, _, { latentChannels, statisticsEpsilon }) => {
+    const statistic = (name: string) => m.at('bn').weight(name, [4 * latentChannels]);
+    return {
+      mean: statistic('running_mean').add(0),
+      deviation: statistic('running_var').add(statisticsEpsilon).sqrt(),
+    };
+  },
+};
 
 export const autoencoderKl = defineKl('AutoencoderKL', {
   latentChannels: 4,
@@ -51,7 +66,8 @@ export const autoencoderKl = defineKl('AutoencoderKL', {
 });
 
 export const autoencoderKlFlux2 = defineKl('AutoencoderKLFlux2', {
-  ignoredWeights: [{ names: /^bn\./, reason: 'statistics of latents in patches, which pipelines normalise with' }],
+  ignoredWeights: [{ names: /^bn\.num_batches_tracked$/, reason: 'how many batches made the statistics of latents' }],
+  statistics: true,
   latentChannels: 32,
   widths: [128, 256, 512, 512],
   layersPerBlock: 2,
@@ -62,10 +78,14 @@ export const autoencoderKlFlux2 = defineKl('AutoencoderKLFlux2', {
 type KlDefaults = Pick<KlConfig, 'latentChannels' | 'widths' | 'layersPerBlock' | 'sampleSize' | 'scalingFactor'>;
 
 interface KlTraits extends KlDefaults {
+  statistics?: boolean;
   ignoredWeights?: readonly IgnoredWeights[];
 }
 
-function defineKl(className: string, { ignoredWeights = [], ...defaults }: KlTraits): AutoencoderFamily {
+function defineKl(
+  className: string,
+  { ignoredWeights = [], statistics = false, ...defaults }: KlTraits,
+): AutoencoderFamily {
   return defineAutoencoder<KlConfig>({
     className,
     ignoredWeights,
@@ -75,12 +95,14 @@ function defineKl(className: string, { ignoredWeights = [], ...defaults }: KlTra
       spatialScale: 2 ** (config.widths.length - 1),
       scalingFactor: config.scalingFactor,
       shiftFactor: config.shiftFactor,
+      ...(statistics ? { latentPatch: 2 } : {}),
       ...(config.sampleSizeGiven ? { sampleSize: config.sampleSize } : {}),
       tiles: { size: config.sampleSize, overlap: 0.25 },
       // Five tensors of the second level's width, at the size of the image.
       bytesPerPixel: () => 5 * 4 * (config.decoderWidths[1] ?? config.decoderWidths[0]!),
     }),
     functions: {
+      ...(statistics ? { statistics: latentStatistics } : {}),
       encode: {
         inputs: ({ inChannels }) => [{ name: 'image', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] }],
         build: (m, { image }, config) => {
@@ -126,6 +148,7 @@ function parseKlConfig(config: ConfigReader, defaults: KlDefaults): KlConfig {
     quantConv: config.boolean('use_quant_conv', true),
     postQuantConv: config.boolean('use_post_quant_conv', true),
     sampleSize: config.integer('sample_size', defaults.sampleSize),
+    statisticsEpsilon: config.positive('batch_norm_eps', 1e-4),
     sampleSizeGiven: config.json['sample_size'] !== undefined,
     scalingFactor: config.positive('scaling_factor', defaults.scalingFactor),
     shiftFactor: config.nullable('shift_factor', (name) => config.number(name)) ?? 0,

@@ -1,0 +1,65 @@
+/**
+ * Inpainting with FLUX.1 as it is: after every step what the mask leaves is put back, noised as far as the rest. Diffusers'
+ * `FluxInpaintPipeline`.
+ */
+import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
+import { definePipeline } from '../define-pipeline.ts';
+import { blend, latentMasks, loadMasks } from '../request/masks.ts';
+import { packedLatents } from '../request/packing.ts';
+import { flowSchedule } from '../request/schedule.ts';
+import { loadPixels, startFromImages } from '../request/start-images.ts';
+import { repeatToRows } from '../request/tensors.ts';
+import { edges, noGuidanceEmbedding, textLength } from '../schema/sizes.ts';
+import { embedFlux, fluxInputs } from './calls.ts';
+
+export const fluxInpaintPipeline = definePipeline({
+  classNames: ['FluxInpaintPipeline'],
+  components: {
+    scheduler: scheduler(),
+    textEncoder: textEncoder(),
+    textEncoder2: textEncoder(),
+    vae: autoencoder(),
+    transformer: transformer('FluxTransformer2DModel'),
+  },
+
+  options: {
+    conditions: { texts: ['prompt', 'prompt2'], embeds: ['promptEmbeds', 'pooledPromptEmbeds'] },
+    guidance: { option: 'trueCfgScale', needsNegative: true },
+    options: {
+      numInferenceSteps: { default: 28 },
+      ...edges(128),
+      sigmas: {},
+      trueCfgScale: { default: 1 },
+      guidanceScale: { default: 7, unused: noGuidanceEmbedding },
+      maxSequenceLength: textLength(512, 'textEncoder2'),
+      image: { required: true },
+      maskImage: { required: true },
+      strength: { default: 0.6 },
+    },
+  },
+
+  async plan({ parts, settings, reading }) {
+    const { transformer, vae, scheduler } = parts;
+    const { batch, maxSequenceLength, guidanceScale } = settings;
+    const [rows, columns] = [settings.height / vae.spatialScale, settings.width / vae.spatialScale];
+    const latents = packedLatents([batch, vae.latentChannels, rows, columns]);
+    const pixels = await loadPixels(settings.image, settings);
+    const masks = await loadMasks(settings.maskImage!, settings);
+    const tokens = (rows * columns) / 4;
+    return {
+      tokens: tokens + maxSequenceLength,
+      embed: (condition) => embedFlux(parts, condition, { maxLength: maxSequenceLength, ...reading }),
+      latents,
+      schedule: flowSchedule(settings, { scheduler, tokens }),
+      start: async (noise, ownScheduler) => {
+        const start = await startFromImages(ownScheduler, { pixels, latents, settings, vae, noise });
+        const ofLatents = latentMasks(masks, { scale: vae.spatialScale, channels: vae.latentChannels });
+        const mask = latents.pack(repeatToRows(ofLatents, batch));
+        const kept = (timestep: number | undefined) =>
+          latents.pack(timestep === undefined ? start.clean : start.noisedTo(timestep));
+        return { ...start, afterStep: (drawn, next) => blend(drawn, kept(next), mask) };
+      },
+      inputsAt: fluxInputs(transformer, { rows: rows / 2, columns: columns / 2, guidanceScale }),
+    };
+  },
+});
