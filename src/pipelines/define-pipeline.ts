@@ -16,6 +16,7 @@ import { componentName, disposeAll, type Loaded, loadComponents, type Part, type
 import type { GenerationDefaults, LoadedPipeline, PipelineClass, PipelineTraits } from './pipeline.ts';
 import type { Plan } from './request/plan.ts';
 import { type CoreParts, PipelineRequest } from './request/request.ts';
+import { chooseScheduler } from './request/scheduler-choice.ts';
 import { TextEncoder } from './request/text-encoder.ts';
 import type { GenerateOptions, GenerateResult, OptionName } from './schema/options.ts';
 import {
@@ -136,14 +137,15 @@ class DefinedPipeline<P extends Parts & CoreComponents, Config, O extends Pipeli
     try {
       const warnings = new WarningLog();
       const { output = 'images', plan, options: spec } = this.definition;
-      const { parts, config } = this.loaded;
+      const { config } = this.loaded;
       const reading = { pipeline: this.className, spec: spec as O, options: this.options, warnings };
       const settings = readSettings(options, reading);
+      const parts = this.partsFor(settings as GenerateOptions);
       const { conditions, batch } = settings as Partial<PromptSettings>;
       const made = await plan({ parts, config, settings, reading: { signal: options.signal, warnings }, warnings });
       const context = {
         plan: made,
-        parts: this.core,
+        parts: parts as CoreParts,
         settings: settings as GenerateOptions,
         conditions,
         batch: batch ?? made.latents.shape[0]!,
@@ -193,6 +195,12 @@ class DefinedPipeline<P extends Parts & CoreComponents, Config, O extends Pipeli
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
+  }
+
+  /** The components, with the request's own scheduler. */
+  private partsFor({ scheduler }: GenerateOptions): Loaded<P> {
+    const { parts } = this.loaded;
+    return scheduler === undefined ? parts : { ...parts, scheduler: chooseScheduler(this.core.scheduler, scheduler) };
   }
 
   private get core(): CoreParts {

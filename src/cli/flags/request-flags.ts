@@ -16,6 +16,7 @@ const parsers: Readonly<Record<string, (bounds: Bounds) => ((text: string) => un
   '<list>': () => numbers,
   '<WxH>': () => size,
   '<text>': () => undefined,
+  '<name>': () => undefined,
   '<file>': () => undefined,
 };
 

@@ -233,6 +233,15 @@ export const catalogue: Catalogue = {
     flag: '--steps <n>',
     help: 'denoising steps',
   },
+  scheduler: {
+    group: 'Schedule',
+    value: () =>
+      z.union([z.string(), anyObject], {
+        error: expecting("expected a scheduler's class name, or fields of its config"),
+      }),
+    flag: '--scheduler <name>',
+    help: "class of Diffusers to step with, or fields of its config, in place of the checkpoint's",
+  },
   sigmas: {
     group: 'Schedule',
     value: numbers,
@@ -338,6 +347,7 @@ export const catalogue: Catalogue = {
 export const commonOptions = [
   'numInferenceSteps',
   'numImages',
+  'scheduler',
   'seed',
   'latents',
   'outputType',

@@ -9,6 +9,7 @@ import type { Image } from '../../images/image.ts';
 import type { Video } from '../../images/video.ts';
 import type { StepReport } from '../../models/transformer-model.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import type { SchedulerChoice } from '../request/scheduler-choice.ts';
 import type { ImageSource } from '../request/start-images.ts';
 
 export interface StepEvent {
@@ -130,6 +131,8 @@ export interface GenerateOptions {
   seed?: Seed | readonly Seed[];
   /** Initial noise instead of a seeded draw. */
   latents?: Tensor;
+  /** In place of the checkpoint's: a class by Diffusers' name, fields of its config, or both. See `SchedulerChoice`. */
+  scheduler?: SchedulerChoice;
   /** Noise levels instead of the scheduler's spacing. */
   sigmas?: readonly number[];
   /** Times instead of the scheduler's spacing, for schedulers that take them. */
