@@ -2,7 +2,7 @@
  * Runs with every test file: what the file has created on any backend must have been disposed when it ends. `afterAll` here was
  * registered first, so it runs last.
  *
- * `DEJA_DIT_TEST_BACKEND=webgpu` makes that the default, for tests that name no backend.
+ * `DEJA_DIT_TEST_BACKEND=webgpu` makes that the default, for tests that name no backend. They expect float32.
  */
 import { afterAll, expect, vi } from 'vitest';
 import type { Backend } from '../src/runtime/backend.ts';
@@ -16,11 +16,10 @@ vi.mock(import('../src/runtime/create-backend.ts'), async (load) => {
   return {
     ...module,
     createBackend: async (options) => {
-      const backend = await module.createBackend(
-        chosen && !options?.backend ? { ...options, backend: chosen as BackendName } : options,
-      );
+      const isDefault = chosen && !options?.backend;
+      const backend = await module.createBackend(isDefault ? { ...options, backend: chosen as BackendName } : options);
       backends.push(backend);
-      return backend;
+      return isDefault ? new (await import('./float32-backend.ts')).Float32Backend(backend) : backend;
     },
   };
 });

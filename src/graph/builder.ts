@@ -3,8 +3,9 @@
  * operators of `ops/`, which check shapes and call `emit`.
  */
 import { DejaDitError } from '../errors/errors.ts';
+import { fromFloat32 } from '../tensor/convert.ts';
 import type { DType } from '../tensor/dtype.ts';
-import { floatTensor, intTensor, type Tensor } from '../tensor/tensor.ts';
+import { floatTensor, intTensor, Tensor } from '../tensor/tensor.ts';
 import type { AttributeValue, Graph, GraphNode, ValueSpec, WeightSlot } from './graph.ts';
 import { SymbolicTensor } from './symbolic.ts';
 
@@ -62,6 +63,8 @@ export class GraphBuilder {
   scalar(value: number, dtype: DType = 'float32'): SymbolicTensor {
     if (dtype === 'int64') return this.constant(intTensor([value], []));
     if (dtype === 'float32') return this.constant(floatTensor([value], []));
+    if (dtype === 'float16')
+      return this.constant(new Tensor('float16', fromFloat32('float16', Float32Array.of(value)), []));
     throw new DejaDitError('UNSUPPORTED', `no ${dtype} scalar constants`, { path: this.path });
   }
 

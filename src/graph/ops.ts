@@ -205,8 +205,7 @@ export function rmsNormalization(
 }
 
 function ones(x: SymbolicTensor): SymbolicTensor {
-  const { graph } = x;
-  return graph.scalar(1).expand([x.dim(-1)]);
+  return x.graph.scalar(1, x.dtype).expand([x.dim(-1)]);
 }
 
 export interface RotaryOptions {

@@ -14,7 +14,7 @@ export interface Rewriting {
   readonly builder: GraphBuilder;
 }
 
-/** What an operator becomes: a tensor for each of its outputs, of the same shape. Undefined: it stays as it is. */
+/** What an operator becomes: a tensor for each of its outputs, of the same shape, if not type. Undefined: it stays as it is. */
 export type Rewrite = (rewriting: Rewriting) => readonly SymbolicTensor[] | undefined;
 
 /** Inputs, weights and outputs keep names, types and order. */
@@ -33,7 +33,7 @@ export function rewriteGraph(graph: Graph, rewrite: Rewrite): Graph {
     );
     for (const [i, name] of node.outputs.entries()) values.set(name, outputs[i]!);
   }
-  for (const [name, { value }] of graph.outputs) builder.output(name, values.get(value)!);
+  for (const [name, { value, dtype }] of graph.outputs) builder.output(name, values.get(value)!.cast(dtype));
   return { ...builder.finish(), inputs: graph.inputs, weights: graph.weights, flops: graph.flops };
 }
 

@@ -122,7 +122,8 @@ export class SymbolicTensor {
   }
 
   clamp(min: number | undefined, max: number | undefined): SymbolicTensor {
-    const bound = (value: number | undefined) => (value === undefined ? undefined : this.graph.scalar(value));
+    const bound = (value: number | undefined) =>
+      value === undefined ? undefined : this.graph.scalar(value, this.dtype);
     return this.graph.emit('Clip', this, { inputs: [this, bound(min), bound(max)] });
   }
 

@@ -109,6 +109,11 @@ export interface TransformerDefinition<Config, S extends State = State> {
   smallestCalls?(config: Config, ones: MakeOnes): readonly SmallestCall[];
   /** Default: none. */
   readonly ignoredWeights?: readonly IgnoredWeights[];
+  /**
+   * Modules that stay float32 where the rest is computed in float16, as patterns (`modulesIn`): the path of the time, whose features are
+   * large, and whatever adds up or divides more than float16 holds. Default: none.
+   */
+  readonly float32Modules?: readonly string[];
   /** What the tensors are called where the model was first released. Default: as in Diffusers. */
   readonly originalNames?: NameTable;
   /** How the graph's output becomes the call's result, where that is more than one tensor. */
@@ -141,6 +146,7 @@ export interface Transformer {
   epilogue(m: Module, state: State, statics: Statics): SymbolicTensor;
   smallestCalls(ones: MakeOnes): readonly SmallestCall[];
   readonly ignoredWeights: readonly IgnoredWeights[];
+  readonly float32Modules: readonly string[];
   readonly originalNames: NameTable;
   present(sample: Tensor, inputs: ForwardInputs): Tensor | Tensor[];
 }
@@ -189,6 +195,7 @@ export function defineTransformer<Config, S extends State>(
         epilogue: (m, state, statics) => definition.epilogue(m, state as S, config, statics),
         smallestCalls: (ones) => definition.smallestCalls?.(config, ones) ?? [{}],
         ignoredWeights: definition.ignoredWeights ?? [],
+        float32Modules: definition.float32Modules ?? [],
         originalNames: definition.originalNames ?? {},
         present: (sample, inputs) => definition.present?.(sample, inputs, config) ?? sample,
       };

@@ -36,6 +36,8 @@ export interface GraphModelDefinition<Config> {
   readonly functions: Readonly<Record<string, FunctionDefinition<Config>>>;
   /** Default: none. */
   readonly ignoredWeights?: readonly IgnoredWeights[];
+  /** Whether its weights are held in float16 where `computeDtype` says so. It computes in float32 all the same. Default false. */
+  readonly holdsFloat16?: boolean;
   /** What the tensors are called where the model was first released. Default: as in Diffusers or Transformers. */
   readonly originalNames?: NameTable;
 }
@@ -53,6 +55,7 @@ export interface BoundModel {
   readonly config: Readonly<Record<string, unknown>>;
   readonly functions: Readonly<Record<string, BoundFunction>>;
   readonly ignoredWeights: readonly IgnoredWeights[];
+  readonly holdsFloat16: boolean;
   readonly originalNames: NameTable;
 }
 
@@ -94,6 +97,7 @@ export function defineModel<Config>(definition: GraphModelDefinition<Config>): G
         config: reader.json,
         functions,
         ignoredWeights: definition.ignoredWeights ?? [],
+        holdsFloat16: definition.holdsFloat16 ?? false,
         originalNames: definition.originalNames ?? {},
       };
     },
@@ -119,7 +123,7 @@ export class GraphModel {
     readonly weights: Weights,
     readonly programs: ProgramCache,
   ) {
-    this.runner = new SpanRunner(weights, programs, definition.className);
+    this.runner = new SpanRunner(weights, programs, { owner: definition.className });
     this.occupancy = new Occupancy(definition.className);
   }
 

@@ -155,6 +155,13 @@ export interface SpanStats {
   evicted: number;
 }
 
+export interface SpanRunnerOptions {
+  /** Whose spans they are, for error messages. */
+  owner: string;
+  /** Changes the graph of every span before it is compiled. */
+  rewrite?: ((graph: Graph) => Graph) | undefined;
+}
+
 /** Builds, remembers and runs the spans of one model. */
 export class SpanRunner {
   /** Least recently used first. */
@@ -167,8 +174,7 @@ export class SpanRunner {
   constructor(
     private readonly weights: Weights,
     readonly programs: ProgramCache,
-    /** Whose spans they are, for error messages. */
-    private readonly owner: string,
+    private readonly options: SpanRunnerOptions,
     private readonly capacity = 512,
   ) {}
 
@@ -207,7 +213,7 @@ export class SpanRunner {
     const { pieces, state, statics = {}, extra = {}, loras = this.weights.lora?.loaded, signal } = run;
     const check = () => {
       throwIfAborted(signal);
-      if (this.disposed) throw new DejaDitError('DISPOSED', `this ${this.owner} was disposed`);
+      if (this.disposed) throw new DejaDitError('DISPOSED', `this ${this.options.owner} was disposed`);
     };
     check();
     const entry = this.entry({ pieces, state, statics, extra, loras });
@@ -286,7 +292,8 @@ export class SpanRunner {
   }
 
   private async build(run: SpanInputs, onEvict: () => void): Promise<CompiledSpan> {
-    const { graph, ...built } = buildSpan(run, this.weights);
+    const { graph: asEmitted, ...built } = buildSpan(run, this.weights);
+    const graph = this.options.rewrite?.(asEmitted) ?? asEmitted;
     const rest = { ...built, inputs: new Set(graph.inputs.keys()) };
     const { weights, programs } = this;
     if (weights.offloaded) {

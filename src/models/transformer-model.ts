@@ -12,6 +12,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import type { LoraSelection } from '../weights/lora/lora-weights.ts';
 import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
+import { type ComputeDtype, graphsIn, modulesIn } from './compute-dtype.ts';
 import type { Statics, Transformer, TransformerTraits } from './definition.ts';
 import { checkInputs, type ForwardInputs } from './inputs.ts';
 import { Occupancy } from './occupancy.ts';
@@ -93,11 +94,18 @@ export class TransformerModel {
     readonly definition: Transformer,
     readonly weights: Weights,
     programs: ProgramCache,
+    readonly computeDtype: ComputeDtype = 'float32',
   ) {
     this.home = programs;
     this.current = programs;
-    this.spans = new SpanRunner(weights, programs, definition.className);
+    this.spans = this.newRunner(programs);
     this.occupancy = new Occupancy(definition.className);
+  }
+
+  private newRunner(programs: ProgramCache): SpanRunner {
+    const { definition, weights, computeDtype } = this;
+    const rewrite = graphsIn(computeDtype, modulesIn(definition.float32Modules));
+    return new SpanRunner(weights, programs, { owner: definition.className, rewrite });
   }
 
   /** Makes the backend one that is disposed with the model. */
@@ -125,7 +133,7 @@ export class TransformerModel {
       this.endImplicitSession();
       const before = { spans: this.spans, programs: this.current };
       this.current = programs;
-      this.spans = new SpanRunner(this.weights, programs, this.className);
+      this.spans = this.newRunner(programs);
       void this.leave(before);
     } finally {
       unlock();

@@ -39,7 +39,7 @@ describe.each(loaders)('%s', (name, load) => {
 
   it.runIf(/fromPretrained|loadModel/.test(name))('says how Diffusers’ options are called here', async () => {
     await refuses({ device: 'cuda' }, /^device: unknown option .*backend/);
-    await refuses({ torch_dtype: 'float16' }, /^torch_dtype: .*weightDtype/);
+    await refuses({ torch_dtype: 'float16' }, /^torch_dtype: .*computeDtype.*weightDtype/);
     await refuses({ quantType: 'int8' }, /^quantType: .*quantize\(model/);
     await refuses({ weightDtype: 'float16' }, /^weightDtype: .*"float32"\|"stored"/);
     await refuses({ layerwiseOfload: true }, /did you mean layerwiseOffload\? known: /);

@@ -21,13 +21,13 @@ export const loadPipelineShape: ArgumentShape<LoadPipelineOptions> = {
 export async function loadPipeline(root: string, options: LoadPipelineOptions): Promise<Pipeline> {
   const folder = await openModelFolder(root);
   requireSupported(folder, root);
-  const { variant, weightDtype, signal, layerwiseOffload, layerwiseTextOffload } = options;
+  const { variant, weightDtype, computeDtype, signal, layerwiseOffload, layerwiseTextOffload } = options;
   const offload = { layerwiseOffload, layerwiseTextOffload };
   const found = (await findPipeline(folder.className))!;
   const defaults = await readDefaults(root);
   const { programs, own } = await programsFor(options);
   try {
-    const pipe = await found.load(folder, defaults, { programs, variant, weightDtype, signal, ...offload });
+    const pipe = await found.load(folder, defaults, { programs, variant, weightDtype, computeDtype, signal, ...offload });
     if (own) pipe.own(programs.backend);
     return pipe;
   } catch (error) {

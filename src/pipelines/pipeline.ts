@@ -1,5 +1,6 @@
 /** What a loaded pipeline offers, whatever its class. How one is made is in `define-pipeline.ts`. */
 import type { GraphModel } from '../models/graph-model.ts';
+import type { ComputeDtype } from '../models/compute-dtype.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import type { Backend } from '../runtime/backend.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
@@ -14,6 +15,7 @@ export interface PipelineLoadOptions {
   programs: ProgramCache;
   variant?: string | undefined;
   weightDtype?: WeightStoreOptions['weightDtype'];
+  computeDtype?: ComputeDtype | undefined;
   /** For transformers larger than memory, see `LoadOptions`. */
   layerwiseOffload?: boolean | OffloadOptions | undefined;
   /** The same for text encoders. Autoencoders are always loaded whole. */

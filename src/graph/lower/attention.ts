@@ -24,14 +24,15 @@ export function explicitAttention(
   const q = perHead(query).mul(scale).transpose([0, 2, 1, 3]);
   const k = perHead(key).transpose([0, 2, 3, 1]);
   const v = perHead(value).transpose([0, 2, 1, 3]);
-  const bytesPerQuery = batch * heads * keys * bytesPerElement(query.dtype);
+  const bytesPerQuery = batch * heads * keys * bytesPerElement('float32');
   const count = Math.min(queries, Math.max(1, Math.floor(maxBinding / bytesPerQuery)));
   const parts: SymbolicTensor[] = [];
   for (let from = 0; from < queries; from += count) {
     const to = Math.min(queries, from + count);
     let scores = q.slice(2, from, to).matmul(k);
     if (bias) scores = scores.add(bias.dim(2) === queries ? bias.slice(2, from, to) : bias);
-    parts.push(scores.softmax().matmul(v));
+    // Of float16 too the exponentials are added up in float32.
+    parts.push(scores.cast('float32').softmax().cast(query.dtype).matmul(v));
   }
   return [
     concat(parts, 2)

@@ -2,12 +2,14 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import { warn } from '../../errors/warnings.ts';
 import type { Backend } from '../../runtime/backend.ts';
+import { type HeldDtype, inHeldDtypes } from '../../weights/formats/held-dtype.ts';
 import { refuseForeignQuantization } from '../../weights/formats/quantized-checkpoint.ts';
 import type { ModelConfig } from '../../weights/model-folder.ts';
 import { OffloadedWeights } from '../../weights/offload/offloaded-weights.ts';
 import { repeatedModules } from '../../weights/offload/plan.ts';
 import { derivedSource, isPart, type WeightSource } from '../../weights/weight-source.ts';
 import { WeightStore, type Weights } from '../../weights/weight-store.ts';
+import { type ComputeDtype, computeDtypeOn, modulesIn } from '../compute-dtype.ts';
 import { ConfigReader } from '../config-reader.ts';
 import type { Transformer } from '../definition.ts';
 import { type BoundModel, GraphModel } from '../graph-model.ts';
@@ -48,9 +50,10 @@ export async function assembleModel(
   const { programs, own } = await programsFor(options);
   const { backend } = programs;
   try {
-    const weights = await loadWeights(model, options, { backend, origin, open });
+    const dtype = computeDtypeOn(backend, options.computeDtype);
+    const weights = await loadWeights(model, options, { backend, origin, open, dtype });
     const loaded = transformer
-      ? new TransformerModel(transformer, weights, programs)
+      ? new TransformerModel(transformer, weights, programs, dtype)
       : new GraphModel(graphModel!, weights, programs);
     if (own) loaded.own(backend);
     return loaded;
@@ -63,7 +66,7 @@ export async function assembleModel(
 async function loadWeights(
   model: Transformer | BoundModel,
   { weightDtype, signal, layerwiseOffload = false }: LoadOptions,
-  { backend, origin, open }: Checkpoint & { backend: Backend },
+  { backend, origin, open, dtype }: Checkpoint & { backend: Backend; dtype: ComputeDtype },
 ): Promise<Weights> {
   const checkpoint = await open(model);
   const store = { backend, origin, weightDtype, signal };
@@ -76,7 +79,8 @@ async function loadWeights(
     const held =
       weightDtype === 'stored' ||
       (weightDtype === undefined && (layerwiseOffload !== false || checkpoint.stored?.preferred));
-    const source = held && accounted.stored ? heldAsStored(accounted, account) : accounted;
+    const named = held && accounted.stored ? heldAsStored(accounted, account) : accounted;
+    const source = inHeldDtypes(named, heldDtypes(model, dtype, backend), origin);
     if (layerwiseOffload === false) weights = await WeightStore.load(source, store);
     else {
       const lists = 'blockLists' in model ? model.blockLists : repeatedModules(source.names);
@@ -99,4 +103,18 @@ function heldAsStored(source: WeightSource, { names, factors }: Account): Weight
   const held = source.stored!.hold(factors);
   const read = new Set(names);
   return derivedSource(held, { names: held.names.filter((name) => read.has(name) || isPart(held, name)) });
+}
+
+/** The types in which a backend holds a model's weights, where that is not up to `weightDtype`. */
+function heldDtypes(
+  model: Transformer | BoundModel,
+  dtype: ComputeDtype,
+  { capabilities }: Backend,
+): (name: string) => HeldDtype | undefined {
+  const isFloat32 = 'blockLists' in model ? modulesIn(model.float32Modules) : () => !model.holdsFloat16;
+  return (name) => {
+    if (dtype === 'float16')
+      return isFloat32(name.slice(0, Math.max(0, name.lastIndexOf('.')))) ? 'float32' : 'float16';
+    return capabilities.narrowFloats ? undefined : 'float32';
+  };
 }

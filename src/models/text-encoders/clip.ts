@@ -38,6 +38,7 @@ export const clipTextModelWithProjection = clip('CLIPTextModelWithProjection');
 function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): GraphModelFamily {
   return defineModel<ClipConfig>({
     className,
+    holdsFloat16: true,
 
     parseConfig: (config) => {
       const vocabulary = config.integer('vocab_size', 49408);

@@ -25,6 +25,7 @@ import { attentionBias, checkTokenIds, seeingTokens } from './tokens.ts';
 export function decoderModel(className: string, family: DecoderFamily): GraphModelFamily {
   return defineModel<DecoderConfig>({
     className,
+    holdsFloat16: true,
     parseConfig: (config) => parseDecoderConfig(config, family),
     ignoredWeights: [
       {

@@ -76,6 +76,7 @@ function t5(className: 'T5EncoderModel' | 'UMT5EncoderModel'): GraphModelFamily 
   const isUmt5 = className === 'UMT5EncoderModel';
   return defineModel<T5Config>({
     className,
+    holdsFloat16: true,
 
     parseConfig: (config) => ({
       ...parseConfig(config, isUmt5 ? umt5Defaults : t5Defaults),

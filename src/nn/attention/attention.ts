@@ -203,7 +203,7 @@ export interface LinearAttentionOptions extends Projections {
  * Attention with a ReLU kernel in place of the softmax (Sana, arXiv 2410.10629): relu(q)·(relu(k)ᵀ·v), divided by relu(q)·Σ relu(k).
  * Keys and values meet first, so the cost grows with S, not S².
  */
-export function linearAttention({ query, key, value, heads }: LinearAttentionOptions): SymbolicTensor {
+export const linearAttention = layer((_m, { query, key, value, heads }: LinearAttentionOptions): SymbolicTensor => {
   const split = (x: SymbolicTensor) => x.reshape([x.dim(0), x.dim(1), heads, -1]);
   const positiveQuery = split(query).relu().transpose([0, 2, 1, 3]);
   const positiveKey = split(key).relu().transpose([0, 2, 3, 1]);
@@ -212,7 +212,7 @@ export function linearAttention({ query, key, value, heads }: LinearAttentionOpt
   // 1e-15 keeps a query that no key answers at zero.
   const attended = positiveQuery.matmul(summary).div(positiveQuery.matmul(total).add(1e-15));
   return attended.transpose([0, 2, 1, 3]).reshape(query.shape);
-}
+});
 
 /** Gives every group of query heads its own copy of the key or value head it shares. */
 function repeatHeads(x: SymbolicTensor, { from, to }: { from: number; to: number }): SymbolicTensor {

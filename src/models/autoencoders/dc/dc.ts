@@ -164,7 +164,7 @@ const multiscaleAttention = layer((m, x: SymbolicTensor, { headDim, scales, norm
     SymbolicTensor,
     SymbolicTensor,
   ];
-  const attended = linear(m.at('to_out'), linearAttention({ query, key, value, heads }), width, { bias: false });
+  const attended = linear(m.at('to_out'), linearAttention(m, { query, key, value, heads }), width, { bias: false });
   return normalize(m.at('norm_out'), attended.transpose([0, 2, 1]).reshape(x.shape), norm);
 });
 

@@ -50,6 +50,7 @@ const attentionSettings = {
 export const auraFlowTransformer = defineTransformer<AuraFlowConfig, AuraFlowState>({
   className: 'AuraFlowTransformer2DModel',
   separateCfg: false,
+  float32Modules: ['time_step_proj.**'],
   cacheGroups: [['single_transformer_blocks']],
 
   parseConfig(config) {

@@ -51,6 +51,7 @@ export const chromaTransformer = defineTransformer<ChromaConfig, ChromaState>({
   className: 'ChromaTransformer2DModel',
   separateCfg: true,
   tokens: { hidden_states: 1, encoder_hidden_states: 1 },
+  float32Modules: ['distilled_guidance_layer.**'],
 
   parseConfig(config) {
     config.requires('patch_size', 1);

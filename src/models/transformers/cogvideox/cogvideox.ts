@@ -59,6 +59,7 @@ type CogVideoXState = Partial<AttentionInputs> & {
 export const cogVideoXTransformer = defineTransformer<CogVideoXConfig, CogVideoXState>({
   className: 'CogVideoXTransformer3DModel',
   separateCfg: false,
+  float32Modules: ['time_embedding.**', 'ofs_embedding.**'],
 
   parseConfig(config) {
     config.requires('timestep_activation_fn', 'silu');

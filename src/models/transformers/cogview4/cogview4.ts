@@ -55,6 +55,7 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
   className: 'CogView4Transformer2DModel',
   separateCfg: true,
   tokens: { hidden_states: 1, encoder_hidden_states: 1 },
+  float32Modules: ['time_condition_embed.**'],
 
   parseConfig(config) {
     const heads = config.count('num_attention_heads', 64);

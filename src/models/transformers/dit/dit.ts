@@ -46,6 +46,7 @@ export const ditTransformer = defineTransformer<DiTConfig, DiTState>({
   className: 'DiTTransformer2DModel',
   separateCfg: false,
   tokens: { hidden_states: 1 },
+  float32Modules: ['transformer_blocks.*.norm1.emb.**'],
 
   parseConfig(config) {
     config.requires('norm_type', 'ada_norm_zero');

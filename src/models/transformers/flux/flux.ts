@@ -26,6 +26,7 @@ export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
   className: 'FluxTransformer2DModel',
   separateCfg: false,
   tokens: { hidden_states: 1, encoder_hidden_states: 1 },
+  float32Modules: ['time_text_embed.**'],
   originalNames: fluxNames,
   cacheGroups: [['transformer_blocks', 'single_transformer_blocks']],
 

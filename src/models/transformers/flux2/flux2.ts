@@ -56,6 +56,7 @@ export const flux2Transformer = defineTransformer<Flux2Config, Flux2State>({
   className: 'Flux2Transformer2DModel',
   separateCfg: false,
   tokens: { hidden_states: 1, encoder_hidden_states: 1 },
+  float32Modules: ['time_guidance_embed.**'],
 
   parseConfig(config) {
     config.requires('patch_size', 1);

@@ -45,6 +45,7 @@ interface HunyuanImageConfig {
 export const hunyuanImageTransformer = defineTransformer<HunyuanImageConfig, FluxState>({
   className: 'HunyuanImageTransformer2DModel',
   separateCfg: true,
+  float32Modules: ['time_guidance_embed.**', 'context_embedder.time_text_embed.**'],
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm');

@@ -61,6 +61,7 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
   className: 'HunyuanVideoTransformer3DModel',
   separateCfg: false,
   tokens: { hidden_states: 1, encoder_hidden_states: 1 },
+  float32Modules: ['time_text_embed.**', 'context_embedder.time_text_embed.**'],
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm');

@@ -62,6 +62,7 @@ export const ltxTransformer = defineTransformer<LTXConfig, LTXState>({
   className: 'LTXVideoTransformer3DModel',
   separateCfg: false,
   tokens: { hidden_states: 1 },
+  float32Modules: ['time_embed.**'],
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm_across_heads');

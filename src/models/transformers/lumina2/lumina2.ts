@@ -55,6 +55,7 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
   className: 'Lumina2Transformer2DModel',
   separateCfg: true,
   tokens: { hidden_states: 1 },
+  float32Modules: ['time_caption_embed.**'],
 
   parseConfig(config) {
     const width = config.integer('hidden_size', 2304);

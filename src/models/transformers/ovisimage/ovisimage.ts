@@ -21,6 +21,7 @@ interface OvisImageConfig {
 export const ovisImageTransformer = defineTransformer<OvisImageConfig, FluxState>({
   className: 'OvisImageTransformer2DModel',
   separateCfg: true,
+  float32Modules: ['timestep_embedder.**'],
 
   parseConfig(config) {
     const heads = config.count('num_attention_heads', 24);

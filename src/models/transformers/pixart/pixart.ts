@@ -56,6 +56,7 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
   className: 'PixArtTransformer2DModel',
   separateCfg: false,
   tokens: { hidden_states: 1 },
+  float32Modules: ['adaln_single.**'],
 
   parseConfig(config) {
     config.requires('norm_type', 'ada_norm_single');

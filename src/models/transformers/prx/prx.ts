@@ -55,6 +55,7 @@ const noBias = { bias: false };
 export const prxTransformer = defineTransformer<PRXConfig, PRXState>({
   className: 'PRXTransformer2DModel',
   separateCfg: false,
+  float32Modules: ['time_in.**', 'resolution_embedder.**'],
 
   parseConfig(config) {
     const width = config.integer('hidden_size', 1792);

@@ -59,6 +59,7 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
   className: 'QwenImageTransformer2DModel',
   separateCfg: true,
   tokens: { hidden_states: 1, encoder_hidden_states: 1 },
+  float32Modules: ['time_text_embed.**'],
 
   parseConfig(config) {
     config.requires('guidance_embeds', false);

@@ -63,6 +63,7 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
   className: 'SanaTransformer2DModel',
   separateCfg: false,
   tokens: { hidden_states: 1 },
+  float32Modules: ['time_embed.**', 'transformer_blocks.*.attn1'],
 
   parseConfig(config) {
     config.requires('norm_elementwise_affine', false);
@@ -199,7 +200,7 @@ const sanaBlock = layer((m, state: SanaState, config: SanaConfig & { grid: Grid 
     epsilon,
     sublayer: (normed) => {
       const projected = projectQkv(m.at('attn1'), normed, { heads, qkNorm, projectionBias });
-      const attended = linearAttention({ ...projected, heads });
+      const attended = linearAttention(m.at('attn1'), { ...projected, heads });
       return linear(m.at('attn1.to_out.0'), attended, width);
     },
   });

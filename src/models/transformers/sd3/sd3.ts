@@ -46,6 +46,7 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
   className: 'SD3Transformer2DModel',
   separateCfg: false,
   tokens: { hidden_states: 1, encoder_hidden_states: 1 },
+  float32Modules: ['time_text_embed.**'],
 
   parseConfig(config) {
     const heads = config.count('num_attention_heads', 18);

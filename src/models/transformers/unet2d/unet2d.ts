@@ -30,6 +30,7 @@ type UNetState = State & {
 export const unet2D = defineTransformer<UNetConfig, UNetState>({
   className: 'UNet2DConditionModel',
   separateCfg: false,
+  float32Modules: ['time_embedding.**', 'add_embedding.**'],
   cacheGroups: [],
   parseConfig: (config: ConfigReader) => parseUNetConfig(config),
   traits: ({ levels, inChannels, outChannels, sampleSize, textWidth, guidanceWidth }) => ({

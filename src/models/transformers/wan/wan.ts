@@ -67,6 +67,7 @@ export const wanDefinition: TransformerDefinition<WanConfig, WanState> = {
   className: 'WanTransformer3DModel',
   separateCfg: true,
   tokens: { hidden_states: 1 },
+  float32Modules: ['condition_embedder.time_embedder.**', 'condition_embedder.time_proj.**'],
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm_across_heads');

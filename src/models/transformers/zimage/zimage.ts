@@ -53,6 +53,7 @@ export const zImageTransformer = defineTransformer<ZImageConfig, ZImageState>({
   className: 'ZImageTransformer2DModel',
   separateCfg: false,
   tokens: { hidden_states: 1 },
+  float32Modules: ['t_embedder.**'],
 
   parseConfig(config) {
     config.requires('siglip_feat_dim', null);

@@ -1,0 +1,59 @@
+/** Every family in float16, against recordings of Diffusers in float32, on a GPU that computes in it. */
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { hasWebGpu } from '../../tests/webgpu.ts';
+import { createBackend } from '../runtime/create-backend.ts';
+import { ProgramCache } from '../runtime/program-cache.ts';
+import { AutoModel } from './auto-model.ts';
+import { fixtures, readGolden, relativeError } from './testing/golden.ts';
+
+/** Largest max error / max value of a whole forward pass, where a family has another than all; stated in docs/gpu.md. */
+const bound = 5e-3;
+const bounds: Readonly<Record<string, number>> = { unet2d: 1e-2 };
+
+const families = [
+  'auraflow',
+  'chroma',
+  'cogvideox',
+  'cogview4',
+  'dit',
+  'flux',
+  'flux2',
+  'hunyuanimage',
+  'hunyuanvideo',
+  'ltx',
+  'lumina2',
+  'ovisimage',
+  'pixart',
+  'prx',
+  'qwenimage',
+  'sana',
+  'sd3',
+  'unet2d',
+  'wan',
+  'zimage',
+];
+
+describe.runIf(hasWebGpu)('in float16', () => {
+  let programs: ProgramCache;
+  beforeAll(async () => {
+    programs = new ProgramCache(await createBackend({ backend: 'webgpu' }));
+  });
+  afterAll(() => programs.backend.dispose());
+
+  it.each(families)('%s is near Diffusers in float32', async (family) => {
+    if (!programs.backend.capabilities.float16) return console.warn('NOT CHECKED: the GPU does not compute in float16');
+    const folder = path.join(fixtures, 'models', family);
+    await using model = await AutoModel.fromPretrained(folder, { programs, computeDtype: 'float16' });
+    expect(model.weights.names.some((name) => model.weights.info(name)!.dtype === 'float16')).toBe(true);
+    const golden = await readGolden(path.join('models', family));
+    const { sample } = await model.forward(golden.inputs);
+    const samples = Array.isArray(sample) ? sample : [sample];
+    for (const [i, tensor] of samples.entries()) {
+      const error = relativeError(tensor, golden.tensors[Array.isArray(sample) ? `output.${i}` : 'output']!);
+      expect(error).toBeLessThan(bounds[family] ?? bound);
+      // A model that was computed in float32 after all would be closer.
+      expect(error).toBeGreaterThan(2e-5);
+    }
+  });
+});
