@@ -8,6 +8,7 @@ import type { SymbolicTensor } from './symbolic.ts';
 
 /** An operator whose inputs have been rewritten already. */
 export interface Rewriting {
+  readonly graph: Graph;
   readonly node: GraphNode;
   /** Undefined where an optional input is left out. */
   readonly inputs: readonly (SymbolicTensor | undefined)[];
@@ -29,7 +30,7 @@ export function rewriteGraph(graph: Graph, rewrite: Rewrite): Graph {
     const inputs = node.inputs.map((name) => values.get(name));
     const outputs = builder.scope(
       node.path,
-      () => rewrite({ node, inputs, builder }) ?? emitSame(builder, node, inputs),
+      () => rewrite({ graph, node, inputs, builder }) ?? emitSame(builder, node, inputs),
     );
     for (const [i, name] of node.outputs.entries()) values.set(name, outputs[i]!);
   }

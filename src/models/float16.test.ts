@@ -4,6 +4,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hasWebGpu } from '../../tests/webgpu.ts';
 import { createBackend } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
+import { floatTensor, sizeOf, Tensor } from '../tensor/tensor.ts';
+import { inHeldDtypes } from '../weights/formats/held-dtype.ts';
+import { memoryWeights } from '../weights/weight-source.ts';
+import type { WeightStore } from '../weights/weight-store.ts';
 import { AutoModel } from './auto-model.ts';
 import { fixtures, readGolden, relativeError } from './testing/golden.ts';
 
@@ -56,4 +60,36 @@ describe.runIf(hasWebGpu)('in float16', () => {
       expect(error).toBeGreaterThan(2e-5);
     }
   });
+
+  it('names the block where numbers leave its range, and what to do', async () => {
+    if (!programs.backend.capabilities.float16) return;
+    const folder = path.join(fixtures, 'models', 'flux');
+    await using model = await AutoModel.fromPretrained(folder, { programs, computeDtype: 'float16' });
+    const store = model.weights as WeightStore;
+    const name = 'transformer_blocks.1.ff.net.2.bias';
+    const { shape } = model.weights.info(name)!;
+    store.set(name, new Tensor('float16', new Uint16Array(sizeOf(shape)).fill(0x7c00), shape));
+    const { inputs } = await readGolden('models/flux');
+    await expect(model.forward(inputs)).rejects.toThrow(
+      expect.objectContaining({
+        path: 'FluxTransformer2DModel',
+        message: expect.stringMatching(/range of float16 in transformer_blocks\.1; load with computeDtype: 'float32'/),
+      }),
+    );
+  });
+
+  it('is refused for weights beyond its range', async () => {
+    const source = memoryWeights({ 'a.weight': floatTensor([1, 7e4]) });
+    await expect(inHeldDtypes(source, () => 'float16', 'folder').read('a.weight')).rejects.toThrow(
+      /folder: tensor 'a\.weight' holds 70000, which is beyond float16; load with computeDtype: 'float32'/,
+    );
+  });
+});
+
+it('is refused by name on a backend without it', async () => {
+  const load = AutoModel.fromPretrained(path.join(fixtures, 'models/flux'), {
+    backend: 'cpu',
+    computeDtype: 'float16',
+  });
+  await expect(load).rejects.toThrow(/computeDtype: the backend 'cpu' does not compute in float16/);
 });

@@ -6,7 +6,7 @@ import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { Module } from '../nn/module.ts';
 import type { Backend } from '../runtime/backend.ts';
-import { takeDown, uploadAll } from '../runtime/host-tensors.ts';
+import { takeDown } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { NameTable } from '../weights/names/name-table.ts';
@@ -14,7 +14,7 @@ import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import type { ConfigReader } from './config-reader.ts';
 import type { IgnoredWeights, Prepared, State, Statics } from './definition.ts';
-import { checkInputs, type ForwardInputs, type InputSpec } from './inputs.ts';
+import { checkInputs, type ForwardInputs, type InputSpec, uploadInputs } from './inputs.ts';
 import { Occupancy } from './occupancy.ts';
 import type { MakeOnes, SmallestCall } from './smallest-inputs.ts';
 import { SpanRunner } from './span.ts';
@@ -175,7 +175,7 @@ export class GraphModel {
             },
           },
         ],
-        state: uploadAll(backend, tensors),
+        state: uploadInputs(backend, tensors),
         statics,
         signal,
       });

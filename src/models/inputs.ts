@@ -2,6 +2,8 @@
  * The inputs of a model's forward: what users may pass, checked against what the model declares, before any graph is built.
  */
 import { DejaDitError, suggest } from '../errors/errors.ts';
+import type { Backend, DeviceTensor } from '../runtime/backend.ts';
+import { uploadAll } from '../runtime/host-tensors.ts';
 import { floatTensor, intTensor, Tensor } from '../tensor/tensor.ts';
 
 /** What callers pass: tensors, lists and dicts of them, plain numbers, flags. */
@@ -134,4 +136,19 @@ export function checkTensorList(name: string, value: InputValue, shape: TensorIn
     const spec: TensorInput = { name: `${name}.${i}`, kind: 'float', shape };
     return checkInputs([spec], { [spec.name]: item })[spec.name]!;
   });
+}
+
+/** Brings a call's tensors to a backend; integers as it computes with them. They pick rows, so 32 bits hold them. */
+export function uploadInputs(
+  backend: Backend,
+  tensors: Readonly<Record<string, Tensor>>,
+): Record<string, DeviceTensor> {
+  if (backend.capabilities.wideIntegers) return uploadAll(backend, tensors);
+  const entries = Object.entries(tensors).map(([name, tensor]) => [name, narrowIntegers(tensor)]);
+  return uploadAll(backend, Object.fromEntries(entries));
+}
+
+function narrowIntegers(tensor: Tensor): Tensor {
+  const { dtype, data, shape } = tensor;
+  return dtype === 'int64' ? new Tensor('int32', Int32Array.from(data as BigInt64Array, Number), shape) : tensor;
 }

@@ -6,7 +6,7 @@
 import { DejaDitError } from '../errors/errors.ts';
 import type { WarningLog } from '../errors/warnings.ts';
 import type { Backend, DeviceTensor } from '../runtime/backend.ts';
-import { takeDown, uploadAll } from '../runtime/host-tensors.ts';
+import { takeDown } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { LoraSelection } from '../weights/lora/lora-weights.ts';
@@ -14,8 +14,9 @@ import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import { type ComputeDtype, graphsIn, modulesIn } from './compute-dtype.ts';
 import type { Statics, Transformer, TransformerTraits } from './definition.ts';
-import { checkInputs, type ForwardInputs } from './inputs.ts';
+import { checkInputs, type ForwardInputs, uploadInputs } from './inputs.ts';
 import { Occupancy } from './occupancy.ts';
+import { refuseOverflow } from './overflow.ts';
 import { type DeviceState, epilogue, prologue, SpanRunner, wholeList } from './span.ts';
 
 export interface ModelOutput {
@@ -186,8 +187,7 @@ export class TransformerModel {
       this.implicitSession ??= this.newSession();
       session = this.implicitSession;
       const output = await session.forward(prepared, context);
-      const { sample } = await takeDown(this.programs.backend, { sample: output });
-      return { sample: this.definition.present(sample!, inputs) };
+      return { sample: await this.present(output, inputs) };
     } catch (error) {
       // A step that was begun but not finished leaves a state that no later call can go on from.
       if (session && session === this.implicitSession) this.endImplicitSession();
@@ -197,11 +197,21 @@ export class TransformerModel {
     }
   }
 
+  /**
+   * What a call returns, from what its session returned, which it takes over.
+   * @throws DejaDitError RUNTIME naming the block where a model in float16 left its range
+   */
+  async present(output: DeviceTensor, inputs: ForwardInputs): Promise<Tensor | Tensor[]> {
+    const { sample } = await takeDown(this.programs.backend, { sample: output });
+    await refuseOverflow(this, sample!, inputs);
+    return this.definition.present(sample!, inputs);
+  }
+
   /** Checks a call's inputs, computes what the host computes, and uploads. */
   prepare(inputs: ForwardInputs): PreparedInputs {
     if (this.disposed) throw new DejaDitError('DISPOSED', `this ${this.className} was disposed`);
     const { tensors, statics = {} } = this.definition.prepare(checkInputs(this.definition.inputs, inputs), inputs);
-    return { state: uploadAll(this.programs.backend, tensors), statics };
+    return { state: uploadInputs(this.programs.backend, tensors), statics };
   }
 
   /**

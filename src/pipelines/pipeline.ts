@@ -1,6 +1,7 @@
 /** What a loaded pipeline offers, whatever its class. How one is made is in `define-pipeline.ts`. */
-import type { GraphModel } from '../models/graph-model.ts';
+
 import type { ComputeDtype } from '../models/compute-dtype.ts';
+import type { GraphModel } from '../models/graph-model.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import type { Backend } from '../runtime/backend.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';

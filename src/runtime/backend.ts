@@ -51,6 +51,8 @@ export interface BackendCapabilities extends Kernels {
   readonly float16: boolean;
   /** Whether graphs can read bfloat16 and float8 from their bits. Otherwise weights are widened before they are uploaded. */
   readonly narrowFloats: boolean;
+  /** Whether it computes with integers of 64 bits. Otherwise it only picks rows by them, and inputs of models come as 32 bits. */
+  readonly wideIntegers: boolean;
   /** Whether products of unsigned with signed 8-bit numbers are summed without loss. */
   readonly signedWeightsExact: boolean;
   /** The product that layers with int8 weights and activations use. */

@@ -5,7 +5,7 @@ import { createBackend } from '../../runtime/create-backend.ts';
 import { takeDown, uploadAll } from '../../runtime/host-tensors.ts';
 import { disposeTensors } from '../../runtime/tensor-table.ts';
 import { Generator } from '../../tensor/generator.ts';
-import { floatTensor, type Shape, type Tensor } from '../../tensor/tensor.ts';
+import { floatTensor, intTensor, type Shape, type Tensor } from '../../tensor/tensor.ts';
 import { GraphBuilder } from '../builder.ts';
 import type { Graph } from '../graph.ts';
 import { layerNormalization, multiHeadAttention } from '../ops.ts';
@@ -22,6 +22,7 @@ const few: Kernels = {
   fusedAttention: false,
   broadcastNorm: false,
   trigonometry: false,
+  integerSlice: false,
   maxSplit: 4,
   maxBinding: 2000,
 };
@@ -105,6 +106,17 @@ it('what is split into many parts is sliced', async () => {
   expect([...after.f32]).toEqual([...before.f32]);
   expect(ops).not.toContain('Split');
   expect((await both({ x: generator.randn([2, 12]) }, ({ x }) => x!.split(1, 4)[2]!.neg())).ops).toContain('Split');
+});
+
+it.each([
+  [0, 2],
+  [1, 4],
+  [3, 5],
+])('integers %i to %i are part of a split', async (from, to) => {
+  const x = intTensor([3, 1, 4, 1, 5, 9, 2, 6, 5, 3], [2, 5]);
+  const { before, after, ops } = await both({ x }, ({ x }) => x!.slice(1, from, to));
+  expect([...after.data]).toEqual([...before.data]);
+  expect(ops).toEqual(['Split']);
 });
 
 it.each(['sin', 'cos'] as const)('%s is right to float32 at all angles of timesteps', async (name) => {

@@ -19,6 +19,8 @@ export interface Kernels {
   readonly trigonometry: boolean;
   /** Outputs of a Split, at most. What has more becomes Slices. */
   readonly maxSplit: number;
+  /** Slices of integers. Otherwise one part of a Split. */
+  readonly integerSlice: boolean;
   /** Bytes of the largest tensor that an operator reads or writes. Attention is cut so that its scores stay below. */
   readonly maxBinding: number;
 }
@@ -28,6 +30,7 @@ export const allKernels: Kernels = {
   fusedAttention: true,
   broadcastNorm: true,
   trigonometry: true,
+  integerSlice: true,
   maxSplit: Number.POSITIVE_INFINITY,
   maxBinding: Number.POSITIVE_INFINITY,
 };
@@ -52,6 +55,7 @@ const rules: Readonly<Record<string, Rule>> = {
     needed: ({ maxSplit }) => maxSplit < Number.POSITIVE_INFINITY,
     replace: slices,
   },
+  Slice: { needed: ({ integerSlice }) => !integerSlice, replace: partOfSplit },
   Sin: { needed: ({ trigonometry }) => !trigonometry, replace: ({ inputs: [x] }) => [sine(x!)] },
   Cos: { needed: ({ trigonometry }) => !trigonometry, replace: ({ inputs: [x] }) => [cosine(x!)] },
 };
@@ -61,6 +65,18 @@ export function lower(graph: Graph, kernels: Kernels): Graph {
   const active = new Map(Object.entries(rules).filter(([, rule]) => rule.needed(kernels)));
   if (!graph.nodes.some(({ op }) => active.has(op))) return graph;
   return rewriteGraph(graph, (rewriting) => active.get(rewriting.node.op)?.replace(rewriting, kernels));
+}
+
+/** Of integers; undefined for others. */
+function partOfSplit({ graph, node, inputs: [x] }: Rewriting): SymbolicTensor[] | undefined {
+  if (!x!.dtype.includes('int')) return undefined;
+  const [from, to, axis] = node.inputs.slice(1).map((name) => Number(graph.constants.get(name)!.data[0]));
+  const sizes = [from!, to! - from!, x!.dim(axis!) - to!];
+  const parts = x!.split(
+    axis!,
+    sizes.filter((size) => size > 0),
+  );
+  return [parts[from! > 0 ? 1 : 0]!];
 }
 
 function slices({ node, inputs: [x] }: Rewriting, { maxSplit }: Kernels): SymbolicTensor[] | undefined {

@@ -8,7 +8,6 @@ import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import type { Image } from '../../images/image.ts';
 import type { ForwardInputs, InputValue } from '../../models/inputs.ts';
 import type { ForwardSession, SessionOptions, StepReport, TransformerModel } from '../../models/transformer-model.ts';
-import { takeDown } from '../../runtime/host-tensors.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import type { NoiseStream } from '../../tensor/generator.ts';
 import { cut, join } from '../../tensor/slices.ts';
@@ -115,8 +114,7 @@ export class Denoising {
   /** A call's outputs, one for each branch in it. */
   async answer({ model, session, branch, inputs, samples }: ModelCall): Promise<Tensor[]> {
     const output = await session.forward(model.prepare(inputs), { branch, signal: this.options.signal });
-    const { sample } = await takeDown(model.programs.backend, { sample: output });
-    return samplesOf(model.definition.present(sample!, inputs), samples);
+    return samplesOf(await model.present(output, inputs), samples);
   }
 
   /**

@@ -15,6 +15,7 @@ export async function processorCapabilities(
     ...allKernels,
     float16: false,
     narrowFloats: true,
+    wideIntegers: true,
     signedWeightsExact,
     int8Product: wanted ?? (signedWeightsExact ? 'u8s8' : 'u8u8'),
   };
@@ -36,8 +37,10 @@ export async function webgpuCapabilities(
     float16: await computesFloat16(backend),
     // As its sources have it: no trial would add to that.
     narrowFloats: false,
+    wideIntegers: false,
     broadcastNorm: false,
     trigonometry: false,
+    integerSlice: false,
     maxSplit: 7,
     maxBinding,
     signedWeightsExact: false,
