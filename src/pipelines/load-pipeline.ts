@@ -27,7 +27,14 @@ export async function loadPipeline(root: string, options: LoadPipelineOptions): 
   const defaults = await readDefaults(root);
   const { programs, own } = await programsFor(options);
   try {
-    const pipe = await found.load(folder, defaults, { programs, variant, weightDtype, computeDtype, signal, ...offload });
+    const pipe = await found.load(folder, defaults, {
+      programs,
+      variant,
+      weightDtype,
+      computeDtype,
+      signal,
+      ...offload,
+    });
     if (own) pipe.own(programs.backend);
     return pipe;
   } catch (error) {

@@ -50,6 +50,7 @@ type AllegroState = Partial<AttentionInputs> & {
 export const allegroTransformer = defineTransformer<AllegroConfig, AllegroState>({
   className: 'AllegroTransformer3DModel',
   separateCfg: false,
+  float32Modules: ['adaln_single.**'],
 
   parseConfig(config) {
     config.requires('norm_elementwise_affine', false);

@@ -29,6 +29,7 @@ interface BriaConfig {
 export const briaTransformer = defineTransformer<BriaConfig, FluxState>({
   className: 'BriaTransformer2DModel',
   separateCfg: false,
+  float32Modules: ['time_embed.**'],
 
   parseConfig(config) {
     config.requires('guidance_embeds', false);

@@ -62,6 +62,7 @@ const noBias = { bias: false };
 export const cosmosTransformer = defineTransformer<CosmosConfig, CosmosState>({
   className: 'CosmosTransformer3DModel',
   separateCfg: true,
+  float32Modules: ['time_embed.**'],
 
   parseConfig(config) {
     config.requires('img_context_dim_in', null);

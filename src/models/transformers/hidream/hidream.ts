@@ -65,6 +65,7 @@ const noBias = { bias: false };
 export const hiDreamTransformer = defineTransformer<HiDreamConfig, HiDreamState>({
   className: 'HiDreamImageTransformer2DModel',
   separateCfg: false,
+  float32Modules: ['t_embedder.**'],
 
   parseConfig(config) {
     const heads = config.count('num_attention_heads', 20);

@@ -56,6 +56,7 @@ const POOL_HEADS = 8;
 export const hunyuanDiTTransformer = defineTransformer<HunyuanDiTConfig, HunyuanDiTState>({
   className: 'HunyuanDiT2DModel',
   separateCfg: false,
+  float32Modules: ['time_extra_emb.**'],
 
   parseConfig(config) {
     config.requires('norm_type', 'layer_norm');

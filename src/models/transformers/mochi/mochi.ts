@@ -53,6 +53,7 @@ const BASE_AREA = 192 * 192;
 export const mochiTransformer = defineTransformer<MochiConfig, MochiState>({
   className: 'MochiTransformer3DModel',
   separateCfg: false,
+  float32Modules: ['time_embed.**'],
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm');
