@@ -17,6 +17,8 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 export const program = new CliCommand('deja-dit')
   .description('Runs Diffusion Transformers: images and video from text, fast by re-using what earlier steps computed.')
   .version(version)
+  // Flags after a command that launch starts are that command's.
+  .enablePositionalOptions()
   // One line, as all errors are.
   .configureOutput({
     outputError: (text, write) =>
@@ -91,6 +93,20 @@ addHubFlags(
     .option('--verify', 'hash all files from the hub, and download damaged ones anew')
     .option('--json', 'print as JSON'),
 ).action(async (model: string | undefined, options) => (await import('./commands/inspect.ts')).inspect(model, options));
+
+program
+  .command('launch')
+  .description('a command on several ranks of MPI, which share its model: launch --nproc 4 -- generate "red apple"')
+  .argument('<command...>', 'generate with its flags; -- before it is optional')
+  .requiredOption('-n, --nproc <n>', 'ranks in all', integer({ min: 1 }))
+  .option('--hosts <names>', 'hosts to spread them over, by commas (default: this one)', list)
+  .option('--hostfile <file>', "hosts and their numbers of ranks, as the launcher's manual says")
+  .addOption(
+    new Option('--mpi <flavour>', 'whose launcher (default: Open MPI, else MPICH)').choices(['openmpi', 'mpich']),
+  )
+  .option('--dry-run', 'print the command line of the launcher')
+  .passThroughOptions()
+  .action(async (command: string[], options) => (await import('./commands/launch.ts')).launch(command, options));
 
 program
   .command('doctor')

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
+import { checkMpi } from '../../parallel/collective/mpi/check.ts';
 import { describeInt8Product, type Int8Product } from '../../runtime/backend.ts';
 import { type BackendName, createBackend } from '../../runtime/create-backend.ts';
 import { type ProbeResult, probeProvider } from '../../runtime/ort-node/probe.ts';
@@ -40,6 +41,11 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
       ...(await probe(async () => void execFileSync('ffmpeg', ['-version'], { stdio: 'ignore' }))),
     },
   ];
+  for (const { flavour, launcher, works, library, reason } of await checkMpi()) {
+    const name = { openmpi: 'Open MPI', mpich: 'MPICH' }[flavour];
+    const note = works ? `${library} by ${launcher!.command}, two ranks spoke to each other` : 'ranks; deja-dit launch';
+    checks.push({ name, works, note, reason });
+  }
   const backend = checks[0]!.works ? 'cpu' : 'wasm';
   if (json) return console.log(JSON.stringify({ machine, checks, backend }, null, 2));
   console.log(

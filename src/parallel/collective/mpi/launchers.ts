@@ -39,6 +39,8 @@ export interface Launch {
   ranks: number;
   /** Names of hosts, among which the ranks are spread evenly. Default: this one. */
   hosts?: readonly string[];
+  /** File of hosts, as the launcher reads it. */
+  hostfile?: string;
   /** What each rank runs. */
   program: readonly string[];
 }
@@ -51,13 +53,21 @@ const passedOn = /^(DEJA_DIT_|HF_|UCX_|NO_COLOR$|LD_LIBRARY_PATH$)/;
  * decorated with explanations of what a failed rank has said itself.
  * @throws DejaDitError INVALID_ARGUMENT
  */
-export function launchLine({ flavour, command, version }: Launcher, { ranks, hosts = [], program }: Launch): string[] {
+export function launchLine(
+  { flavour, command, version }: Launcher,
+  { ranks, hosts = [], hostfile, program }: Launch,
+): string[] {
   if (hosts.length > ranks)
     throw new DejaDitError('INVALID_ARGUMENT', `${hosts.length} hosts for ${ranks} ranks`, { path: '--hosts' });
+  if (hostfile !== undefined && hosts.length > 0)
+    throw new DejaDitError('INVALID_ARGUMENT', 'has no effect beside --hosts: keep one of the two', {
+      path: '--hostfile',
+    });
   const places = hosts.map((host, i) => `${host}:${Math.floor((ranks + hosts.length - 1 - i) / hosts.length)}`);
   if (flavour === 'mpich') {
     const onHosts = places.length > 0 ? ['-hosts', places.join(',')] : [];
-    return [command, ...onHosts, '-n', String(ranks), ...program];
+    const inFile = hostfile === undefined ? [] : ['-f', hostfile];
+    return [command, ...onHosts, ...inFile, '-n', String(ranks), ...program];
   }
   const old = Number.parseInt(version, 10) < 5;
   return [
@@ -68,6 +78,7 @@ export function launchLine({ flavour, command, version }: Launcher, { ranks, hos
     // Containers run as root; whoever calls this as root has decided it.
     ...(process.getuid?.() === 0 ? ['--allow-run-as-root'] : []),
     ...(places.length > 0 ? ['--host', places.join(',')] : []),
+    ...(hostfile === undefined ? [] : ['--hostfile', hostfile]),
     ...Object.keys(process.env)
       .filter((name) => passedOn.test(name))
       .flatMap((name) => ['-x', name]),

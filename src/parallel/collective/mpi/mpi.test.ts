@@ -89,6 +89,42 @@ describe.each(launchers)('$flavour $version', (launcher) => {
   });
 });
 
+describe('what cannot be a job is explained', () => {
+  const join = path.join(dist, 'parallel/collective/mpi/join-mpi.js');
+  const errorOf = async (env: NodeJS.ProcessEnv) => {
+    const options = { env: { ...process.env, ...env } };
+    const run = promisify(execFile)(process.execPath, [program.file, join, 'conform'], options);
+    return (await run.catch((error: { stderr: string }) => error)).stderr;
+  };
+
+  it('a process that no launcher has started', async () => {
+    expect(await errorOf({})).toMatch(/no launcher of MPI started this process: use deja-dit launch, mpirun or srun/);
+  });
+
+  it("a program in between that has not passed on the descriptor of MPICH's launcher", async () => {
+    const env = { PMI_RANK: '0', PMI_SIZE: '2', PMI_FD: '999' };
+    expect(await errorOf(env)).toMatch(/through file descriptor 999, which a program in between \(npx.*-pmi-port/);
+  });
+
+  it('a library that does not load', async () => {
+    const env = { OMPI_COMM_WORLD_RANK: '0', OMPI_COMM_WORLD_SIZE: '2', DEJA_DIT_MPI_LIBRARY: '/nowhere/libmpi.so' };
+    expect(await errorOf(env)).toMatch(/no MPI library loads \(\/nowhere\/libmpi\.so: /);
+  });
+
+  it.runIf(launchers.length === 2)("a library that is not the launcher's", async () => {
+    const [openmpi] = launchers;
+    const env = { DEJA_DIT_MPI_LIBRARY: 'libmpich.so.12' };
+    const { code, stderr } = await mpiRun(openmpi!, {
+      ...{ ranks: 2, env },
+      program: [process.execPath, program.file, join, 'conform'],
+    });
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(
+      /the launcher started 2 ranks, but MPICH [\d.]+ \(libmpich\.so\.12\) sees 1: use the mpirun/,
+    );
+  });
+});
+
 it('tells apart who launched a process', () => {
   expect(launchedBy({})).toBeUndefined();
   expect(
