@@ -11,6 +11,7 @@ import { CacheHandle } from '../cache/run/cache-handle.ts';
 import { defaultCaches, setDefaultCaches } from '../cache/run/default-caches.ts';
 import { cacheArguments, makeCaches, type RequestCacheOptions } from '../cache/run/make-caches.ts';
 import { DejaDitError } from '../errors/errors.ts';
+import { launchedBy } from '../parallel/collective/mpi/environment.ts';
 import { type ParallelismOptions, parseParallelismConfig } from '../parallel/config/parallelism-config.ts';
 import { parallelize } from '../parallel/parallelize.ts';
 import type { QuantizeOptions } from '../quantize/config/config.ts';
@@ -84,7 +85,7 @@ function plan(
 function planMove(target: Cacheable, options: ParallelismOptions | null | undefined): () => void {
   const models = getAdapter(target).parts.map(({ model }) => model);
   if (options === undefined) return () => undefined;
-  const config = options && parseParallelismConfig(options);
+  const config = options && parseParallelismConfig(options, { ranks: launchedBy()?.size });
   if (config) setAttnBackend(target, config.attentionBackend);
   return () => {
     if (config) parallelize(models, config);

@@ -7,6 +7,7 @@ import { addMemoryFlags } from './flags/memory-flags.ts';
 import { addHubFlags, modelOption } from './flags/model-flags.ts';
 import { integer, list, number, size } from './flags/numbers.ts';
 import { addOffloadFlags } from './flags/offload-flags.ts';
+import { addParallelFlags } from './flags/parallel-flags.ts';
 import { addRequestFlags } from './flags/request-flags.ts';
 import { addServerFlags } from './flags/server-flags.ts';
 
@@ -59,8 +60,8 @@ const generateCommand = addCacheFlags(
       .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
   ),
 );
-addHubFlags(addMemoryFlags(addOffloadFlags(generateCommand))).action(async (prompt: string[], options) =>
-  (await import('./commands/generate.ts')).generate(prompt.join(' '), options),
+addHubFlags(addMemoryFlags(addOffloadFlags(addParallelFlags(generateCommand)))).action(
+  async (prompt: string[], options) => (await import('./commands/generate.ts')).generate(prompt.join(' '), options),
 );
 
 const serveCommand = addCacheFlags(

@@ -2,9 +2,11 @@
  * An image in memory: 8-bit RGB or RGBA pixels, what pipelines return and image-to-image takes.
  * File formats are in `codec.ts`, the text inside files in `metadata.ts`, grids and terminals in files of their own.
  */
+
 import { writeFileAtomically } from '#files/replace-file';
 import { decodeImage, encodeImage } from '#images/codec';
 import { DejaDitError } from '../errors/errors.ts';
+import { writesOutputs } from '../files/output-rank.ts';
 import { roundHalfEven } from '../tensor/rounding.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import type { EncodeOptions, ImageFileSource, LoadOptions, ResizeOptions } from './codec-options.ts';
@@ -100,10 +102,11 @@ export class Image implements Pixels {
 
   /**
    * Writes the image in the format that the file's extension names. Folders are created; the file appears complete or
-   * not at all.
+   * not at all. Of several ranks that compute it, the first writes.
    */
   async save(path: string, options: EncodeOptions = {}): Promise<void> {
-    await writeFileAtomically(path, await this.encode(formatOf(path), options));
+    const format = formatOf(path);
+    if (writesOutputs()) await writeFileAtomically(path, await this.encode(format, options));
   }
 }
 

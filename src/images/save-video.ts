@@ -1,5 +1,6 @@
 /** Videos as files: MP4 with the system's ffmpeg, animated WebP, or a picture per frame. */
 import path from 'node:path';
+import { writesOutputs } from '../files/output-rank.ts';
 import { replaceFile, writeFileAtomically } from '../files/replace-file.ts';
 import { encodeAnimatedWebp } from './animated-webp.ts';
 import { exifBlock } from './exif.ts';
@@ -22,6 +23,7 @@ export async function saveVideo(video: Video, { file, fps, metadata }: VideoFile
   const about = metadata && { ...metadata, width, height };
   switch (ext.toLowerCase()) {
     case '.mp4': {
+      if (!writesOutputs()) return [file];
       await replaceFile(file, (unfinished) =>
         encodeMp4(unfinished, frames, { fps, comment: about && parametersText(about) }),
       );
@@ -33,6 +35,7 @@ export async function saveVideo(video: Video, { file, fps, metadata }: VideoFile
         await first.save(file, metadata ? { metadata } : {});
         return [file];
       }
+      if (!writesOutputs()) return [file];
       const exif = about && exifBlock({ userComment: parametersText(about), makerNote: metadataJson(about) });
       await writeFileAtomically(file, await encodeAnimatedWebp(frames, { fps, exif }));
       return [file];

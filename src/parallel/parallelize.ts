@@ -3,12 +3,14 @@
  * same program. The ranks are brought to life by the first request.
  */
 import { DejaDitError } from '../errors/errors.ts';
+import { leaveOutputs } from '../files/output-rank.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import type { Backend } from '../runtime/backend.ts';
 import { type BackendName, backendNames } from '../runtime/create-backend.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
 import { type Crew, SharedCrew } from './backend/crew.ts';
 import { ParallelBackend } from './backend/parallel-backend.ts';
+import { launchedBy } from './collective/mpi/environment.ts';
 import { type ParallelismConfig, parallelismTag } from './config/parallelism-config.ts';
 import { Mesh } from './partition/mesh.ts';
 import type { Features } from './partition/partition.ts';
@@ -22,7 +24,11 @@ export function parallelize(models: readonly TransformerModel[], config: Paralle
   const mesh = new Mesh(config.mesh);
   const [first] = models;
   const home = first!.home.backend;
-  const crew = new SharedCrew(mesh, () => open(mesh, { home, threads: config.threads ?? undefined }));
+  const launched = launchedBy();
+  if (launched && launched.rank > 0) leaveOutputs();
+  const crew = new SharedCrew(mesh, () =>
+    launched ? openProcess(mesh, home) : openThreadsLike(home, { mesh, threads: config.threads ?? undefined }),
+  );
   for (const { model, features } of plans) {
     const backend = new ParallelBackend({ crew, features, tag, home: model.home.backend });
     model.moveTo(new ProgramCache(backend, { maxBytes: model.home.maxBytes }));
@@ -56,7 +62,16 @@ function featuresOf(model: TransformerModel, config: ParallelismConfig): Feature
   };
 }
 
-async function open(mesh: Mesh, { home, threads }: { home: Backend; threads: number | undefined }): Promise<Crew> {
+/** Each is loaded when it is asked for. */
+async function openProcess(mesh: Mesh, home: Backend): Promise<Crew> {
+  const { openMpiRank } = await import('./backend/mpi.ts');
+  return openMpiRank(mesh, home);
+}
+
+async function openThreadsLike(
+  home: Backend,
+  { mesh, threads }: { mesh: Mesh; threads: number | undefined },
+): Promise<Crew> {
   const { openThreads } = await import('./backend/threads.ts');
   return openThreads(mesh, { backend: backendOf(home), threads });
 }

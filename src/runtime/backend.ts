@@ -89,6 +89,8 @@ export interface Backend extends AsyncDisposable {
   readonly closed: boolean;
   /** Of a backend that is several ranks. */
   readonly ranksReport?: RanksReport | undefined;
+  /** Of such a backend: the number that rank 0 gives, on all of them. For what is drawn at random, which all have to draw alike. */
+  agree?(value: number): Promise<number>;
   /** @throws DejaDitError RUNTIME with the module path of the offending operator */
   compile(graph: Graph): Promise<Executable>;
   /**

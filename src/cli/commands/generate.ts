@@ -4,6 +4,7 @@ import { type EnableCacheOptions, enableCache } from '../../api/enable-cache.ts'
 import { summary } from '../../api/summary.ts';
 import { DejaDitError } from '../../errors/errors.ts';
 import { renderToTerminal } from '../../images/terminal.ts';
+import { launchedBy } from '../../parallel/collective/mpi/environment.ts';
 import { DiffusionPipeline } from '../../pipelines/diffusion-pipeline.ts';
 import { loadLora } from '../../pipelines/lora/lora.ts';
 import type { Pipeline, PipelineTraits } from '../../pipelines/pipeline.ts';
@@ -15,13 +16,21 @@ import { cacheOptions } from '../flags/cache-options.ts';
 import { type MemoryFlags, memoryOptions } from '../flags/memory-flags.ts';
 import { type ModelFlags, modelOf } from '../flags/model-flags.ts';
 import { type OffloadFlags, offloadOptions, summarizeOffload } from '../flags/offload-flags.ts';
+import { type ParallelFlags, parallelOptions } from '../flags/parallel-flags.ts';
 import { type RequestFlags, requestOptions } from '../flags/request-flags.ts';
 import { interrupted } from '../interrupt.ts';
 import { milliseconds } from '../output/format.ts';
 import { ProgressBar, redraws } from '../output/progress.ts';
 import { checkOut, type OutputFlags, outputFile, savePictures } from '../output/save-pictures.ts';
 
-export interface GenerateFlags extends RequestFlags, CacheFlags, MemoryFlags, ModelFlags, OffloadFlags, OutputFlags {
+export interface GenerateFlags
+  extends RequestFlags,
+    CacheFlags,
+    MemoryFlags,
+    ModelFlags,
+    OffloadFlags,
+    OutputFlags,
+    ParallelFlags {
   loraPath?: string;
   loraName?: string;
   loraScale?: number;
@@ -33,7 +42,10 @@ export interface GenerateFlags extends RequestFlags, CacheFlags, MemoryFlags, Mo
   threads?: number;
 }
 
-export async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
+export async function generate(prompt: string, given: GenerateFlags): Promise<void> {
+  // Of several ranks the first speaks.
+  const flags =
+    (launchedBy()?.rank ?? 0) > 0 ? { ...given, quiet: true, json: false, preview: false, summary: false } : given;
   const begin = performance.now();
   await checkOut(flags);
   const signal = interrupted;
@@ -126,13 +138,21 @@ function sinceStart(): number {
 
 /** What the flags and the config file ask for. */
 async function settings(flags: GenerateFlags): Promise<EnableCacheOptions> {
-  const options = await cacheOptions(flags);
-  if (flags.quantizeType === undefined) return options ?? {};
-  if (options?.quantizeConfig)
-    throw new DejaDitError('INVALID_ARGUMENT', 'is in the config file too: keep one of the two', {
-      path: '--quantize-type',
-    });
-  return { ...options, quantizeConfig: { quantType: flags.quantizeType } };
+  const options = (await cacheOptions(flags)) ?? {};
+  const parallelismConfig = parallelOptions(flags);
+  const { quantizeType } = flags;
+  const twice = (flag: string) =>
+    new DejaDitError('INVALID_ARGUMENT', 'is in the config file too: keep one of the two', { path: flag });
+  if (quantizeType !== undefined && options.quantizeConfig) throw twice('--quantize-type');
+  if (flags.parallel !== undefined && options.parallelismConfig) throw twice('--parallel');
+  return {
+    ...options,
+    // Without a cache that is meant.
+    ...(parallelismConfig
+      ? { cacheConfig: null, ...options, parallelismConfig: options.parallelismConfig ?? parallelismConfig }
+      : {}),
+    ...(quantizeType === undefined ? {} : { quantizeConfig: { quantType: quantizeType } }),
+  };
 }
 
 /** @throws DejaDitError INVALID_ARGUMENT for flags without `--lora-path` */

@@ -83,6 +83,14 @@ export class ParallelBackend implements Backend {
     return this.tensors.holding([tensor], ([memory]) => this.crew.inTurn(() => memory!.download()));
   }
 
+  async agree(value: number): Promise<number> {
+    const { ranks, mesh } = await this.crew.ranks();
+    if (ranks.length === mesh.ranks) return value;
+    const values = Float64Array.of(value);
+    await this.crew.inTurn(() => ranks[0]!.all.broadcast(values));
+    return values[0]!;
+  }
+
   assertOpen(): void {
     if (this.closed) throw new DejaDitError('DISPOSED', `the backend '${this.name}' was disposed`);
   }

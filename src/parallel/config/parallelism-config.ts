@@ -150,6 +150,13 @@ export function parseParallelismConfig(
   };
 }
 
+/** Of sizes that are not those of the job. */
+export function parallelismMismatch(ranks: number, job: number): DejaDitError {
+  return new DejaDitError('INVALID_CONFIG', `the sizes make ${ranks} ranks, the job of MPI has ${job}`, {
+    path: 'parallelismConfig',
+  });
+}
+
 type Failure = (field: string, reason: string) => DejaDitError;
 type Size = number | 'auto' | undefined;
 

@@ -14,8 +14,8 @@ export class NoiseSource implements NoiseStream {
   readonly #generators: readonly [Generator, ...Generator[]];
 
   /** @param batch images of the request; a list of seeds must have as many */
-  constructor(seed: GenerateOptions['seed'], batch: number) {
-    const seeds = [seed ?? Math.floor(Math.random() * 2 ** 32)].flat().map(readSeed);
+  constructor(seed: NonNullable<GenerateOptions['seed']>, batch: number) {
+    const seeds = [seed].flat().map(readSeed);
     if (Array.isArray(seed) && seeds.length !== batch)
       throw new DejaDitError('INVALID_ARGUMENT', `${seeds.length} seeds for ${batch} images`, { path: 'seed' });
     this.seed = Array.isArray(seed) ? seeds : seeds[0]!;

@@ -21,6 +21,12 @@ import { checkMemory } from './memory.ts';
 import { NoiseSource } from './noise.ts';
 import type { Pictures, Plan, Start } from './plan.ts';
 
+/** On several ranks all draw the same. */
+async function drawSeed({ programs: { backend } }: TransformerModel): Promise<number> {
+  const seed = Math.floor(Math.random() * 2 ** 32);
+  return (await backend.agree?.(seed)) ?? seed;
+}
+
 /** What every pipeline has. */
 export interface CoreParts {
   readonly transformer: TransformerModel;
@@ -91,7 +97,7 @@ export class PipelineRequest {
       onEnd();
     };
     try {
-      const noise = new NoiseSource(settings.seed, batch);
+      const noise = new NoiseSource(settings.seed ?? (await drawSeed(transformer)), batch);
       const begin = performance.now();
       const branches = await encode(context);
       const encoded = performance.now();
