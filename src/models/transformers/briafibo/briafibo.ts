@@ -1,0 +1,178 @@
+/**
+ * Bria FIBO (Bria AI, 2025, arXiv 2511.06876), Diffusers' `BriaFiboTransformer2DModel`: FLUX's blocks on long structured captions.
+ *
+ * Notation: D = heads · head dim is the width; tokens are [text, image]. Every block gets another layer of the language model: before
+ * block i, the second half of the text's channels becomes a projection of its i-th state ("DimFusion"). The time is as the
+ * scheduler counts it, from 0 to 1000.
+ */
+
+import { DejaDitError } from '../../../errors/errors.ts';
+import { concat } from '../../../graph/ops.ts';
+import type { SymbolicTensor } from '../../../graph/symbolic.ts';
+import { attentionInputs, attentionTensors } from '../../../nn/attention/attention-inputs.ts';
+import { type KeyMask, keyMask, maskRows } from '../../../nn/attention/attention-mask.ts';
+import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
+import { type FluxState, fluxDoubleBlock, fluxSingleBlock } from '../../../nn/flux-blocks.ts';
+import { linear } from '../../../nn/linear.ts';
+import { adaLayerNormContinuous } from '../../../nn/norms.ts';
+import { rotaryTables, sharedPositions } from '../../../nn/rotary.ts';
+import { join } from '../../../tensor/slices.ts';
+import { dims, Tensor } from '../../../tensor/tensor.ts';
+import { defineTransformer } from '../../definition.ts';
+import { checkTensorList, type InputValue } from '../../inputs.ts';
+
+interface BriaFiboConfig {
+  inChannels: number;
+  outChannels: number;
+  doubleBlocks: number;
+  singleBlocks: number;
+  heads: number;
+  width: number;
+  textWidth: number;
+  layerWidth: number;
+  guidance: boolean;
+  axesDim: readonly number[];
+  theta: number;
+  timeTheta: number;
+}
+
+type BriaFiboState = FluxState & {
+  /** What each block puts into the text, [blocks, B, T, D / 2]. */
+  captions: SymbolicTensor;
+};
+
+export const briaFiboTransformer = defineTransformer<BriaFiboConfig, BriaFiboState>({
+  className: 'BriaFiboTransformer2DModel',
+  separateCfg: false,
+
+  parseConfig(config) {
+    const heads = config.count('num_attention_heads', 24);
+    const inChannels = config.integer('in_channels', 64);
+    return {
+      inChannels,
+      outChannels: config.count('patch_size', 1) ** 2 * inChannels,
+      doubleBlocks: config.layers('num_layers', 19),
+      singleBlocks: config.layers('num_single_layers', 38),
+      heads,
+      width: heads * config.count('attention_head_dim', 128),
+      textWidth: config.integer('joint_attention_dim', 4096),
+      layerWidth: config.integer('text_encoder_dim', 2048),
+      guidance: config.boolean('guidance_embeds', false),
+      axesDim: config.counts('axes_dims_rope', [16, 56, 56]),
+      theta: config.positive('rope_theta', 10000),
+      timeTheta: config.positive('time_theta', 10000),
+    };
+  },
+
+  inputs: ({ inChannels, textWidth, guidance, axesDim: { length: axes } }) => [
+    { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
+    { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
+    { name: 'text_encoder_layers', kind: 'other' },
+    { name: 'timestep', kind: 'float', shape: ['batch'] },
+    { name: 'img_ids', kind: 'float', shape: ['image_tokens', axes], orShape: ['batch', 'image_tokens', axes] },
+    { name: 'txt_ids', kind: 'float', shape: ['text_tokens', axes], orShape: ['batch', 'text_tokens', axes] },
+    ...(guidance ? [{ name: 'guidance', kind: 'float', shape: ['batch'] } as const] : []),
+    { name: 'joint_attention_kwargs', kind: 'other', optional: true },
+  ],
+
+  prepare({ img_ids, txt_ids, ...tensors }, config, inputs) {
+    const { axesDim, theta, layerWidth, doubleBlocks, singleBlocks } = config;
+    const [batch, tokens] = dims(tensors.encoder_hidden_states!, 3);
+    const layers = checkTensorList('text_encoder_layers', inputs.text_encoder_layers!, [batch, tokens, layerWidth]);
+    if (layers.length !== doubleBlocks + singleBlocks) {
+      throw new DejaDitError(
+        'INVALID_ARGUMENT',
+        `${layers.length} states, expected one for each of ${doubleBlocks + singleBlocks} blocks`,
+        {
+          path: 'text_encoder_layers',
+        },
+      );
+    }
+    const rotary = rotaryTables([...sharedPositions(txt_ids!), ...sharedPositions(img_ids!)], { axesDim, theta });
+    const mask = givenMask(inputs.joint_attention_kwargs, [batch, tokens + tensors.hidden_states!.dim(1)]);
+    return {
+      tensors: {
+        ...tensors,
+        text_encoder_layers: join(
+          layers.map((layer) => layer.reshape([1, ...layer.shape])),
+          0,
+        ),
+        ...attentionTensors(rotary, mask),
+      },
+    };
+  },
+
+  prologue(m, inputs, { width, timeTheta }) {
+    const embed = (name: string, value: SymbolicTensor) =>
+      timestepEmbedding(
+        m.at(`${name}.timestep_embedder`),
+        sinusoidalEmbedding(value, { dim: 256, maxPeriod: timeTheta }),
+        width,
+      );
+    const time = embed('time_embed', inputs.timestep!);
+    const layers = inputs.text_encoder_layers!;
+    const captions = layers
+      .chunk<number>(layers.dim(0), 0)
+      .map((layer, i) => linear(m.at(`caption_projection.${i}.linear`), layer, Math.floor(width / 2), { bias: false }));
+    return {
+      hidden_states: linear(m.at('x_embedder'), inputs.hidden_states!, width),
+      encoder_hidden_states: linear(m.at('context_embedder'), inputs.encoder_hidden_states!, width),
+      temb: inputs.guidance ? time.add(embed('guidance_embed', inputs.guidance)) : time,
+      captions: concat(captions, 0),
+      ...attentionInputs(inputs),
+    };
+  },
+
+  smallestCalls: ({ doubleBlocks, singleBlocks, layerWidth }, ones) => [
+    {
+      inputs: {
+        text_encoder_layers: Array.from({ length: doubleBlocks + singleBlocks }, () => ones([1, 1, layerWidth])),
+      },
+    },
+  ],
+
+  blockLists: (config) => [
+    {
+      name: 'transformer_blocks',
+      pattern: 1,
+      count: config.doubleBlocks,
+      block: (m, state, { index }) => fluxDoubleBlock(m, captioned(state, index), { ...config, first: 'text' }),
+    },
+    {
+      name: 'single_transformer_blocks',
+      pattern: 1,
+      count: config.singleBlocks,
+      block: (m, state, { index }) =>
+        fluxSingleBlock(m, captioned(state, config.doubleBlocks + index), { ...config, first: 'text' }),
+    },
+  ],
+
+  epilogue(m, { hidden_states, temb }, { outChannels }) {
+    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon: 1e-6 });
+    return linear(m.at('proj_out'), normed, outChannels);
+  },
+});
+
+/** The state as a block sees it: with its caption in the text. */
+function captioned({ captions, ...state }: BriaFiboState, block: number): FluxState {
+  const caption = captions.slice(0, block, block + 1).squeeze(0);
+  const kept = state.encoder_hidden_states.slice(-1, 0, caption.dim(-1));
+  return { ...state, encoder_hidden_states: concat([kept, caption], -1) };
+}
+
+/** The mask over text and image tokens that the pipeline hands to attention, [B, 1, 1, S], of booleans. */
+function givenMask(kwargs: InputValue, [batch, tokens]: readonly [number, number]): KeyMask<Tensor> | undefined {
+  if (kwargs === undefined || kwargs === null) return undefined;
+  const path = 'joint_attention_kwargs';
+  const { attention_mask: mask, ...others } = kwargs as { [name: string]: InputValue };
+  const unknown = Object.keys(others)[0];
+  if (unknown !== undefined)
+    throw new DejaDitError('UNSUPPORTED', "only 'attention_mask' is", { path: `${path}.${unknown}` });
+  if (!(mask instanceof Tensor)) return undefined;
+  if (String(mask.shape) !== String([batch, 1, 1, tokens])) {
+    throw new DejaDitError('SHAPE_MISMATCH', `shape [${mask.shape}], expected [${batch}, 1, 1, ${tokens}]`, {
+      path: `${path}.attention_mask`,
+    });
+  }
+  return keyMask(maskRows(mask.reshape([batch, tokens])));
+}
