@@ -9,7 +9,7 @@ import { integer, list, number, size } from './flags/numbers.ts';
 import { addOffloadFlags } from './flags/offload-flags.ts';
 import { addParallelFlags } from './flags/parallel-flags.ts';
 import { addRequestFlags } from './flags/request-flags.ts';
-import { addServerFlags } from './flags/server-flags.ts';
+import { addEngineFlags, addServerFlags } from './flags/server-flags.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -64,26 +64,26 @@ addHubFlags(addMemoryFlags(addOffloadFlags(addParallelFlags(generateCommand)))).
   async (prompt: string[], options) => (await import('./commands/generate.ts')).generate(prompt.join(' '), options),
 );
 
-const serveCommand = addCacheFlags(
-  addServerFlags(
+const addEngine = (command: CliCommand) =>
+  addHubFlags(
+    addOffloadFlags(
+      addCacheFlags(
+        addEngineFlags(command)
+          .addOption(backendOption())
+          .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
+      ),
+    ),
+  );
+addServerFlags(
+  addEngine(
     program
       .command('serve')
-      .description('a server for images and videos over HTTP: its own jobs, OpenAI, and others; /docs lists all of it')
-      .option(
-        '-m, --model <path or id>',
-        'as for generate; several times for several models, of which the first is the default',
-        (model: string, models: string[] = []) => [...models, model],
-      )
-      .option('--lora-path <file>', 'a LoRA on the models')
-      .option('--lora-scale <x>', 'how strongly the LoRA acts (default: 1)', number())
-      .option('--quantize-type <type>', 'compute in fewer bits: int8_per_row, int4_weight_only, svdq_int4_r32_dq, ...')
-      .addOption(backendOption())
-      .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
+      .description('a server for images and videos over HTTP: its own jobs, OpenAI, and others; /docs lists all of it'),
   ),
-);
-addHubFlags(addOffloadFlags(serveCommand)).action(async (options) =>
-  (await import('./commands/serve.ts')).serve(options),
-);
+).action(async (options) => (await import('./commands/serve.ts')).serve(options));
+addEngine(
+  program.command('worker').description('runs the jobs that a server with the same --queue is asked for'),
+).action(async (options) => (await import('./commands/serve.ts')).worker(options));
 
 addHubFlags(
   program

@@ -43,6 +43,8 @@ export interface StepReport {
 export interface ForwardSession {
   /** Takes the inputs over, whether it succeeds or not; the result is the caller's. */
   forward(inputs: PreparedInputs, context: CallContext): Promise<DeviceTensor>;
+  /** Whether a call's answer depends on its inputs alone, so that one session may answer calls of several requests. */
+  readonly stateless?: boolean;
   /** How the last call of a branch was answered; undefined where every call is computed. */
   report?(branch: string): StepReport | undefined;
   /** Ends the request. Nothing of it survives, whether it finished or not. */
@@ -260,6 +262,11 @@ class PlainSession implements ForwardSession {
     private readonly model: TransformerModel,
     private readonly loras: LoraSelection | undefined,
   ) {}
+
+  /** A request's own choice of LoRAs is its state. */
+  get stateless(): boolean {
+    return this.loras === undefined;
+  }
 
   async forward({ state, statics }: PreparedInputs, { signal }: CallContext): Promise<DeviceTensor> {
     const { loras } = this;

@@ -2,3 +2,4 @@
 export { type Listening, type ListenOptions, listen } from './listen.ts';
 export { createServer, type Server } from './server.ts';
 export type { ServerOptions } from './settings.ts';
+export { createWorker, type WorkerHandle } from './worker.ts';

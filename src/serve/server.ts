@@ -3,13 +3,16 @@ import { pino } from 'pino';
 import { DejaDitError } from '../errors/errors.ts';
 import type { Core } from './core.ts';
 import { Engine } from './engine/engine.ts';
+import { engineOptions } from './engine/engine-options.ts';
 import { createApp } from './http/app.ts';
 import { Links } from './http/links.ts';
 import { Metrics } from './http/metrics.ts';
 import { Pictures } from './http/pictures.ts';
 import { checkLimits } from './jobs/check-limits.ts';
 import { Jobs } from './jobs/jobs.ts';
+import type { ModelRunner } from './jobs/runner.ts';
 import { Models } from './models.ts';
+import { RedisRunner } from './redis/redis-runner.ts';
 import { readServerOptions, type ServerOptions } from './settings.ts';
 import { skins } from './skins.ts';
 
@@ -44,24 +47,19 @@ export interface Server extends AsyncDisposable {
 export function createServer(options: ServerOptions = {}): Server {
   const settings = readServerOptions(options);
   const log = pino({ level: settings.logLevel, base: null }, pino.destination({ dest: 2, sync: true }));
-  const { models: sources, memory, cache, lora, maxPixels, concurrency } = settings;
-  const { variant, revision, offline, backend, threads } = settings;
-  const { layerwiseOffload, layerwiseTextOffload, maxProgramBytes } = settings;
   let failed: string | undefined;
-  const engine = new Engine({
-    models: sources,
-    memory,
-    cache,
-    lora,
-    maxPixels,
-    capacity: concurrency,
-    load: { variant, revision, offline, backend, threads, layerwiseOffload, layerwiseTextOffload, maxProgramBytes },
-    onWarning: (message) => log.warn(message),
-    onLost: (reason) => {
-      log.error(`${reason}; it is started anew`);
-      metrics.engineLost();
-    },
-  });
+  const { queue, maxQueued } = settings;
+  const engine: ModelRunner =
+    queue === undefined
+      ? new Engine({
+          ...engineOptions(settings),
+          onWarning: (message) => log.warn(message),
+          onLost: (reason) => {
+            log.error(`${reason}; it is started anew`);
+            metrics.engineLost();
+          },
+        })
+      : new RedisRunner({ url: queue, models: settings.models.map(({ name }) => name), capacity: maxQueued });
   const models = new Models(engine.models);
   const jobs = new Jobs({
     runner: engine,

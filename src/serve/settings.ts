@@ -39,7 +39,12 @@ export interface ServerOptions {
   /** Pictures from URLs: from any public host, or from these only. Default false. */
   imageUrls?: boolean | readonly string[] | undefined;
 
-  /** Requests that run at the same time, interleaved step by step. Default 4. */
+  /** `redis://HOST:PORT`: jobs go on a queue there, and `deja-dit worker`s run them. Default: an engine process of the server's own. */
+  queue?: string | undefined;
+  /** Seconds that a worker may be silent before its jobs are given to another one. Default 30. */
+  queueLock?: number | undefined;
+
+  /** Requests that run at the same time, step by step: those of one size without a cache as one batch, others interleaved. Default 8. */
   concurrency?: number | undefined;
   /** Requests that may wait. Default 64. */
   maxQueued?: number | undefined;
@@ -89,6 +94,8 @@ export const optionsShape: ArgumentShape<ServerOptions> = {
   cors: texts,
   loopback: z.boolean(),
   imageUrls: z.union([z.boolean(), z.array(z.string())]),
+  queue: z.string(),
+  queueLock: seconds,
   concurrency: count,
   maxQueued: count,
   timeout: seconds,
@@ -142,7 +149,7 @@ export function readServerOptions(given: ServerOptions): ServerSettings {
   if (apiKeys.includes('')) throw new DejaDitError('INVALID_ARGUMENT', 'is empty', { path: 'apiKey' });
   return {
     imageUrls: false,
-    concurrency: 4,
+    concurrency: 8,
     maxQueued: 64,
     timeout: 3600,
     keepSeconds: 3600,

@@ -4,5 +4,6 @@ import type { Skin } from './core.ts';
 import { nativeSkin } from './native/native.ts';
 import { openaiSkin } from './openai/openai.ts';
 import { systemSkin } from './system/system.ts';
+import { videosSkin } from './videos/videos.ts';
 
-export const skins: readonly Skin[] = [systemSkin, openaiSkin, cacheDitSkin, nativeSkin];
+export const skins: readonly Skin[] = [systemSkin, openaiSkin, videosSkin, cacheDitSkin, nativeSkin];

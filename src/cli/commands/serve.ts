@@ -1,7 +1,9 @@
-/** `deja-dit serve`: the server on a port, until a signal ends it in order. */
+/** `deja-dit serve` and `deja-dit worker`: until a signal ends them in order. */
 import { DejaDitError } from '../../errors/errors.ts';
 import { isLoopback, listen } from '../../serve/listen.ts';
 import { createServer } from '../../serve/server.ts';
+import type { ServerOptions } from '../../serve/settings.ts';
+import { createWorker } from '../../serve/worker.ts';
 import type { CacheFlags } from '../flags/cache-flags.ts';
 import { cacheOptions } from '../flags/cache-options.ts';
 import type { ModelFlags } from '../flags/model-flags.ts';
@@ -18,39 +20,21 @@ export interface ServeFlags extends ServerFlags, CacheFlags, OffloadFlags, Omit<
 }
 
 export async function serve(flags: ServeFlags): Promise<void> {
-  const { port, host, drain, loraPath, loraScale, quantizeType } = flags;
-  if (loraScale !== undefined && loraPath === undefined)
-    throw new DejaDitError('INVALID_ARGUMENT', '--lora-scale has no effect without --lora-path');
-  const cache = await cacheOptions(flags);
-  // A repository's token is for the engine process, which has this one's environment.
-  if (flags.token !== undefined) process.env['HF_TOKEN'] = flags.token;
+  const { port, host, drain } = flags;
   const server = createServer({
-    model: flags.model,
-    memory: flags.memory,
-    cache: quantizeType === undefined ? cache : { ...cache, quantizeConfig: { quantType: quantizeType } },
-    lora: loraPath === undefined ? undefined : { path: loraPath, strength: loraScale },
-    variant: flags.variant,
-    revision: flags.revision,
-    offline: flags.offline,
-    backend: flags.backend,
-    threads: flags.threads,
-    layerwiseOffload: offloadOptions(flags),
-    layerwiseTextOffload: flags.layerwiseTextOffload,
+    ...(await engineFlags(flags)),
     apiKey: flags.apiKey ?? process.env['DEJA_DIT_API_KEY'],
     cors: flags.cors,
     loopback: isLoopback(host),
     imageUrls: flags.imageUrls,
-    concurrency: flags.concurrency,
     maxQueued: flags.maxQueued,
     timeout: flags.timeout,
     keepSeconds: flags.keep,
     keepMemory: flags.keepMemory,
     maxBodyBytes: flags.maxBody,
-    maxPixels: flags.maxPixels,
     maxSteps: flags.maxSteps,
     maxImages: flags.maxImages,
     maxFrames: flags.maxFrames,
-    logLevel: flags.logLevel,
   });
   try {
     const { address, close } = await listen(server, { port, host });
@@ -65,6 +49,47 @@ export async function serve(flags: ServeFlags): Promise<void> {
   } finally {
     await server.close();
   }
+}
+
+/** `deja-dit worker`: runs the jobs of a queue, until a signal ends it in order. */
+export async function worker(flags: ServeFlags): Promise<void> {
+  const { ready, close } = await createWorker(await engineFlags(flags));
+  try {
+    const end = asked();
+    await Promise.race([ready, end]);
+    console.log('ready');
+    await end;
+  } finally {
+    await Promise.race([close(), asked()]);
+  }
+}
+
+/** What servers and workers are both told. */
+async function engineFlags(flags: ServeFlags): Promise<ServerOptions> {
+  const { loraPath, loraScale, quantizeType } = flags;
+  if (loraScale !== undefined && loraPath === undefined)
+    throw new DejaDitError('INVALID_ARGUMENT', '--lora-scale has no effect without --lora-path');
+  const cache = await cacheOptions(flags);
+  // A repository's token is for the engine process, which has this one's environment.
+  if (flags.token !== undefined) process.env['HF_TOKEN'] = flags.token;
+  return {
+    model: flags.model,
+    memory: flags.memory,
+    cache: quantizeType === undefined ? cache : { ...cache, quantizeConfig: { quantType: quantizeType } },
+    lora: loraPath === undefined ? undefined : { path: loraPath, strength: loraScale },
+    variant: flags.variant,
+    revision: flags.revision,
+    offline: flags.offline,
+    backend: flags.backend,
+    threads: flags.threads,
+    layerwiseOffload: offloadOptions(flags),
+    layerwiseTextOffload: flags.layerwiseTextOffload,
+    queue: flags.queue,
+    queueLock: flags.queueLock,
+    concurrency: flags.concurrency,
+    maxPixels: flags.maxPixels,
+    logLevel: flags.logLevel,
+  };
 }
 
 /** The next signal that asks to end. */

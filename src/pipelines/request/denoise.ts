@@ -85,12 +85,17 @@ export class Denoising {
 
   /** Takes the next step. @throws DejaDitError `ABORTED` if the signal fired */
   async step(): Promise<void> {
-    throwIfAborted(this.options.signal);
+    this.check();
     const start = performance.now();
     const calls = this.calls();
     const outputs: Tensor[] = [];
     for (const call of calls) outputs.push(...(await this.answer(call)));
     await this.advance(calls, outputs, start);
+  }
+
+  /** @throws DejaDitError `ABORTED` if the signal fired */
+  check(): void {
+    throwIfAborted(this.options.signal);
   }
 
   /** What the next step calls, in order. */
@@ -234,8 +239,8 @@ function joinRows(tensors: readonly Tensor[], name: string): Tensor {
   );
 }
 
-/** A call's result as one tensor per branch in it. */
-function samplesOf(sample: Tensor | readonly Tensor[], branches: number): Tensor[] {
+/** A call's result as one tensor per branch in it, or for whatever else shares it in equal parts. */
+export function samplesOf(sample: Tensor | readonly Tensor[], branches: number): Tensor[] {
   const whole =
     sample instanceof Tensor
       ? sample

@@ -8,6 +8,7 @@ import { jobError } from '../jobs/jobs.ts';
 import type { Task } from '../jobs/runner.ts';
 import type { EngineSettings, FromEngine, ToEngine } from './messages.ts';
 import { ModelPool } from './model-pool.ts';
+import { StepBatcher } from './step-batcher.ts';
 import { type Work, works } from './works.ts';
 
 const send = (message: FromEngine) => void process.send?.(message);
@@ -15,6 +16,7 @@ setWarningHandler((warning) => send({ warning }));
 
 let pool: ModelPool | undefined;
 let settings: EngineSettings | undefined;
+const steps = new StepBatcher();
 const tasks = new Map<string, AbortController>();
 
 // The server says when to end; a Ctrl-C in a terminal goes to both.
@@ -49,10 +51,11 @@ async function load(name: string): Promise<boolean> {
   }
 }
 
-/** Draws once, so that what requests of the usual size need is compiled. */
+/** Draws once, so that what requests of the usual size need is compiled. A video of the usual size may take an hour. */
 async function warmUp(name: string): Promise<void> {
   const { pipe, release } = await pool!.acquire(name);
   try {
+    if (pipe.traits.output === 'videos') return;
     const subject = pipe.traits.subject === 'prompt' ? { prompt: '' } : { classLabels: 0 };
     await pipe.generate({ ...subject, numInferenceSteps: 1, seed: 0 });
   } catch (error) {
@@ -74,6 +77,7 @@ async function run({ id, kind, model, input }: Task): Promise<void> {
     const result = await work(input, {
       model,
       signal,
+      steps,
       maxPixels: settings!.maxPixels,
       emit: (event) => send({ event, of: id }),
       lease: async (name = model) => {

@@ -6,7 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import type { WorkKind, WorkResult } from '../jobs/job.ts';
-import { type Runner, RunnerLost, type Task, type Watching } from '../jobs/runner.ts';
+import { type ModelRunner, RunnerLost, type Task, type Watching } from '../jobs/runner.ts';
 import type { EngineSettings, FromEngine, ModelState, ToEngine } from './messages.ts';
 
 export interface EngineOptions extends EngineSettings {
@@ -28,7 +28,7 @@ interface Running {
 /** A process that ends so soon is started again after a pause, a longer one each time. */
 const soon = 10_000;
 
-export class Engine implements Runner {
+export class Engine implements ModelRunner {
   readonly capacity: number;
   /** By name, in the order of the settings. */
   readonly models: ReadonlyMap<string, ModelState>;

@@ -8,6 +8,7 @@ import type { GenerateOptions, GenerateResult, StepEvent } from '../../pipelines
 import type { GenerateInput, GenerateReport, JobFile, OutputOptions, PlainOptions, WorkResult } from '../jobs/job.ts';
 import { encodeVideo } from './encode-video.ts';
 import { previewSteps, smallPicture } from './previews.ts';
+import type { StepBatcher } from './step-batcher.ts';
 import type { WorkContext } from './works.ts';
 
 export async function generate(input: GenerateInput, context: WorkContext): Promise<WorkResult<'generate'>> {
@@ -27,7 +28,7 @@ export async function generate(input: GenerateInput, context: WorkContext): Prom
   const image = await startImages(options.image, maxPixels);
   const given: GenerateOptions = { ...subjectOf(options, pipe), image, signal, onStep };
   if (image === undefined) delete given.image;
-  const result = await pipe.generate(given);
+  const result = await inTurns(pipe, given, context.steps);
   const metadata = metadataOf(pipe, options, result, output.metadata);
   const warnings = [...result.warnings];
   const files = [
@@ -43,6 +44,17 @@ export async function generate(input: GenerateInput, context: WorkContext): Prom
     warnings,
   };
   return { files, report };
+}
+
+/** What `pipe.generate` does, with the steps of other requests in between or along. */
+async function inTurns(pipe: Pipeline, options: GenerateOptions, steps: StepBatcher): Promise<GenerateResult> {
+  const request = await pipe.begin(options);
+  try {
+    while (!request.done) await steps.step(request);
+    return await request.finish();
+  } finally {
+    request.end();
+  }
 }
 
 /** To a model that draws classes a text is their numbers or names, by commas. */

@@ -2,6 +2,7 @@
 import type { WorkEvent, WorkKind, WorkResult, Works } from '../jobs/job.ts';
 import { generate } from './generate.ts';
 import type { Lease } from './model-pool.ts';
+import type { StepBatcher } from './step-batcher.ts';
 
 /** What work has at hand. */
 export interface WorkContext {
@@ -9,6 +10,8 @@ export interface WorkContext {
   model: string;
   /** Loads a model if need be and keeps it loaded until the work is over. Default: the job's own. */
   lease(name?: string): Promise<Lease['pipe']>;
+  /** Takes the steps of requests, together with those of other works. */
+  steps: StepBatcher;
   signal: AbortSignal;
   emit(event: WorkEvent): void;
   /** Largest picture that is to be decoded, in pixels. */

@@ -216,7 +216,7 @@ export class Jobs {
     const { id, request, model } = job;
     try {
       const result = await this.options.runner.run(
-        { id, kind: request.kind, model, input: request.input },
+        { id, kind: request.kind, model, input: request.input, priority: request.priority ?? 0 },
         { signal: abort.signal, onEvent: (event) => this.hear(job, event) },
       );
       job.result = result;

@@ -1,5 +1,6 @@
-/** What runs jobs: an engine process of this server (`engine/engine.ts`), or workers elsewhere. Which job is next is up to `Jobs`. */
+/** What runs jobs: an engine process of this server (`engine/engine.ts`), or workers behind a Redis (`redis/`). Which job is next is up to `Jobs`. */
 import { DejaDitError } from '../../errors/errors.ts';
+import type { ModelState } from '../engine/messages.ts';
 import type { WorkEvent, WorkKind, WorkResult, Works } from './job.ts';
 
 /** A job as a runner sees it. */
@@ -8,6 +9,8 @@ export interface Task<K extends WorkKind = WorkKind> {
   kind: K;
   model: string;
   input: Works[K]['input'];
+  /** As the request's, for runners that have a queue of their own. */
+  priority: number;
 }
 
 export interface Watching {
@@ -24,6 +27,17 @@ export interface Runner {
    * @throws DejaDitError of the task; `RunnerLost` if what ran it is gone
    */
   run<K extends WorkKind>(task: Task<K>, watching: Watching): Promise<WorkResult<K>>;
+}
+
+/** A runner that knows the models of whatever computes for it. */
+export interface ModelRunner extends Runner {
+  /** By name, the default one first. */
+  readonly models: ReadonlyMap<string, ModelState>;
+  /** Settles when the default model is loaded and has drawn once; rejects if it cannot be. */
+  readonly warm: Promise<void>;
+  /** Of the process that computes, where there is one here. */
+  readonly pid: number | undefined;
+  close(): Promise<void>;
 }
 
 /** A process ended under its tasks. */

@@ -1,5 +1,6 @@
 /** Servers for tests: on the bundled model or others, ended with the test file. */
 import { afterAll } from 'vitest';
+import type { Image } from '../../images/image.ts';
 import { createServer, type Server } from '../server.ts';
 import type { ServerOptions } from '../settings.ts';
 
@@ -34,4 +35,10 @@ export async function ask<Body = Record<string, unknown>>(
   });
   const answer = await server.fetch(request);
   return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Body };
+}
+
+/** The largest difference between two pictures, in levels of 0 to 255: calls that share a run may differ in the last bit of a float. */
+export function levels(a: Image, b: Image): number {
+  if (a.data.length !== b.data.length) return 255;
+  return a.data.reduce((most, level, i) => Math.max(most, Math.abs(level - b.data[i]!)), 0);
 }

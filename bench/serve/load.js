@@ -1,0 +1,87 @@
+/**
+ * What a server adds, and what it bears: node bench/serve/load.js, after npm run build.
+ * Requests one after the other (what HTTP and queue add to each), eight clients beside one (throughput), and 200 mixed requests of sixteen
+ * clients, every answer compared with the same request alone, with the memory of both processes before and after.
+ */
+import { readFileSync } from 'node:fs';
+import { bundledModel, DiffusionPipeline, Image } from '../../dist/index.js';
+import { createServer, listen } from '../../dist/serve/index.js';
+
+const server = createServer({ model: bundledModel(), maxQueued: 300 });
+const { address, close } = await listen(server, { port: 0 });
+await server.ready;
+const pipe = await DiffusionPipeline.fromPretrained(bundledModel(), { worker: true });
+
+const draw = async (options) => {
+  const begin = performance.now();
+  const body = JSON.stringify(options);
+  const answer = await fetch(`${address}/v1/images/generations`, { method: 'POST', body });
+  const { data, inference_time_s, error } = await answer.json();
+  if (error) throw new Error(error.message);
+  return {
+    image: Buffer.from(data[0].b64_json, 'base64'),
+    inside: inference_time_s * 1000,
+    outside: performance.now() - begin,
+  };
+};
+const resident = () =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.core.enginePid}/status`, 'utf8'))[1]) / 1024;
+const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+
+const one = { prompt: 'red apple', num_inference_steps: 8, size: '128x128' };
+for (let i = 0; i < 3; i++) await draw({ ...one, seed: i });
+const alone = [];
+const begin = performance.now();
+for (let i = 0; i < 8; i++) alone.push(await draw({ ...one, seed: i }));
+const sequential = performance.now() - begin;
+const added = alone.map(({ inside, outside }) => (outside - inside) / inside);
+console.log(
+  `one client: ${(sequential / 8).toFixed(0)} ms a picture; HTTP, queue and encoding add ${(100 * median(added)).toFixed(1)} %`,
+);
+
+await Promise.all(Array.from({ length: 8 }, (_, i) => draw({ ...one, seed: i })));
+const both = performance.now();
+await Promise.all(Array.from({ length: 8 }, (_, i) => draw({ ...one, seed: i })));
+console.log(`eight clients: ${(sequential / (performance.now() - both)).toFixed(2)} times the throughput of one`);
+
+const prompts = ['red apple', 'pizza', 'blue butterfly', '3D unicorn'];
+const mixed = Array.from({ length: 200 }, (_, i) => ({
+  prompt: prompts[i % 4],
+  seed: i % 10,
+  num_inference_steps: 2 + (i % 3),
+  size: ['64x64', '128x128', '96x64'][i % 3],
+  ...(i % 5 === 0 ? { cache: { residual_diff_threshold: 1, max_warmup_steps: 1 } } : {}),
+}));
+const expected = new Map();
+const imageOf = async ({ prompt, seed, num_inference_steps: numInferenceSteps, size, cache }) => {
+  const [width, height] = size.split('x').map(Number);
+  const cacheConfig = cache && { residualDiffThreshold: 1, maxWarmupSteps: 1 };
+  const options = { prompt, seed, numInferenceSteps, width, height, ...(cache ? { cache: { cacheConfig } } : {}) };
+  const key = JSON.stringify(options);
+  if (!expected.has(key)) expected.set(key, (await pipe.generate(options)).images[0]);
+  return expected.get(key);
+};
+const levels = [];
+const memory = [];
+let next = 0;
+const client = async () => {
+  for (let i = next++; i < mixed.length; i = next++) {
+    const { image } = await draw(mixed[i]);
+    levels[i] = (await Image.load(image)).data;
+    if (i % 20 === 0) memory.push(Math.round(resident()));
+  }
+};
+const start = performance.now();
+await Promise.all(Array.from({ length: 16 }, client));
+const seconds = (performance.now() - start) / 1000;
+let wrong = 0;
+for (const [i, request] of mixed.entries()) {
+  const { data } = await imageOf(request);
+  if (data.length !== levels[i].length || data.some((level, at) => Math.abs(level - levels[i][at]) > 1)) wrong++;
+}
+console.log(
+  `200 mixed requests of 16 clients: ${seconds.toFixed(0)} s, ${wrong} wrong; engine process ${memory.join(' ')} MB; server ${Math.round(process.memoryUsage.rss() / 2 ** 20)} MB`,
+);
+await close();
+await server.close();
+await pipe.dispose();

@@ -1,0 +1,18 @@
+/** What an engine is told, from what a server or a worker was. */
+import type { ServerSettings } from '../settings.ts';
+import type { EngineOptions } from './engine.ts';
+
+export function engineOptions(settings: ServerSettings): EngineOptions {
+  const { models, memory, cache, lora, maxPixels, concurrency } = settings;
+  const { variant, revision, offline, backend, threads } = settings;
+  const { layerwiseOffload, layerwiseTextOffload, maxProgramBytes } = settings;
+  return {
+    models,
+    memory,
+    cache,
+    lora,
+    maxPixels,
+    capacity: concurrency,
+    load: { variant, revision, offline, backend, threads, layerwiseOffload, layerwiseTextOffload, maxProgramBytes },
+  };
+}
