@@ -4,6 +4,7 @@
  * `quantize/`, what ranks do `parallel/`.
  */
 
+import { parallelize } from '#parallel/parallelize';
 import { setAttnBackend } from '../cache/adapters/attn-backend.ts';
 import { type Cacheable, getAdapter } from '../cache/adapters/block-adapter.ts';
 import { applyModifier, type ParamsModifier } from '../cache/config/params-modifier.ts';
@@ -13,7 +14,6 @@ import { cacheArguments, makeCaches, type RequestCacheOptions } from '../cache/r
 import { DejaDitError } from '../errors/errors.ts';
 import { launchedBy } from '../parallel/collective/mpi/environment.ts';
 import { type ParallelismOptions, parseParallelismConfig } from '../parallel/config/parallelism-config.ts';
-import { parallelize } from '../parallel/parallelize.ts';
 import type { QuantizeOptions } from '../quantize/config/config.ts';
 
 export type { Cacheable };

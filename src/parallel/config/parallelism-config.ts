@@ -1,7 +1,7 @@
 /**
  * `ParallelismConfig`: cache-dit's fields, checks and tags, and what only is here. What the sizes mean is in docs/parallelism.md.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import { alsoCalled, namedOptions, readOptions } from '../../errors/options.ts';
 import type { MeshSize } from '../partition/mesh.ts';

@@ -1,5 +1,5 @@
 /** Pseudo linear multistep (Liu et al. 2022, https://arxiv.org/abs/2202.09778), the scheduler that Stable Diffusion 1 and 2 come with. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseConfig } from '../config.ts';
 import { predictNoise } from '../prediction.ts';
 import type { SetTimestepsOptions } from '../scheduler.ts';
