@@ -4,6 +4,7 @@
  * `quantize/`, what ranks do `parallel/`.
  */
 
+import { launchedBy } from '#parallel/collective/mpi/environment';
 import { parallelize } from '#parallel/parallelize';
 import { setAttnBackend } from '../cache/adapters/attn-backend.ts';
 import { type Cacheable, getAdapter } from '../cache/adapters/block-adapter.ts';
@@ -12,7 +13,6 @@ import { CacheHandle } from '../cache/run/cache-handle.ts';
 import { defaultCaches, setDefaultCaches } from '../cache/run/default-caches.ts';
 import { cacheArguments, makeCaches, type RequestCacheOptions } from '../cache/run/make-caches.ts';
 import { DejaDitError } from '../errors/errors.ts';
-import { launchedBy } from '../parallel/collective/mpi/environment.ts';
 import { type ParallelismOptions, parseParallelismConfig } from '../parallel/config/parallelism-config.ts';
 import type { QuantizeOptions } from '../quantize/config/config.ts';
 
