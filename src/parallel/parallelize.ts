@@ -36,7 +36,7 @@ export function parallelize(models: readonly TransformerModel[], config: Paralle
 }
 
 function featuresOf(model: TransformerModel, config: ParallelismConfig): Features {
-  const { ulyssesAsync, ulyssesFloat8, cpPlan, tpPlan, mesh } = config;
+  const { ulyssesAsync, cpPlan, tpPlan, mesh } = config;
   const { definition, className } = model;
   const refuse = (field: string, reason: string) =>
     new DejaDitError('UNSUPPORTED', `${className} ${reason}`, { path: `parallelismConfig.${field}` });
@@ -57,7 +57,6 @@ function featuresOf(model: TransformerModel, config: ParallelismConfig): Feature
   return {
     tokens: tokens ?? {},
     async: ulyssesAsync,
-    float8: ulyssesFloat8,
     cutOf: tpPlan ? (path) => tpPlan.find(([pattern]) => pattern.test(path))?.[1] : undefined,
   };
 }

@@ -7,10 +7,7 @@ import type { ParallelismOptions } from '../../parallel/config/parallelism-confi
 export interface ParallelFlags {
   parallel?: string;
   ulyssesAnything?: boolean;
-  ulyssesFloat8?: boolean;
   ulyssesAsync?: boolean;
-  parallelTextEncoder?: boolean;
-  parallelVae?: boolean;
 }
 
 /** Adds the flags to a command. */
@@ -19,13 +16,10 @@ export function addParallelFlags(command: Command): Command {
     .optionsGroup('Several ranks:')
     .option(
       '--parallel <sizes>',
-      'ulysses=2,ring=2,tp=2 in any combination; or for all ranks of a job of MPI: ulysses, ring, tp, usp, ulysses_tp, ring_tp, usp_tp',
+      'ulysses=2,ring=2,tp=2 in any combination, cfg=2; or for all ranks of a job of MPI: ulysses, ring, tp, usp, ulysses_tp, ring_tp, usp_tp',
     )
     .option('--ulysses-anything', 'deal out any number of tokens (which is done anyway)')
-    .option('--ulysses-float8', 'send queries, values and results of attention as float8')
     .option('--ulysses-async', 'send queries, keys and values one by one, each as soon as it is there')
-    .option('--parallel-text-encoder', 'share out the text encoders too')
-    .option('--parallel-vae', 'share out the tiles of the autoencoder too')
     .optionsGroup('Options:');
 }
 
@@ -46,8 +40,8 @@ const types: Readonly<Record<string, readonly ('ulyssesSize' | 'ringSize' | 'tpS
  * @throws DejaDitError INVALID_ARGUMENT for flags without `--parallel`, or sizes that cannot be read
  */
 export function parallelOptions(flags: ParallelFlags): ParallelismOptions | undefined {
-  const { parallel, ulyssesAnything, ulyssesFloat8, ulyssesAsync, parallelTextEncoder, parallelVae } = flags;
-  const others = { ulyssesAnything, ulyssesFloat8, ulyssesAsync, parallelTextEncoder, parallelVae };
+  const { parallel, ulyssesAnything, ulyssesAsync } = flags;
+  const others = { ulyssesAnything, ulyssesAsync };
   const given = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
   const job = launchedBy();
   if (parallel !== undefined) return { ...sizesOf(parallel, job?.size), ...given };
@@ -75,8 +69,8 @@ function sizesOf(text: string, ranks: number | undefined): ParallelismOptions {
   }
   return Object.fromEntries(
     text.split(',').map((part) => {
-      const [, name, count] = /^(ulysses|ring|tp)=(\d+|auto)$/.exec(part.trim()) ?? [];
-      if (name === undefined) throw wrong(`cannot read '${part}', expected ulysses, ring or tp, = and a number`);
+      const [, name, count] = /^(ulysses|ring|tp|cfg)=(\d+|auto)$/.exec(part.trim()) ?? [];
+      if (name === undefined) throw wrong(`cannot read '${part}', expected ulysses, ring, tp or cfg, = and a number`);
       return [`${name}Size`, count === 'auto' ? count : Number(count)];
     }),
   );

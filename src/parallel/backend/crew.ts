@@ -117,7 +117,7 @@ export class SharedCrew {
 /** Parts a group of all ranks into those that the mesh's axes need. All ranks call it. */
 export async function meshGroups(all: Collective, mesh: Mesh): Promise<Rank['groups']> {
   const groups: Partial<Record<GroupName, Collective>> = {};
-  for (const name of ['sequence', 'ulysses', 'ring', 'tensor'] as const) {
+  for (const name of ['batch', 'sequence', 'ulysses', 'ring', 'tensor'] as const) {
     if (mesh.count(name) === 1) continue;
     const members = mesh.members(name, all.rank);
     groups[name] = await all.split({ color: members[0]!, key: members.indexOf(all.rank) });

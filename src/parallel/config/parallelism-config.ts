@@ -7,21 +7,14 @@ import { alsoCalled, namedOptions, readOptions } from '../../errors/options.ts';
 import type { MeshSize } from '../partition/mesh.ts';
 import { type ContextPlan, parseContextPlan, parseTensorPlan, type TensorPlan } from './plans.ts';
 
-/** Other modules than transformers that are shared out to the ranks. */
-export const extraModules = ['text_encoder', 'vae'] as const;
-export type ExtraModule = (typeof extraModules)[number];
-
 export interface ParallelismConfig {
   /** Ranks along each axis. */
   readonly mesh: MeshSize;
   /** Queries, keys and values travel one by one, each as soon as it is there. */
   readonly ulyssesAsync: boolean;
-  /** Queries, values and results of attention travel as float8. */
-  readonly ulyssesFloat8: boolean;
   /** As given. Any number of tokens is dealt out, whatever it says. */
   readonly ulyssesAnything: boolean;
   readonly attentionBackend: string | null;
-  readonly extraParallelModules: readonly ExtraModule[];
   /** Replaces what the model's family says of tokens. */
   readonly cpPlan: ContextPlan | null;
   /** Says of layers how they are cut, where it is not to be found out. */
@@ -38,14 +31,13 @@ export interface ParallelismOptions {
   readonly ringSize?: number | 'auto' | null;
   /** Weights are cut over so many ranks. */
   readonly tpSize?: number | 'auto' | null;
+  /** The samples of a call are shared out to so many ranks, and with them its guidance branches. */
+  readonly cfgSize?: number | 'auto' | null;
   readonly [field: string]: unknown;
 }
 
 const size = (...words: string[]) =>
-  alsoCalled(
-    z.union([z.int().min(1).max(4096), z.literal('auto')], 'must be a number of ranks, or auto'),
-    ...words,
-  ).optional();
+  alsoCalled(z.union([z.int().min(1).max(4096), z.literal('auto')]).optional(), ...words);
 const refused = z.unknown().optional();
 
 /** Fields of cache-dit that start its workers: here that is done by MPI's launchers. */
@@ -68,6 +60,7 @@ const fields = {
   ulyssesSize: size('ulysses'),
   ringSize: size('ring'),
   tpSize: size('tp'),
+  cfgSize: size('cfg', 'batchSize'),
   ulyssesAnything: flag('experimentalUlyssesAnything'),
   ulyssesFloat8: flag('experimentalUlyssesFloat8'),
   ulyssesAsync: flag('experimentalUlyssesAsync', 'experimentalUlyssesAsyncQkvProj'),
@@ -125,8 +118,9 @@ export function parseParallelismConfig(
   if (context && !backend.context) throw invalid('backend', `${name} is for tpSize alone; leave it out`);
   if (mesh.tensor > 1 && !backend.tensor)
     throw invalid('backend', `${name} is for ulyssesSize and ringSize alone; leave it out`);
-  if (!context && mesh.tensor === 1)
-    throw invalid('ulyssesSize', 'no size is above 1: give ulyssesSize, ringSize or tpSize');
+  if (!context && mesh.tensor * mesh.batch === 1)
+    throw invalid('ulyssesSize', 'no size is above 1: give ulyssesSize, ringSize, tpSize or cfgSize');
+  if (context && mesh.batch > 1) throw unsupported('cfgSize', 'goes with tpSize, not yet with ulyssesSize or ringSize');
   for (const field of ['ulyssesAnything', 'ulyssesFloat8', 'ulyssesAsync'] as const)
     if (read[field] && mesh.ulysses === 1) throw invalid(field, 'does nothing without ulyssesSize above 1');
   if (read.ringRotateMethod !== 'p2p')
@@ -134,16 +128,22 @@ export function parseParallelismConfig(
       'ringRotateMethod',
       `'${read.ringRotateMethod}' is not here: keys and values are passed on rank to rank (p2p)`,
     );
+  if (read.ulyssesFloat8) throw unsupported('ulyssesFloat8', 'all travels in float32 here; leave it out');
+  const extra = [
+    ...read.extraParallelModules,
+    ...(read.parallelTextEncoder ? ['text_encoder'] : []),
+    ...(read.parallelVae ? ['vae'] : []),
+  ];
+  if (extra.length > 0)
+    throw unsupported('extraParallelModules', `every process computes all of '${extra[0]}'; leave it out`);
   if (!read.ringConvertToFp32) throw unsupported('ringConvertToFp32', 'sums are always in float32 here; leave it out');
   if (read.cpPlan && !context) throw invalid('cpPlan', 'does nothing without ulyssesSize or ringSize above 1');
   if (read.tpPlan && mesh.tensor === 1) throw invalid('tpPlan', 'does nothing without tpSize above 1');
   return {
     mesh,
     ulyssesAsync: read.ulyssesAsync,
-    ulyssesFloat8: read.ulyssesFloat8,
     ulyssesAnything: read.ulyssesAnything,
     attentionBackend: read.attentionBackend,
-    extraParallelModules: modulesOf(read, unsupported),
     cpPlan: read.cpPlan && parseContextPlan(read.cpPlan, `${path}.cpPlan`),
     tpPlan: read.tpPlan && parseTensorPlan(read.tpPlan, `${path}.tpPlan`),
     threads: read.threads,
@@ -161,11 +161,11 @@ type Failure = (field: string, reason: string) => DejaDitError;
 type Size = number | 'auto' | undefined;
 
 function meshOf(
-  { ulyssesSize, ringSize, tpSize }: { ulyssesSize?: Size; ringSize?: Size; tpSize?: Size },
+  { ulyssesSize, ringSize, tpSize, cfgSize }: { ulyssesSize?: Size; ringSize?: Size; tpSize?: Size; cfgSize?: Size },
   { ranks, invalid }: { ranks: number | undefined; invalid: Failure },
 ): MeshSize {
-  const sizes = { ring: ringSize ?? 1, ulysses: ulyssesSize ?? 1, tensor: tpSize ?? 1 };
-  const names = { ring: 'ringSize', ulysses: 'ulyssesSize', tensor: 'tpSize' } as const;
+  const sizes = { batch: cfgSize ?? 1, ring: ringSize ?? 1, ulysses: ulyssesSize ?? 1, tensor: tpSize ?? 1 };
+  const names = { batch: 'cfgSize', ring: 'ringSize', ulysses: 'ulyssesSize', tensor: 'tpSize' } as const;
   const axes = Object.keys(sizes) as (keyof MeshSize)[];
   const open = axes.filter((axis) => sizes[axis] === 'auto');
   const given = axes.reduce(
@@ -182,39 +182,18 @@ function meshOf(
       `the sizes make ${given} ranks, the job of MPI has ${ranks}`,
     );
   const value = (axis: keyof MeshSize) => (sizes[axis] === 'auto' ? left : (sizes[axis] as number));
-  return { ring: value('ring'), ulysses: value('ulysses'), tensor: value('tensor') };
+  return { batch: value('batch'), ring: value('ring'), ulysses: value('ulysses'), tensor: value('tensor') };
 }
 
-function modulesOf(
-  {
-    extraParallelModules,
-    parallelTextEncoder,
-    parallelVae,
-  }: { extraParallelModules: string[]; parallelTextEncoder: boolean; parallelVae: boolean },
-  unsupported: Failure,
-): ExtraModule[] {
-  const wrong = extraParallelModules.find((module) => !(extraModules as readonly string[]).includes(module));
-  if (wrong !== undefined)
-    throw unsupported('extraParallelModules', `'${wrong}' cannot be shared out; known are ${extraModules.join(', ')}`);
-  const named = new Set(extraParallelModules as ExtraModule[]);
-  if (parallelTextEncoder) named.add('text_encoder');
-  if (parallelVae) named.add('vae');
-  return [...named];
-}
-
-/** `Ulysses2_TP2_UAA_TEP`: cache-dit's tag. */
-export function parallelismTag(config: ParallelismConfig): string {
-  const { mesh, ulyssesAnything, ulyssesFloat8, ulyssesAsync, extraParallelModules } = config;
-  const float8 = ulyssesAnything ? 'F8' : 'UF8';
+/** `Ulysses2_TP2_UAA`: cache-dit's tag. */
+export function parallelismTag({ mesh, ulyssesAnything, ulyssesAsync }: ParallelismConfig): string {
   return [
+    mesh.batch > 1 && `CFG${mesh.batch}`,
     mesh.ulysses > 1 && `Ulysses${mesh.ulysses}`,
     mesh.ring > 1 && `Ring${mesh.ring}`,
     mesh.tensor > 1 && `TP${mesh.tensor}`,
     ulyssesAnything && 'UAA',
-    ulyssesFloat8 && float8,
     ulyssesAsync && 'UAS',
-    extraParallelModules.includes('text_encoder') && 'TEP',
-    extraParallelModules.includes('vae') && 'VAEP',
   ]
     .filter(Boolean)
     .join('_');

@@ -48,8 +48,6 @@ export interface Features {
   cutOf?: ((path: string) => LayerCut | undefined) | undefined;
   /** Queries, keys and values leave for the other ranks one by one, each as soon as it is there. */
   async: boolean;
-  /** Queries, values and attention's results travel as float8. */
-  float8: boolean;
 }
 
 /** A part of a weight that a rank's graph takes, under the name `slot` there. */
@@ -179,7 +177,9 @@ export class Partition {
     const empty = layout.findIndex((dealt) => dealt !== undefined && hasEmptyPart(dealt));
     if (empty >= 0) this.settle(name, withAxis(layout, empty, undefined));
     const known = this.graph.named?.get(name);
-    const axis = known === undefined ? undefined : this.features.tokens[known];
+    if (known === undefined) return;
+    if (samples.includes(known)) this.dealSamples(name);
+    const axis = this.features.tokens[known];
     if (axis !== undefined) this.deal(name, axis);
   }
 
@@ -223,6 +223,21 @@ export class Partition {
     const size = this.shapeOf(name)[axis]!;
     if (parts === 1 || size < parts || layout.some((dealt) => dealt?.over === 'sequence') || layout[axis]) return;
     this.settle(name, withAxis(layout, axis, { over: 'sequence', segments: [evenly(size, { parts })] }));
+  }
+
+  /** Deals the first axis of what has one entry for each sample. */
+  private dealSamples(name: string): void {
+    const parts = this.mesh.count('batch');
+    const { layout } = this.values.get(name)!;
+    if (parts === 1 || layout.some((dealt) => dealt?.over === 'batch')) return;
+    const size = this.shapeOf(name)[0]!;
+    if (size < parts)
+      throw new DejaDitError(
+        'UNSUPPORTED',
+        `${size} sample(s) in a call cannot be shared out to ${parts} ranks; leave it out where guidance branches are calls of their own`,
+        { path: 'parallelismConfig.cfgSize' },
+      );
+    this.settle(name, withAxis(layout, 0, { over: 'batch', segments: [evenly(size, { parts })] }));
   }
 
   /** Brings a value into another layout, for all who take it as it lies. */
@@ -274,6 +289,9 @@ export class Partition {
     return tensors[node.outputs.indexOf(name)]!;
   }
 }
+
+/** Streams of which every sample has one. */
+const samples = ['hidden_states', 'encoder_hidden_states', 'text'];
 
 export interface EmitParts {
   inputs: readonly (SymbolicTensor | undefined)[];

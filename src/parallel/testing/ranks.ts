@@ -14,11 +14,11 @@ export function inOneThread(
   size: Partial<MeshSize>,
   features: Partial<Features> = {},
 ): ProgramCache {
-  const mesh = new Mesh({ ring: 1, ulysses: 1, tensor: 1, ...size });
+  const mesh = new Mesh({ batch: 1, ring: 1, ulysses: 1, tensor: 1, ...size });
   const crew = new SharedCrew(mesh, () => openThreads(mesh, { backend: 'cpu', threads: 1, worker: false }));
   const backend = new ParallelBackend({
     crew,
-    features: { tokens: definition.tokens ?? {}, async: false, float8: false, ...features },
+    features: { tokens: definition.tokens ?? {}, async: false, ...features },
     tag: '',
     home: home.backend,
   });

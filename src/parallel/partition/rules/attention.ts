@@ -111,9 +111,9 @@ function sequenceParallel(p: Partition, node: GraphNode, options: SequenceOption
   const { ring, ulysses } = p.mesh.size;
   const shares: HeadShares = { p, heads: evenly(heads, { parts: ulysses }) };
   const own = shares.heads[p.place.ulysses]!;
-  const blocks = toHeads(shares, { ...options, float8: p.features.float8 });
+  const blocks = toHeads(shares, options);
   const attended = own === 0 ? undefined : attendTo(blocks!);
-  return toTokens(shares, { attended, tokens: tokens[0], perHead: perHead[2], like: q, float8: p.features.float8 });
+  return toTokens(shares, { attended, tokens: tokens[0], perHead: perHead[2], like: q });
 
   function attendTo([query, key, value]: [SymbolicTensor, SymbolicTensor, SymbolicTensor]): SymbolicTensor {
     const before = shares.heads.slice(0, p.place.ulysses).reduce((a, b) => a + b, 0);

@@ -135,14 +135,14 @@ function emitProduct(p: Partition, node: GraphNode, product: Product, operands: 
   const [scaleName] = product.perRow as [string];
   const scale = p.take(scaleName, [p.shapeOf(scaleName)[0] === 1 ? undefined : rows]);
   const zero = node.inputs[3] ? p.take(node.inputs[3], []) : undefined;
-  const tokens = p.layoutOf(product.x)[0];
-  if (tokens?.over !== 'sequence') {
+  const others = p.layoutOf(product.x)[0];
+  if (!others) {
     p.emit(node, { inputs: [x, weight, scale, zero, bias], layouts: [layout] });
     return;
   }
   // The operator rounds by the range of all its rows: a last row brings that of the other ranks along.
   const flat = x.reshape([-1]);
-  const extremes = allReduce(concat([flat.max(0), flat.neg().max(0)], 0), 'sequence', 'max').mul(
+  const extremes = allReduce(concat([flat.max(0), flat.neg().max(0)], 0), others.over, 'max').mul(
     p.builder.constant(floatTensor([1, -1])),
   );
   const width = x.dim(1);

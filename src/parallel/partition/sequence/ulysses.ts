@@ -26,7 +26,6 @@ export interface TokensInParts {
   tokens: readonly [Dealt, Dealt];
   /** Channels of a head of each. */
   perHead: readonly [number, number, number];
-  float8: boolean;
 }
 
 type Triple = [SymbolicTensor, SymbolicTensor, SymbolicTensor];
@@ -74,7 +73,6 @@ export interface HeadsInParts {
   perHead: number;
   /** Anything of the same batch and type. */
   like: SymbolicTensor;
-  float8: boolean;
 }
 
 /** Back to [B, own tokens, heads · d]. */
