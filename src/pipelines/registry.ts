@@ -18,9 +18,11 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   Lumina2Text2ImgPipeline: async () => (await import('./lumina2/lumina2-pipeline.ts')).lumina2Pipeline,
   PixArtSigmaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartSigmaPipeline,
   PixArtAlphaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartAlphaPipeline,
+  QwenImageImg2ImgPipeline: async () => (await import('./qwenimage/qwenimage-pipeline.ts')).qwenImagePipeline,
   QwenImagePipeline: async () => (await import('./qwenimage/qwenimage-pipeline.ts')).qwenImagePipeline,
   SanaPipeline: async () => (await import('./sana/sana-pipeline.ts')).sanaPipeline,
   SanaSprintPipeline: async () => (await import('./sana/sana-sprint-pipeline.ts')).sanaSprintPipeline,
+  StableDiffusion3Img2ImgPipeline: async () => (await import('./sd3/sd3-pipeline.ts')).sd3Img2ImgPipeline,
   StableDiffusion3Pipeline: async () => (await import('./sd3/sd3-pipeline.ts')).sd3Pipeline,
   StableDiffusionPipeline: async () =>
     (await import('./stablediffusion/stable-diffusion-pipeline.ts')).stableDiffusionPipeline,
@@ -31,6 +33,7 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   StableDiffusionXLImg2ImgPipeline: async () =>
     (await import('./stablediffusion/stable-diffusion-xl-pipeline.ts')).stableDiffusionXLPipeline,
   WanPipeline: async () => (await import('./wan/wan-pipeline.ts')).wanPipeline,
+  ZImageImg2ImgPipeline: async () => (await import('./zimage/zimage-pipeline.ts')).zImagePipeline,
   ZImagePipeline: async () => (await import('./zimage/zimage-pipeline.ts')).zImagePipeline,
 };
 

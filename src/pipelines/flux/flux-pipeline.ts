@@ -8,9 +8,9 @@ import { autoencoder, scheduler, textEncoder, transformer } from '../components.
 import { definePipeline } from '../define-pipeline.ts';
 import { packedLatents } from '../request/packing.ts';
 import { flowSigmas, resolutionShift } from '../request/schedule.ts';
-import { loadPixels, startFromImages } from '../request/start-images.ts';
+import { maybeFromImages } from '../request/start-images.ts';
 import { fromModel } from '../schema/pipeline-options.ts';
-import { noGuidanceEmbedding, textLength, twoLatents } from '../schema/sizes.ts';
+import { noGuidanceEmbedding, startImage, textLength, twoLatents } from '../schema/sizes.ts';
 import { embedFlux, fluxInputs } from './calls.ts';
 
 const edge = {
@@ -50,14 +50,7 @@ export const fluxPipeline = definePipeline({
           when: ({ scheduler }) => hasFlowSigmas(scheduler),
         },
       },
-      latents: {
-        idle: {
-          because: 'with an image, whose noised latents are the start',
-          when: ({ image }) => image !== undefined,
-        },
-      },
-      image: {},
-      strength: { default: 0.6, idle: { because: 'without an image', when: ({ image }) => image === undefined } },
+      ...startImage(0.6),
     },
   },
 
@@ -67,7 +60,6 @@ export const fluxPipeline = definePipeline({
     const [rows, columns] = [settings.height / vae.spatialScale, settings.width / vae.spatialScale];
     const tokens = (rows * columns) / 4;
     const latents = packedLatents([batch, transformer.traits.inChannels / 4, rows, columns]);
-    const pixels = settings.image === undefined ? undefined : await loadPixels(settings.image, settings);
     const levels = hasFlowSigmas(scheduler)
       ? { numInferenceSteps: steps }
       : { sigmas: settings.sigmas ?? flowSigmas(steps) };
@@ -76,9 +68,7 @@ export const fluxPipeline = definePipeline({
       embed: (condition) => embedFlux(parts, condition, { maxLength: maxSequenceLength, ...reading }),
       latents,
       schedule: { ...levels, mu: resolutionShift(scheduler, tokens) },
-      ...(pixels && {
-        start: (noise, ownScheduler) => startFromImages(ownScheduler, { pixels, latents, settings, vae, noise }),
-      }),
+      ...(await maybeFromImages({ latents, vae, settings })),
       inputsAt: fluxInputs(transformer, {
         rows: rows / 2,
         columns: columns / 2,

@@ -1,12 +1,16 @@
-/** Qwen-Image: text to image, the text read by a language model under a fixed instruction. Diffusers' `QwenImagePipeline`. */
+/**
+ * Qwen-Image: text, and optionally a starting image, to image, the text read by a language model under a fixed instruction. Diffusers'
+ * `QwenImagePipeline` and `QwenImageImg2ImgPipeline`.
+ */
 import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
 import { guideKeepingNorm } from '../request/guidance.ts';
 import { perSample } from '../request/latents.ts';
 import { packedLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
+import { maybeFromImages } from '../request/start-images.ts';
 import { padTexts } from '../request/text-encoder.ts';
-import { edges, noGuidanceEmbedding } from '../schema/sizes.ts';
+import { edges, noGuidanceEmbedding, startImage } from '../schema/sizes.ts';
 
 /** The conversation that the model was trained with; the tokens before the prompt are read, but not passed on. */
 const instruction =
@@ -16,7 +20,7 @@ const conversation = (prompt: string) =>
 const templateTokens = 34;
 
 export const qwenImagePipeline = definePipeline({
-  classNames: ['QwenImagePipeline'],
+  classNames: ['QwenImagePipeline', 'QwenImageImg2ImgPipeline'],
   components: {
     scheduler: scheduler(),
     textEncoder: textEncoder(),
@@ -34,13 +38,15 @@ export const qwenImagePipeline = definePipeline({
       trueCfgScale: { default: 4 },
       guidanceScale: { unused: noGuidanceEmbedding },
       maxSequenceLength: { default: 512, max: 1024 },
+      ...startImage(0.6),
     },
   },
 
-  plan({ parts: { textEncoder, transformer, vae, scheduler }, settings, reading }) {
+  async plan({ parts: { textEncoder, transformer, vae, scheduler }, settings, reading }) {
     const { batch, trueCfgScale, maxSequenceLength } = settings;
     const [rows, columns] = [settings.height / vae.spatialScale, settings.width / vae.spatialScale];
     const tokens = (rows * columns) / 4;
+    const latents = packedLatents([batch, transformer.traits.inChannels / 4, rows, columns]);
     return {
       tokens: tokens + maxSequenceLength,
       embed: async ({ texts: [texts], embeds }) => {
@@ -50,7 +56,8 @@ export const qwenImagePipeline = definePipeline({
         const { embeds: hidden, mask } = padTexts(await textEncoder.encodeEach(texts!.map(conversation), options));
         return { encoder_hidden_states: hidden, encoder_hidden_states_mask: mask };
       },
-      latents: packedLatents([batch, transformer.traits.inChannels / 4, rows, columns]),
+      latents,
+      ...(await maybeFromImages({ latents, vae, settings })),
       schedule: flowSchedule(settings, { scheduler, tokens }),
       inputsAt: (latents, timestep) => ({
         hidden_states: latents,

@@ -7,9 +7,10 @@ import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { join } from '../../tensor/slices.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import type { GenerateOptions } from '../schema/options.ts';
 import { transformerLatents } from './latents.ts';
 import type { NoiseSource } from './noise.ts';
-import type { LatentLayout, Start } from './plan.ts';
+import type { LatentLayout, Plan, Start } from './plan.ts';
 import { lateTimesteps } from './schedule.ts';
 
 /** A picture, the path or `file:` URL of one, or a file's bytes. */
@@ -115,4 +116,16 @@ export async function startFromImages(
   const drawn = noise.randn(layout.drawn);
   const noisedTo = (timestep: number) => scheduler.addNoise({ sample: clean, noise: drawn, timestep });
   return { timesteps, latents: layout.pack(noisedTo(timesteps[0]!)), clean, noisedTo };
+}
+
+type ImageRequest = StartFromImages['settings'] & { height: number; width: number } & Pick<GenerateOptions, 'image'>;
+
+/** The `start` of a plan whose request may bring an image to start from. */
+export async function maybeFromImages(
+  options: Pick<StartFromImages, 'latents' | 'vae' | 'wholeSteps'> & { settings: ImageRequest },
+): Promise<Pick<Plan, 'start'>> {
+  const { settings } = options;
+  if (settings.image === undefined) return {};
+  const pixels = await loadPixels(settings.image, settings);
+  return { start: (noise, scheduler) => startFromImages(scheduler, { ...options, pixels, noise }) };
 }

@@ -2,6 +2,7 @@
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { TextEncoder } from '../request/text-encoder.ts';
+import type { GenerateOptions } from './options.ts';
 import { type FromModel, fromModel, type OptionUse } from './pipeline-options.ts';
 
 interface HasTransformer {
@@ -57,3 +58,18 @@ export const noGuidanceEmbedding = {
   because: 'as this model has no guidance embedding; use trueCfgScale and negativePrompt',
   when: ({ transformer }: HasTransformer) => !transformer.traits.guidanceEmbedding,
 };
+
+/** The options of a starting image that a request may do without. @param strength unless it says */
+export const startImage = (strength: number) => ({
+  image: {},
+  strength: {
+    default: strength,
+    idle: { because: 'without an image', when: ({ image }: GenerateOptions) => image === undefined },
+  },
+  latents: {
+    idle: {
+      because: 'with an image, whose noised latents are the start',
+      when: ({ image }: GenerateOptions) => image !== undefined,
+    },
+  },
+});

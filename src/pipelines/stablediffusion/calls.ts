@@ -5,9 +5,7 @@ import type { ForwardInputs } from '../../models/inputs.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import { perSample } from '../request/latents.ts';
-import type { LatentLayout, Plan } from '../request/plan.ts';
-import { loadPixels, type StartFromImages, startFromImages } from '../request/start-images.ts';
-import type { GenerateOptions } from '../schema/options.ts';
+import type { Plan } from '../request/plan.ts';
 import { fromModel } from '../schema/pipeline-options.ts';
 
 interface Sized {
@@ -23,31 +21,6 @@ export const pixelEdge = {
   ),
   multipleOf: fromModel('the pixels of a latent', ({ vae }: Sized) => vae.spatialScale),
 };
-
-/** The options of a starting image. */
-export const startImage = (strength: number) => ({
-  image: {},
-  strength: {
-    default: strength,
-    idle: { because: 'without an image', when: ({ image }: GenerateOptions) => image === undefined },
-  },
-});
-
-interface Starting {
-  vae: Autoencoder;
-  latents: LatentLayout;
-  settings: StartFromImages['settings'] & { height: number; width: number } & Pick<GenerateOptions, 'image'>;
-}
-
-/** How a request starts, if it starts from images. */
-export async function startOf({ vae, latents, settings }: Starting): Promise<Pick<Plan, 'start'>> {
-  if (settings.image === undefined) return {};
-  const pixels = await loadPixels(settings.image, settings);
-  return {
-    start: (noise, scheduler) =>
-      startFromImages(scheduler, { pixels, latents, settings, vae, noise, wholeSteps: true }),
-  };
-}
 
 /** What a call gets besides its branch's embeddings. @param others with a row per picture */
 export function unetInputs(others: Readonly<Record<string, Tensor>> = {}): Plan['inputsAt'] {

@@ -7,7 +7,9 @@ import { definePipeline } from '../define-pipeline.ts';
 import { guidanceBranches } from '../request/conditions.ts';
 import { plainLatents } from '../request/plan.ts';
 import { givenSchedule } from '../request/schedule.ts';
-import { guidanceFeatures, pixelEdge, startImage, startOf, unetInputs } from './calls.ts';
+import { maybeFromImages } from '../request/start-images.ts';
+import { startImage } from '../schema/sizes.ts';
+import { guidanceFeatures, pixelEdge, unetInputs } from './calls.ts';
 
 export const stableDiffusionPipeline = definePipeline({
   classNames: ['StableDiffusionPipeline', 'StableDiffusionImg2ImgPipeline'],
@@ -62,7 +64,7 @@ export const stableDiffusionPipeline = definePipeline({
         })),
       latents,
       schedule: givenSchedule(settings),
-      ...(await startOf({ vae, latents, settings })),
+      ...(await maybeFromImages({ vae, latents, settings, wholeSteps: true })),
       jointCalls: true,
       inputsAt: unetInputs(
         features === undefined ? {} : { timestep_cond: guidanceFeatures(guidanceScale, { batch, features }) },

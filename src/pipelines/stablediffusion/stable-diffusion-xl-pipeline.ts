@@ -10,9 +10,11 @@ import { definePipeline } from '../define-pipeline.ts';
 import type { Condition } from '../request/conditions.ts';
 import { plainLatents } from '../request/plan.ts';
 import { givenSchedule } from '../request/schedule.ts';
+import { maybeFromImages } from '../request/start-images.ts';
 import { affine } from '../request/tensors.ts';
 import type { EncodeTextOptions, TextEncoder } from '../request/text-encoder.ts';
-import { pixelEdge, startImage, startOf, unetInputs } from './calls.ts';
+import { startImage } from '../schema/sizes.ts';
+import { pixelEdge, unetInputs } from './calls.ts';
 
 export const stableDiffusionXLPipeline = definePipeline({
   classNames: ['StableDiffusionXLPipeline', 'StableDiffusionXLImg2ImgPipeline'],
@@ -75,7 +77,7 @@ export const stableDiffusionXLPipeline = definePipeline({
       },
       latents,
       schedule: givenSchedule(settings),
-      ...(await startOf({ vae, latents, settings })),
+      ...(await maybeFromImages({ vae, latents, settings, wholeSteps: true })),
       jointCalls: true,
       inputsAt: unetInputs(),
     };

@@ -7,9 +7,10 @@ import { guideBeyond } from '../request/guidance.ts';
 import { perSample } from '../request/latents.ts';
 import { plainLatents } from '../request/plan.ts';
 import { flowSchedule } from '../request/schedule.ts';
+import { maybeFromImages } from '../request/start-images.ts';
 import { affine } from '../request/tensors.ts';
 import type { GenerateOptions } from '../schema/options.ts';
-import { twoLatents } from '../schema/sizes.ts';
+import { startImage, twoLatents } from '../schema/sizes.ts';
 
 const unguided = {
   because: 'without guidance; set guidanceScale above 0',
@@ -17,7 +18,7 @@ const unguided = {
 };
 
 export const zImagePipeline = definePipeline({
-  classNames: ['ZImagePipeline'],
+  classNames: ['ZImagePipeline', 'ZImageImg2ImgPipeline'],
   components: {
     scheduler: scheduler(),
     textEncoder: textEncoder(),
@@ -37,14 +38,16 @@ export const zImagePipeline = definePipeline({
       cfgNormalization: { default: false, idle: unguided },
       cfgTruncation: { default: 1, idle: unguided },
       maxSequenceLength: { default: 512 },
+      ...startImage(0.6),
     },
   },
 
-  plan({ parts: { textEncoder, transformer, vae, scheduler }, settings, reading }) {
+  async plan({ parts: { textEncoder, transformer, vae, scheduler }, settings, reading }) {
     const { batch, guidanceScale: scale, cfgTruncation, maxSequenceLength } = settings;
     const maxNorm = Number(settings.cfgNormalization);
     const [rows, columns] = [settings.height / vae.spatialScale, settings.width / vae.spatialScale];
     const tokens = (rows * columns) / 4;
+    const latents = plainLatents([batch, transformer.traits.inChannels, rows, columns]);
     return {
       tokens: tokens + maxSequenceLength,
       // The last hidden state but one of each prompt's tokens.
@@ -57,7 +60,8 @@ export const zImagePipeline = definePipeline({
         const options = { maxLength: maxSequenceLength, hiddenState: -2, ...reading };
         return { cap_feats: await textEncoder.encodeEach(await Promise.all(questions), options) };
       },
-      latents: plainLatents([batch, transformer.traits.inChannels, rows, columns]),
+      latents,
+      ...(await maybeFromImages({ latents, vae, settings })),
       schedule: flowSchedule(settings, { scheduler, tokens }),
       jointCalls: true,
       inputsAt: (latents, timestep) => ({ x: videosOfOneFrame(latents), t: perSample(latents, progress(timestep)) }),
