@@ -84,6 +84,8 @@ export interface TransformerTraits {
   readonly guidanceFeatures?: number;
   /** Classes that it knows; the one behind them stands for none in particular. */
   readonly classes?: number;
+  /** Whether it takes what an image encoder sees. Default: not. */
+  readonly takesImages?: boolean;
   /** Whether it is told the size of the picture. */
   readonly sizeConditions?: boolean;
 }

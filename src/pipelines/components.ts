@@ -2,6 +2,7 @@
 import { DejaDitError } from '../errors/errors.ts';
 import { AutoModel, loadModel } from '../models/auto-model.ts';
 import { Autoencoder } from '../models/autoencoders/autoencoder.ts';
+import { ConfigReader } from '../models/config-reader.ts';
 import { GraphModel } from '../models/graph-model.ts';
 import type { LoadOptions } from '../models/load/load-options.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
@@ -10,6 +11,7 @@ import type { Scheduler } from '../schedulers/scheduler.ts';
 import { loadTokenizer } from '../tokenizers/tokenizer.ts';
 import { type ModelFolder, readConfig, requireComponent } from '../weights/model-folder.ts';
 import type { PipelineLoadOptions } from './pipeline.ts';
+import { ImageEncoder, readClipProcessor } from './request/image-encoder.ts';
 import { TextEncoder } from './request/text-encoder.ts';
 
 /** A component of a pipeline, as its definition declares it. */
@@ -48,6 +50,11 @@ export function scheduler(): Part<Scheduler> {
 /** With the tokenizer of the same number: `tokenizer_2` for `text_encoder_2`. */
 export function textEncoder(): Part<TextEncoder> {
   return { load: (loader, name) => loader.textEncoder(name) };
+}
+
+/** With its processor: `image_processor` for `image_encoder`. */
+export function imageEncoder(): Part<ImageEncoder> {
+  return { load: (loader, name) => loader.imageEncoder(name) };
 }
 
 /** What checkpoints may do without. */
@@ -134,6 +141,20 @@ export class ComponentLoader {
     if (model instanceof GraphModel) return new TextEncoder(name, model, tokenizer);
     throw new DejaDitError('INVALID_CONFIG', `component '${name}' is a ${model.className}, not a text encoder`, {
       path: folder,
+    });
+  }
+
+  async imageEncoder(name = 'image_encoder'): Promise<ImageEncoder> {
+    const { config, path } = await readConfig(
+      this.folderOf(name.replace('encoder', 'processor')),
+      'preprocessor_config.json',
+    );
+    const model = await this.keep(
+      loadModel(this.folderOf(name), { ...this.options, layerwiseOffload: this.textOffload }),
+    );
+    if (model instanceof GraphModel) return new ImageEncoder(model, readClipProcessor(new ConfigReader(config, path)));
+    throw new DejaDitError('INVALID_CONFIG', `component '${name}' is a ${model.className}, not an image encoder`, {
+      path: this.folderOf(name),
     });
   }
 

@@ -14,6 +14,7 @@ import type { ProgramCache } from '../runtime/program-cache.ts';
 import { modelIndexName } from '../weights/model-folder.ts';
 import { componentName, disposeAll, type Loaded, loadComponents, type Part, type Parts } from './components.ts';
 import type { GenerationDefaults, LoadedPipeline, PipelineClass, PipelineTraits } from './pipeline.ts';
+import { ImageEncoder } from './request/image-encoder.ts';
 import type { Plan } from './request/plan.ts';
 import { type CoreParts, PipelineRequest } from './request/request.ts';
 import { chooseScheduler } from './request/scheduler-choice.ts';
@@ -183,7 +184,11 @@ class DefinedPipeline<P extends Parts & CoreComponents, Config, O extends Pipeli
 
   get models(): Record<string, GraphModel> {
     return this.named((part) =>
-      part instanceof TextEncoder ? part.model : part instanceof GraphModel ? part : undefined,
+      part instanceof TextEncoder || part instanceof ImageEncoder
+        ? part.model
+        : part instanceof GraphModel
+          ? part
+          : undefined,
     );
   }
 
@@ -221,6 +226,8 @@ class DefinedPipeline<P extends Parts & CoreComponents, Config, O extends Pipeli
 function modelsIn(parts: readonly unknown[]): (TransformerModel | GraphModel)[] {
   return parts.flatMap((part): (TransformerModel | GraphModel)[] => {
     if (part instanceof TransformerModel || part instanceof GraphModel) return [part];
-    return part instanceof TextEncoder || part instanceof Autoencoder ? [part.model] : [];
+    return part instanceof TextEncoder || part instanceof ImageEncoder || part instanceof Autoencoder
+      ? [part.model]
+      : [];
   });
 }

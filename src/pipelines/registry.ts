@@ -32,6 +32,7 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
     (await import('./stablediffusion/stable-diffusion-xl-pipeline.ts')).stableDiffusionXLPipeline,
   StableDiffusionXLImg2ImgPipeline: async () =>
     (await import('./stablediffusion/stable-diffusion-xl-pipeline.ts')).stableDiffusionXLPipeline,
+  WanImageToVideoPipeline: async () => (await import('./wan/wan-image-pipeline.ts')).wanImagePipeline,
   WanPipeline: async () => (await import('./wan/wan-pipeline.ts')).wanPipeline,
   ZImageImg2ImgPipeline: async () => (await import('./zimage/zimage-pipeline.ts')).zImagePipeline,
   ZImagePipeline: async () => (await import('./zimage/zimage-pipeline.ts')).zImagePipeline,

@@ -107,7 +107,7 @@ function clip(className: 'CLIPTextModel' | 'CLIPTextModelWithProjection'): Graph
           const outputs = runLayers({
             embeddings: embed(text.at('embeddings'), input_ids!, config),
             layers,
-            layer: (x, index) => encoderLayer(text.at(`encoder.layers.${index}`), x, { bias: bias!, config }),
+            layer: (x, index) => clipLayer(text.at(`encoder.layers.${index}`), x, { bias: bias!, config }),
             finalNorm,
             normIsLastState: false,
             statics,
@@ -148,14 +148,24 @@ const embed = layer((m, ids: SymbolicTensor, { vocabulary, positions, width }: C
   return embedding(m.at('token_embedding'), ids, { count: vocabulary, width }).add(table.slice(0, 0, ids.dim(1)));
 });
 
-interface EncoderLayer {
-  bias: SymbolicTensor;
-  config: ClipConfig;
+/** What the layers of both of CLIP's towers are made from. */
+export interface ClipLayers {
+  width: number;
+  inner: number;
+  heads: number;
+  activation: HiddenActivation;
+  epsilon: number;
 }
 
-const encoderLayer = layer((m, x: SymbolicTensor, { bias, config }: EncoderLayer): SymbolicTensor => {
-  const { width, inner, activation, epsilon } = config;
-  const attended = x.add(attention(m.at('self_attn'), layerNorm(m.at('layer_norm1'), x, epsilon), { bias, config }));
+interface EncoderLayer {
+  /** Absent where every token sees all. */
+  bias?: SymbolicTensor;
+  config: ClipLayers;
+}
+
+export const clipLayer = layer((m, x: SymbolicTensor, options: EncoderLayer): SymbolicTensor => {
+  const { width, inner, activation, epsilon } = options.config;
+  const attended = x.add(attention(m.at('self_attn'), layerNorm(m.at('layer_norm1'), x, epsilon), options));
   const hidden = linear(m.at('mlp.fc1'), layerNorm(m.at('layer_norm2'), attended, epsilon), inner);
   return attended.add(linear(m.at('mlp.fc2'), hiddenActivation(hidden, activation), width));
 });
@@ -170,7 +180,7 @@ const attention = layer((m, x: SymbolicTensor, { bias, config }: EncoderLayer): 
       key: project('k_proj'),
       value: project('v_proj'),
       numHeads: heads,
-      bias,
+      ...(bias ? { bias } : {}),
     }),
     width,
   );

@@ -12,6 +12,8 @@ const decoders = decoderFamilies.flatMap((family) =>
 export const textEncoderFamilies: Readonly<Record<string, () => Promise<GraphModelFamily>>> = {
   CLIPTextModel: async () => (await import('./clip.ts')).clipTextModel,
   CLIPTextModelWithProjection: async () => (await import('./clip.ts')).clipTextModelWithProjection,
+  CLIPVisionModel: async () => (await import('./clip-vision.ts')).clipVisionModel,
+  CLIPVisionModelWithProjection: async () => (await import('./clip-vision.ts')).clipVisionModelWithProjection,
   T5EncoderModel: async () => (await import('./t5.ts')).t5EncoderModel,
   UMT5EncoderModel: async () => (await import('./t5.ts')).umt5EncoderModel,
   ...Object.fromEntries(decoders),

@@ -187,7 +187,10 @@ function withPictures({ inputsAt }: Plan, start: Start): Start & Pick<Plan, 'inp
       const besides = channels && join([latents, perSample(channels, latents)], latents.shape.length === 3 ? 2 : 1);
       const behind = references && [perSample(references, latents)];
       const whole = join([besides ?? latents, ...(behind ?? [])], 1);
-      const own = Object.entries(inputs).map(([name, tensor]) => [name, perSample(tensor, latents)] as const);
+      const times = latents.dim(0) / start.latents.dim(0);
+      const own = Object.entries(inputs).map(
+        ([name, tensor]) => [name, join(Array<Tensor>(times).fill(tensor), 0)] as const,
+      );
       return { ...inputsAt(whole, timestep, branch), ...Object.fromEntries(own) };
     },
   };

@@ -288,6 +288,12 @@ export const catalogue: Catalogue = {
     flag: '--mask-image <file>',
     help: 'what of the starting image is drawn anew: where it is white',
   },
+  lastImage: {
+    group: 'Start',
+    value: images,
+    flag: '--last-image <file>',
+    help: 'what a video ends with, resized to width x height',
+  },
   maxArea: {
     group: 'Size and number',
     value: integer,

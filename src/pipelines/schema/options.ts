@@ -105,6 +105,8 @@ export interface GenerateOptions {
   image?: ImageSource | readonly ImageSource[];
   /** What of `image` is drawn anew, for inpainting: where it is white. Resized with it. */
   maskImage?: ImageSource | readonly ImageSource[];
+  /** What a video that starts from `image` ends with. */
+  lastImage?: ImageSource | readonly ImageSource[];
   /** Pixels that pictures are brought to, in the ratio of `width` and `height`. Default 1024². */
   maxArea?: number;
   /** Bring the image to the nearest size that the model was trained at. Default true. */

@@ -76,9 +76,14 @@ export function assembleCheckpoint({ className, options, components }: Recording
 }
 
 function classOf(folder: string): unknown {
-  const file = readdirSync(folder).find((name) => /^(scheduler_|tokenizer_)?config\.json$/.test(name))!;
+  const file = readdirSync(folder).find((name) => /^(scheduler_|tokenizer_|preprocessor_)?config\.json$/.test(name))!;
   const config = json<Record<string, unknown>>(folder, file);
-  return config['_class_name'] ?? (config['architectures'] as string[] | undefined)?.[0] ?? config['tokenizer_class'];
+  return (
+    config['_class_name'] ??
+    (config['architectures'] as string[] | undefined)?.[0] ??
+    config['tokenizer_class'] ??
+    config['image_processor_type']
+  );
 }
 
 /** A call's arguments as our options. */

@@ -6,7 +6,7 @@ import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { type Part, transformer } from '../components.ts';
 
-interface Experts {
+export interface Experts {
   /** Share of the training times at which the second expert takes over; undefined: there is one. */
   boundaryRatio: number | undefined;
 }

@@ -2,23 +2,15 @@
  * Wan 2.1 and 2.2: text to video. Diffusers' `WanPipeline`. Wan 2.2 has two experts: one for the noisy part of the schedule, down
  * to `boundary_ratio` of the training times, one for the rest.
  */
-import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
-import type { TransformerModel } from '../../models/transformer-model.ts';
 import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
 import { guide } from '../request/guidance.ts';
 import { latentFrames, perSample } from '../request/latents.ts';
 import { plainLatents } from '../request/plan.ts';
-import { fromModel } from '../schema/pipeline-options.ts';
 import { textLength } from '../schema/sizes.ts';
 import { embedWan } from './embed.ts';
 import { readExperts, secondExpert, twoExperts } from './experts.ts';
-
-const multipleOf = fromModel(
-  'the pixels of a token',
-  ({ vae, transformer }: { vae: Autoencoder; transformer: TransformerModel }) =>
-    vae.spatialScale * Math.max(...transformer.traits.patch.slice(1)),
-);
+import { wanEdge } from './image-condition.ts';
 
 export const wanPipeline = definePipeline({
   classNames: ['WanPipeline'],
@@ -37,8 +29,8 @@ export const wanPipeline = definePipeline({
     guidance: { option: 'guidanceScale' },
     options: {
       numInferenceSteps: { default: 50 },
-      height: { default: 480, multipleOf },
-      width: { default: 832, multipleOf },
+      height: { default: 480, multipleOf: wanEdge },
+      width: { default: 832, multipleOf: wanEdge },
       numFrames: { default: 81 },
       guidanceScale: { default: 5 },
       guidanceScale2: {

@@ -17,11 +17,17 @@ export const qkNorm = ({ epsilon }: WanConfig): QkNorm => ({ kind: 'rms_norm_acr
 /** In a condition of image and text, as Diffusers tells them apart, text is the last 512 tokens. */
 export const TEXT_TOKENS = 512;
 
+/** With fewer tokens in all, Diffusers slices at a negative index, which Python counts from the end: some of the image passes for text. */
+function imageTokensOf(tokens: number): number {
+  const at = tokens - TEXT_TOKENS;
+  return Math.max(0, at < 0 ? tokens + at : at);
+}
+
 /** Attention to the text, plus attention of the same queries to the image where the model has keys for it. */
 export const conditionAttention = layer(
   (m, x: SymbolicTensor, condition: SymbolicTensor, config: WanConfig): SymbolicTensor => {
     const { heads, width, imageKeys, epsilon } = config;
-    const imageTokens = imageKeys ? Math.max(condition.dim(1) - TEXT_TOKENS, 0) : 0;
+    const imageTokens = imageKeys ? imageTokensOf(condition.dim(1)) : 0;
     const text = projectQkv(m, x, { heads, qkNorm: qkNorm(config), context: condition.slice(1, imageTokens) });
     let out = attend({ ...text, heads });
     if (imageTokens > 0) {

@@ -94,12 +94,13 @@ export const wanDefinition: TransformerDefinition<WanConfig, WanState> = {
     };
   },
 
-  traits: ({ width, inChannels, outChannels, patch, textWidth }) => ({
+  traits: ({ width, inChannels, outChannels, patch, textWidth, imageWidth }) => ({
     width,
     inChannels,
     outChannels,
     patch,
     textWidth,
+    takesImages: imageWidth !== undefined,
   }),
 
   inputs: ({ inChannels, textWidth, imageWidth, imagePositions }) => [
