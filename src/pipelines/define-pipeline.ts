@@ -153,6 +153,7 @@ class DefinedPipeline<P extends Parts & CoreComponents, Config, O extends Pipeli
         scale: (settings as GenerateOptions)[spec.guidance?.option ?? 'guidanceScale'] ?? 1,
         output,
         transformers: this.transformers,
+        onStep: this.callbackOf(settings),
         warnings,
       };
       return await PipelineRequest.begin(context, leave);
@@ -206,6 +207,16 @@ class DefinedPipeline<P extends Parts & CoreComponents, Config, O extends Pipeli
   private partsFor({ scheduler }: GenerateOptions): Loaded<P> {
     const { parts } = this.loaded;
     return scheduler === undefined ? parts : { ...parts, scheduler: chooseScheduler(this.core.scheduler, scheduler) };
+  }
+
+  /** `onStep`, or Diffusers' callback in its place. */
+  private callbackOf({ onStep, callbackOnStepEnd }: GenerateOptions): GenerateOptions['onStep'] {
+    if (!callbackOnStepEnd) return onStep;
+    if (onStep)
+      throw new DejaDitError('INVALID_ARGUMENT', 'is given beside onStep; give one of the two', {
+        path: 'callbackOnStepEnd',
+      });
+    return ({ step, timestep, latents }) => callbackOnStepEnd(this, step - 1, timestep, { latents });
   }
 
   private get core(): CoreParts {

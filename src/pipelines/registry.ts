@@ -14,6 +14,8 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   FluxFillPipeline: async () => (await import('./flux/flux-fill-pipeline.ts')).fluxFillPipeline,
   FluxInpaintPipeline: async () => (await import('./flux/flux-inpaint-pipeline.ts')).fluxInpaintPipeline,
   FluxKontextPipeline: async () => (await import('./flux/flux-kontext-pipeline.ts')).fluxKontextPipeline,
+  HunyuanVideoPipeline: async () => (await import('./hunyuanvideo/hunyuanvideo-pipeline.ts')).hunyuanVideoPipeline,
+  LTXPipeline: async () => (await import('./ltx/ltx-pipeline.ts')).ltxPipeline,
   Lumina2Pipeline: async () => (await import('./lumina2/lumina2-pipeline.ts')).lumina2Pipeline,
   Lumina2Text2ImgPipeline: async () => (await import('./lumina2/lumina2-pipeline.ts')).lumina2Pipeline,
   PixArtSigmaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartSigmaPipeline,

@@ -152,7 +152,7 @@ export class Autoencoder {
     const frames = x.shape.length === 5 ? x.dim(2) : 1;
     const grid = this.tileGrid(tiling, { height: height * pixels, width: width * pixels, frames });
     const tiles = grid && { scale, size: grid.size / pixels, stride: grid.stride / pixels };
-    const steps = 1 + (frames - 1) / framesPerStep;
+    const steps = this.traits.wholeVideos ? 1 : 1 + (frames - 1) / framesPerStep;
     const perImage = tiles ? tileStarts(height, tiles).length * tileStarts(width, tiles).length : 1;
     const total = x.dim(0) * perImage * steps;
     let done = 0;

@@ -31,3 +31,12 @@ export function choicePerLevel<T extends string>(
     });
   });
 }
+
+/** A field that is a list of flags. */
+export function booleans(config: ConfigReader, name: string, fallback: readonly boolean[]): readonly boolean[] {
+  const value = config.json[name] ?? fallback;
+  if (Array.isArray(value) && value.every((entry) => typeof entry === 'boolean')) return value;
+  throw new DejaDitError('INVALID_CONFIG', `'${name}' is ${quote(value)}, expected a list of true or false`, {
+    path: config.origin,
+  });
+}

@@ -52,3 +52,29 @@ export function guideBeyond(
 function norm(values: Float32Array): number {
   return Math.fround(Math.sqrt(values.reduce((sum, value) => sum + value * value, 0)));
 }
+
+/**
+ * `guide`, its spread brought back to that of `cond` (Lin et al. 2024, arXiv 2305.08891).
+ * @param rescale how far: 0 not at all
+ */
+export function guideRescaled(
+  cond: Tensor,
+  uncond: Tensor,
+  { scale, rescale }: { scale: number; rescale: number },
+): Tensor {
+  const guided = guide(cond, uncond, scale);
+  if (rescale === 0) return guided;
+  const size = cond.size / cond.dim(0);
+  const [c, g] = [cond.f32, guided.f32];
+  for (let at = 0; at < g.length; at += size) {
+    const sample = g.subarray(at, at + size);
+    const factor = rescale * (deviation(c.subarray(at, at + size)) / deviation(sample)) + 1 - rescale;
+    for (let i = 0; i < size; i++) sample[i]! *= factor;
+  }
+  return guided;
+}
+
+function deviation(values: Float32Array): number {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
+}

@@ -47,6 +47,7 @@ export interface RequestContext extends HasTransformers {
   /** Of classifier-free guidance. */
   scale: number;
   output: 'images' | 'videos';
+  onStep: GenerateOptions['onStep'] | undefined;
   warnings: WarningLog;
 }
 
@@ -97,7 +98,9 @@ export class PipelineRequest {
       onEnd();
     };
     try {
-      const noise = new NoiseSource(settings.seed ?? (await drawSeed(transformer)), batch);
+      const noise = settings.generator
+        ? new NoiseSource({ generator: settings.generator }, batch)
+        : new NoiseSource({ seed: settings.seed ?? (await drawSeed(transformer)) }, batch);
       const begin = performance.now();
       const branches = await encode(context);
       const encoded = performance.now();
@@ -116,7 +119,8 @@ export class PipelineRequest {
         preview: plan.preview ?? ((latents) => preview(context, latents)),
         combine: dropReferences(plan.combine ?? guidedBy(context.scale), start),
         generator: noise,
-        onStep: settings.onStep,
+        guidedAt: guidedWithin(plan, settings),
+        onStep: context.onStep,
         signal: settings.signal,
       });
       return new PipelineRequest(context, denoising, { noise, sessions, times: { begin, encoded }, end });
@@ -174,6 +178,16 @@ function encode({ plan, conditions, settings }: RequestContext) {
   return guidanceBranches(conditions!, settings.numImages!, async (condition, isNegative) =>
     plan.embed!(condition, isNegative),
   );
+}
+
+/** When there is guidance: where the plan has it, within the interval asked for. */
+function guidedWithin(
+  { guidedAt }: Plan,
+  { guidanceInterval, numInferenceSteps: steps }: GenerateOptions,
+): Plan['guidedAt'] {
+  if (!guidanceInterval) return guidedAt;
+  const [from, to] = guidanceInterval;
+  return (timestep, index) => index >= from * steps! && index < to * steps! && (guidedAt?.(timestep, index) ?? true);
 }
 
 /** The inputs of a plan's calls, with what the start brings. */

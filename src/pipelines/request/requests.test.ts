@@ -85,11 +85,11 @@ describe.each(cases)('%s', (name, least) => {
     await expect(pipe.generate({ ...options, guidanceScal: 2 } as GenerateOptions)).rejects.toThrow(
       /guidanceScal: unknown option of \w+Pipeline; did you mean guidanceScale\?/,
     );
-    await expect(pipe.generate({ ...options, strength: 0.5 })).rejects.toThrow(/strength: unknown option/);
+    await expect(pipe.generate({ ...options, frameRate: 5 })).rejects.toThrow(/frameRate: unknown option/);
     await expect(pipe.generate({ ...options, numInferenceSteps: 0 })).rejects.toThrow(/numInferenceSteps: expected/);
     await expect(pipe.generate({ ...options, [pipe.traits.guidance]: Number.NaN })).rejects.toThrow(
       /expected a number/,
     );
-    await expect(pipe.generate({ ...options, outputType: 'pil' as 'image' })).rejects.toThrow(/outputType: expected/);
+    await expect(pipe.generate({ ...options, outputType: 'png' as 'image' })).rejects.toThrow(/outputType: expected/);
   });
 });

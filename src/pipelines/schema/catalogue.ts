@@ -12,8 +12,10 @@ import {
   expecting,
   flag,
   flagOrNumber,
+  generators,
   images,
   integer,
+  interval,
   labels,
   layers,
   memory,
@@ -22,6 +24,7 @@ import {
   pair,
   seeds,
   signal,
+  template,
   tensor,
   text,
   texts,
@@ -114,6 +117,11 @@ export const catalogue: Catalogue = {
     flag: '--system-prompt <text>',
     help: 'what the language model that reads the prompt is told before it',
   },
+  promptTemplate: {
+    group: draw,
+    value: template,
+    help: 'what the prompt is put into in place of {}, and how many tokens before it are read, but not passed on',
+  },
   complexHumanInstruction: {
     group: draw,
     value: texts,
@@ -170,6 +178,19 @@ export const catalogue: Catalogue = {
     help: 'share of the way from noise to image after which guidance ends',
   },
 
+  guidanceRescale: {
+    group: 'Guidance',
+    value: number,
+    bounds: { min: 0, max: 1 },
+    flag: '--guidance-rescale <x>',
+    help: 'how far the spread of the guided output is brought back to that of the unguided',
+  },
+  guidanceInterval: {
+    group: 'Guidance',
+    value: interval,
+    flag: '--guidance-interval <list>',
+    help: 'shares of the steps between which there is guidance, as 0.1,0.8; elsewhere its second call is saved',
+  },
   height: {
     group: 'Size and number',
     value: integer,
@@ -183,6 +204,13 @@ export const catalogue: Catalogue = {
     bounds: { min: 1, max: 16384 },
     flag: '--size <WxH>',
     help: 'width in pixels',
+  },
+  frameRate: {
+    group: 'Size and number',
+    value: number,
+    bounds: { min: 1, max: 240 },
+    flag: '--frame-rate <x>',
+    help: 'frames per second of a video',
   },
   originalSize: {
     group: 'Size and number',
@@ -275,6 +303,11 @@ export const catalogue: Catalogue = {
     flag: '-s, --seed <n>',
     help: 'of the initial noise; a list gives each picture its own (default: random)',
   },
+  generator: {
+    group: 'Start',
+    value: generators,
+    help: 'source of noise in place of seed: a Generator, or one for each picture',
+  },
   latents: { group: 'Start', value: tensor, help: 'initial noise instead of a seeded draw' },
   image: {
     group: 'Start',
@@ -341,6 +374,11 @@ export const catalogue: Catalogue = {
     flag: '--max-memory <size>',
     help: "memory that may be needed besides the weights: bytes, or as 512MiB or 4GiB (default: the machine's)",
   },
+  callbackOnStepEnd: {
+    group: 'Request',
+    value: () => aFunction<NonNullable<GenerateOptions['callbackOnStepEnd']>>(),
+    help: "Diffusers' callback: called after every step with the pipeline, the step, its time and { latents }; may return other latents",
+  },
   onStep: {
     group: 'Request',
     value: () => aFunction<NonNullable<GenerateOptions['onStep']>>(),
@@ -355,19 +393,19 @@ export const commonOptions = [
   'numImages',
   'scheduler',
   'seed',
+  'generator',
   'latents',
   'outputType',
   'cache',
   'loras',
   'maxMemory',
+  'callbackOnStepEnd',
   'onStep',
   'signal',
 ] as const satisfies readonly OptionName[];
 
 /** Arguments of Diffusers for what is said in another way here. */
 export const elsewhere: Readonly<Record<string, string>> = {
-  generator: 'the noise is that of seed',
-  callbackOnStepEnd: 'use onStep',
   attentionKwargs: 'strengths of LoRAs are set by loras',
   jointAttentionKwargs: 'strengths of LoRAs are set by loras',
   returnDict: 'results are objects',
@@ -378,7 +416,6 @@ export const neutral: Readonly<Record<string, (value: unknown) => boolean>> = {
   cleanCaption: (value) => value === false,
   returnDict: (value) => value === true,
   eta: (value) => value === 0,
-  guidanceRescale: (value) => value === 0,
   useDynamicCfg: (value) => value === false,
   usePe: (value) => value === false,
   controlGuidanceStart: (value) => value === 0,

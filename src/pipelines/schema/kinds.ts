@@ -4,9 +4,11 @@ import { ofValue } from '../../errors/arguments.ts';
 import { suggest } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import { Image } from '../../images/image.ts';
+import { Generator } from '../../tensor/generator.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { halfCharacter, longestText } from '../../tokenizers/limits.ts';
 import type { ImageSource } from '../request/start-images.ts';
+import type { PromptTemplate } from './options.ts';
 
 /** What a pipeline, or a model, sets for the values of an option. Each kind reads those that mean something to it. */
 export interface Bounds {
@@ -119,6 +121,31 @@ export const seeds = () => oneOrMore(oneSeed(), { expected: aSeed });
 export const numbers = (): z.ZodType<number[]> => {
   const error = expecting('expected a list of numbers');
   return z.array(z.number({ error }), { error }).min(1, { error }).max(10_000, { error });
+};
+
+/** Sources of noise. */
+export const generators = () =>
+  object<Generator | Generator[]>(
+    'expected a Generator, or a list with one for each picture',
+    (value) =>
+      value instanceof Generator ||
+      (Array.isArray(value) && value.length > 0 && value.every((item) => item instanceof Generator)),
+  );
+
+/** Two shares, the lower one first. */
+export const interval = (): z.ZodType<[number, number]> => {
+  const error = expecting('expected two numbers from 0 to 1');
+  const share = z.number({ error }).min(0, { error }).max(1, { error });
+  return z.tuple([share, share], { error });
+};
+
+/** A text with a place for the prompt. */
+export const template = (): z.ZodType<PromptTemplate> => {
+  const tokens = z.int().min(0).max(10_000).optional();
+  return z.strictObject(
+    { template: z.string().includes('{}'), cropStart: tokens, crop_start: tokens },
+    { error: expecting('expected { template, cropStart }, with {} in the template') },
+  );
 };
 
 /** Numbers of hidden states. */

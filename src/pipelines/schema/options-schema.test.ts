@@ -180,7 +180,7 @@ describe('names as Diffusers has them', () => {
   it.each([
     [{ num_inference_steps: 0 }, 'numInferenceSteps: expected an integer from 1 to 10000, got 0'],
     [{ numImages: 1, num_images_per_prompt: 2 }, 'numImages: is given twice'],
-    [{ generator: 5 }, 'generator: unknown option of FluxPipeline; the noise is that of seed'],
+    [{ generator: 5 }, 'generator: expected a Generator, or a list with one for each picture, got 5'],
     [
       { num_inferense_steps: 5 },
       'num_inferense_steps: unknown option of FluxPipeline; did you mean numInferenceSteps? known: prompt, ',

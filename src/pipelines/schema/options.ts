@@ -8,7 +8,9 @@ import type { RequestSessionsOptions } from '../../cache/run/request-sessions.ts
 import type { Image } from '../../images/image.ts';
 import type { Video } from '../../images/video.ts';
 import type { StepReport } from '../../models/transformer-model.ts';
+import type { Generator } from '../../tensor/generator.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import type { Pipeline } from '../pipeline.ts';
 import type { SchedulerChoice } from '../request/scheduler-choice.ts';
 import type { ImageSource } from '../request/start-images.ts';
 
@@ -37,6 +39,15 @@ export interface StepChanges {
 
 // biome-ignore lint/suspicious/noConfusingVoidType: a callback that returns nothing has this type
 export type StepReply = StepChanges | void;
+
+export interface PromptTemplate {
+  /** With `{}` in the prompt's place. */
+  template: string;
+  /** Tokens at its beginning that are read, but not passed on. Default 0. */
+  cropStart?: number | undefined;
+  /** The same, as Diffusers spells it. */
+  crop_start?: number | undefined;
+}
 
 /** A text for all pictures, or one for each. */
 export type Texts = string | readonly string[];
@@ -76,6 +87,8 @@ export interface GenerateOptions {
 
   /** What the language model that reads the prompt is told before it. */
   systemPrompt?: string;
+  /** What the prompt is put into before a language model reads it. */
+  promptTemplate?: PromptTemplate;
   /** Lines of an instruction in front of the prompt; null or an empty text: none. */
   complexHumanInstruction?: Texts;
   /** Hidden states of the text encoder that are read, side by side; negative ones count from the last. */
@@ -89,6 +102,10 @@ export interface GenerateOptions {
   trueCfgScale?: number;
   /** Largest norm of the guided output relative to the unguided; false or 0: no limit, true: 1. Default false. */
   cfgNormalization?: boolean | number;
+  /** How far the spread of the guided output is brought back to that of the unguided. Default 0: not at all. */
+  guidanceRescale?: number;
+  /** Shares of the steps between which there is guidance; elsewhere the call for it is saved. Default [0, 1]. */
+  guidanceInterval?: readonly [number, number];
   /** Share of the steps after which guidance ends. Default 1: never. */
   cfgTruncRatio?: number;
   /** Share of the way from noise to image after which guidance ends. Default 1: never. */
@@ -120,6 +137,8 @@ export interface GenerateOptions {
   originalSize?: readonly [number, number];
   targetSize?: readonly [number, number];
   cropsCoordsTopLeft?: readonly [number, number];
+  /** Frames per second of a video. */
+  frameRate?: number;
   /** Frames of a video. */
   numFrames?: number;
   /** Draw at the nearest size that the model was trained on, then resize and crop. Default true. */
@@ -131,6 +150,8 @@ export interface GenerateOptions {
    * list every image has its own, and comes out as it does alone. Default: random.
    */
   seed?: Seed | readonly Seed[];
+  /** Source of noise in place of `seed`, or one for each picture. They go on from where they are. */
+  generator?: Generator | readonly Generator[];
   /** Initial noise instead of a seeded draw. */
   latents?: Tensor;
   /** In place of the checkpoint's: a class by Diffusers' name, fields of its config, or both. See `SchedulerChoice`. */
@@ -162,6 +183,13 @@ export interface GenerateOptions {
    *   await pipe.generate({ prompt, loras: {} }); // none
    */
   loras?: Readonly<Record<string, number>>;
+  /** Diffusers' callback, called after every step; what it returns may have other `latents`, as with `onStep`. */
+  callbackOnStepEnd?: (
+    pipe: Pipeline,
+    step: number,
+    timestep: number,
+    callbackKwargs: { latents: Tensor },
+  ) => StepReply | Promise<StepReply>;
   /** Called after every step; a promise it returns is awaited. What it returns may change the course, see `StepChanges`. */
   onStep?: (event: StepEvent) => StepReply | Promise<StepReply>;
   /**
@@ -191,8 +219,8 @@ export interface GenerateResult {
   videos: Video[];
   /** Final latents as the scheduler left them. */
   latents: Tensor;
-  /** As given, as a number where that is exact. */
-  seed: number | bigint | readonly (number | bigint)[];
+  /** As given, as a number where that is exact; undefined with `generator`. */
+  seed: number | bigint | readonly (number | bigint)[] | undefined;
   timings: Timings;
   /**
    * What the request's cache did, an entry for each block group of the transformers that were called; `summary(result)` prints it.

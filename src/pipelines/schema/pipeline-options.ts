@@ -94,7 +94,8 @@ export interface Loaded<Model> {
 export function resolveOptions<Model>(spec: PipelineOptions<Model>, loaded?: Loaded<Model>): ResolvedOptions {
   const uses: Partial<Record<OptionName, OptionUse<Model, unknown>>> = spec.options;
   const conditions = spec.conditions ? conditionOptionNames(spec.conditions) : [];
-  const taken = new Set<string>([...conditions, ...Object.keys(uses), ...commonOptions]);
+  const guided = spec.guidance ? ['guidanceInterval'] : [];
+  const taken = new Set<string>([...conditions, ...guided, ...Object.keys(uses), ...commonOptions]);
   const own = loaded ? checkpointDefaults(loaded.defaults) : {};
   const resolved = optionNames
     .filter((name) => taken.has(name))

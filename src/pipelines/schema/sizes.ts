@@ -30,6 +30,8 @@ export const twoLatents = fromModel(
   ({ vae }: HasAutoencoder) => 2 * vae.spatialScale,
 );
 
+export const aLatent = fromModel('the pixels of a latent', ({ vae }: HasAutoencoder) => vae.spatialScale);
+
 /** An edge of pictures as the transformer was trained at. */
 export const trainedEdge = {
   default: fromModel(

@@ -1,9 +1,8 @@
 /** The configs of `AutoencoderKLWan` and `AutoencoderKLQwenImage`. */
 
 import { DejaDitError } from '../../../errors/errors.ts';
-import { quote } from '../../../errors/printable.ts';
 import type { ConfigReader } from '../../config-reader.ts';
-import { checkLevels } from '../levels.ts';
+import { booleans, checkLevels } from '../levels.ts';
 
 export interface WanConfig {
   imageChannels: number;
@@ -68,12 +67,4 @@ export function parseWanConfig(config: ConfigReader): WanConfig {
     latentsMean: mean,
     latentsStd: std,
   };
-}
-
-function booleans(config: ConfigReader, name: string, fallback: readonly boolean[]): readonly boolean[] {
-  const value = config.json[name] ?? fallback;
-  if (Array.isArray(value) && value.every((entry) => typeof entry === 'boolean')) return value;
-  throw new DejaDitError('INVALID_CONFIG', `'${name}' is ${quote(value)}, expected a list of true or false`, {
-    path: config.origin,
-  });
 }
