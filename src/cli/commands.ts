@@ -85,6 +85,12 @@ addEngine(
   program.command('worker').description('runs the jobs that a server with the same --queue is asked for'),
 ).action(async (options) => (await import('./commands/serve.ts')).worker(options));
 
+program
+  .command('manifest')
+  .description('lists the files of a model in its folder, so that pages can read it from a web server')
+  .argument('<folder>', 'folder in Diffusers layout')
+  .action(async (folder: string) => (await import('./commands/manifest.ts')).manifest(folder));
+
 addHubFlags(
   program
     .command('inspect')
