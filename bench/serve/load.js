@@ -26,23 +26,35 @@ const draw = async (options) => {
 };
 const resident = () =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.core.enginePid}/status`, 'utf8'))[1]) / 1024;
+/** Processor seconds of the engine process, which other load on the machine changes less than time. */
+const cpu = () => {
+  const fields = readFileSync(`/proc/${server.core.enginePid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+};
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
 const one = { prompt: 'red apple', num_inference_steps: 8, size: '128x128' };
 for (let i = 0; i < 3; i++) await draw({ ...one, seed: i });
 const alone = [];
-const begin = performance.now();
+const [begin, cpuBegin] = [performance.now(), cpu()];
 for (let i = 0; i < 8; i++) alone.push(await draw({ ...one, seed: i }));
 const sequential = performance.now() - begin;
+const cpuSequential = cpu() - cpuBegin;
 const added = alone.map(({ inside, outside }) => (outside - inside) / inside);
 console.log(
   `one client: ${(sequential / 8).toFixed(0)} ms a picture; HTTP, queue and encoding add ${(100 * median(added)).toFixed(1)} %`,
 );
 
 await Promise.all(Array.from({ length: 8 }, (_, i) => draw({ ...one, seed: i })));
-const both = performance.now();
+const [both, cpuBoth] = [performance.now(), cpu()];
 await Promise.all(Array.from({ length: 8 }, (_, i) => draw({ ...one, seed: i })));
-console.log(`eight clients: ${(sequential / (performance.now() - both)).toFixed(2)} times the throughput of one`);
+const throughput = sequential / (performance.now() - both);
+const processor = cpuSequential / (cpu() - cpuBoth);
+console.log(
+  `eight clients: ${throughput.toFixed(2)} times the throughput of one; ${processor.toFixed(2)} by processor time`,
+);
 
 const prompts = ['red apple', 'pizza', 'blue butterfly', '3D unicorn'];
 const mixed = Array.from({ length: 200 }, (_, i) => ({

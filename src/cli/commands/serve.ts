@@ -4,13 +4,12 @@ import { isLoopback, listen } from '../../serve/listen.ts';
 import { createServer } from '../../serve/server.ts';
 import type { ServerOptions } from '../../serve/settings.ts';
 import { createWorker } from '../../serve/worker.ts';
-import type { CacheFlags } from '../flags/cache-flags.ts';
-import { cacheOptions } from '../flags/cache-options.ts';
 import type { ModelFlags } from '../flags/model-flags.ts';
 import { type OffloadFlags, offloadOptions } from '../flags/offload-flags.ts';
+import { type ServerCacheFlags, serverCache } from '../flags/server-cache.ts';
 import type { ServerFlags } from '../flags/server-flags.ts';
 
-export interface ServeFlags extends ServerFlags, CacheFlags, OffloadFlags, Omit<ModelFlags, 'model'> {
+export interface ServeFlags extends ServerFlags, ServerCacheFlags, OffloadFlags, Omit<ModelFlags, 'model'> {
   model?: string[];
   backend?: 'cpu' | 'wasm';
   threads?: number;
@@ -69,7 +68,7 @@ async function engineFlags(flags: ServeFlags): Promise<ServerOptions> {
   const { loraPath, loraScale, quantizeType } = flags;
   if (loraScale !== undefined && loraPath === undefined)
     throw new DejaDitError('INVALID_ARGUMENT', '--lora-scale has no effect without --lora-path');
-  const cache = await cacheOptions(flags);
+  const cache = await serverCache(flags);
   // A repository's token is for the engine process, which has this one's environment.
   if (flags.token !== undefined) process.env['HF_TOKEN'] = flags.token;
   return {

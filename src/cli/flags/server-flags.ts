@@ -41,6 +41,11 @@ export function addEngineFlags(command: Command): Command {
       'seconds that a worker may be silent before another one gets its jobs (default: 30)',
       number(),
     )
+    .option('--cache-backend <name>', 'as vLLM-Omni has it: none or cache_dit')
+    .option('--cache-config <json>', "with it, vLLM-Omni's settings of the cache")
+    .option('--enable-cache-dit', 'as SGLang has it, beside its variables SGLANG_CACHE_DIT_ENABLED, _FN, _RDT, ...')
+    .option('--cache-dit-params <json>', "SGLang's settings of the cache")
+    .option('--cache-dit-config <file>', "a config file of cache-dit's")
     .option('--lora-path <file>', 'a LoRA on the models')
     .option('--lora-scale <x>', 'how strongly the LoRA acts (default: 1)', number())
     .option('--quantize-type <type>', 'compute in fewer bits: int8_per_row, int4_weight_only, svdq_int4_r32_dq, ...')
