@@ -7,6 +7,7 @@ import { AutoModel } from '../models/auto-model.ts';
 import { fixtures, readGolden } from '../models/testing/golden.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import { quantize } from '../quantize/quantize.ts';
+import { Generator } from '../tensor/generator.ts';
 import { inOneThread, largestError } from './testing/ranks.ts';
 
 let model: TransformerModel;
@@ -70,4 +71,25 @@ describe('a model on threads', () => {
       expect(largestError(await model.forward(golden.inputs), alone)).toBeLessThan(1e-5);
     }
   });
+});
+
+it('adds what LoRAs add, at the strengths of a request', async () => {
+  await load();
+  const random = (shape: number[]) => new Generator(7).randn(shape);
+  const additions = new Map(
+    ['attn.to_q', 'attn.to_out.0', 'ff.net.0.proj', 'ff.net.2', 'norm1.linear'].map((layer) => {
+      const name = `transformer_blocks.0.${layer}.weight`;
+      const [out, width] = model.weights.info(name)!.shape as [number, number];
+      return [name, { down: random([3, width]), up: random([out, 3]) }] as const;
+    }),
+  );
+  const without = await model.forward(golden.inputs);
+  model.weights.lora!.set('style', { additions, strength: 0.5 });
+  model.runner.reset();
+  const alone = await model.forward(golden.inputs);
+  expect(largestError(without, alone)).toBeGreaterThan(1e-3);
+  for (const size of [{ ulysses: 2 }, { tensor: 2 }, { ring: 2, tensor: 2 }]) {
+    model.moveTo(inOneThread(model, size));
+    expect(largestError(await model.forward(golden.inputs), alone)).toBeLessThan(1e-5);
+  }
 });
