@@ -57,6 +57,12 @@ const generateCommand = addCacheFlags(
       .option('--json', 'print settings and timings as JSON')
       .option('-q, --quiet', 'print nothing but errors')
       .addOption(backendOption())
+      .addOption(
+        new Option(
+          '--compute-dtype <type>',
+          'what transformers compute in (default: float16 on a GPU that has it, else float32)',
+        ).choices(['float32', 'float16']),
+      )
       .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
   ),
 );

@@ -7,7 +7,7 @@ import { GraphBuilder } from '../graph/builder.ts';
 import type { Graph, ValueSpec } from '../graph/graph.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import { Module } from '../nn/module.ts';
-import type { DeviceTensor } from '../runtime/backend.ts';
+import type { BackendCapabilities, DeviceTensor } from '../runtime/backend.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import { disposeTensors } from '../runtime/tensor-table.ts';
 import type { Shape } from '../tensor/tensor.ts';
@@ -292,7 +292,7 @@ export class SpanRunner {
   }
 
   private async build(run: SpanInputs, onEvict: () => void): Promise<CompiledSpan> {
-    const { graph: asEmitted, ...built } = buildSpan(run, this.weights);
+    const { graph: asEmitted, ...built } = buildSpan(run, this.weights, this.programs.backend.capabilities);
     const graph = this.options.rewrite?.(asEmitted) ?? asEmitted;
     const rest = { ...built, inputs: new Set(graph.inputs.keys()) };
     const { weights, programs } = this;
@@ -317,7 +317,7 @@ function release({ runs, compiled }: Entry): void {
 
 type BuiltSpan = { graph: Graph } & Pick<CompiledSpan, 'passed' | 'changed' | 'blockFlops'>;
 
-function buildSpan(run: SpanInputs, weights: Weights): BuiltSpan {
+function buildSpan(run: SpanInputs, weights: Weights, { lowBitProduct }: BackendCapabilities): BuiltSpan {
   const builder = new GraphBuilder();
   const declare = (prefix: string, tensors: Readonly<Record<string, ValueSpec>>): State =>
     Object.fromEntries(
@@ -334,6 +334,7 @@ function buildSpan(run: SpanInputs, weights: Weights): BuiltSpan {
     info: (name: string, expected?: Shape) => weights.info(name, expected),
     observer: weights.observer,
     loras: run.loras,
+    lowBitProduct,
   };
   const context: SpanContext = {
     graph: builder,

@@ -6,6 +6,7 @@ import { DejaDitError } from '../errors/errors.ts';
 import type { GraphBuilder } from '../graph/builder.ts';
 import { concat, gather } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
+import type { LowBitProduct } from '../runtime/backend.ts';
 import type { Shape } from '../tensor/tensor.ts';
 import { partName } from '../weights/formats/weight-format.ts';
 import type { AdditionPart, LoraSelection } from '../weights/lora/lora-weights.ts';
@@ -15,6 +16,8 @@ import type { QuantizedWeight } from './quantized-linear.ts';
 
 /** What graphs may know of weights: names, dtypes and shapes, but no data. */
 export interface WeightCatalog extends Pick<Weights, 'origin' | 'has' | 'info' | 'observer'> {
+  /** How the backend multiplies codes in blocks. Default: widened. */
+  readonly lowBitProduct?: LowBitProduct | undefined;
   /** Those that the graph is built for. */
   readonly loras?: LoraSelection | undefined;
   /** Is told of every weight whether a linear layer multiplies with it, or its rows are looked up. */
@@ -60,6 +63,7 @@ export class Module {
     return {
       format,
       shape: info.shape,
+      product: this.catalog.lowBitProduct ?? 'widened',
       part: (part) => {
         const stored = partName(full, part);
         return this.stored(stored, this.catalog.info(stored)!);

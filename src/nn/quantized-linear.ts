@@ -4,6 +4,7 @@
  */
 import { concat, dequantize, dynamicQuantizeMatMul, gemm, type Int8Operand, quantizeToInt8 } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
+import type { LowBitProduct } from '../runtime/backend.ts';
 import { dims, floatTensor, type Shape, Tensor } from '../tensor/tensor.ts';
 import { unsignedZero } from '../weights/formats/held-parts.ts';
 import {
@@ -18,6 +19,8 @@ import {
 export interface QuantizedWeight<Format extends WeightFormat = WeightFormat> {
   readonly format: Format;
   readonly shape: Shape;
+  /** How the backend multiplies codes in blocks. */
+  readonly product: LowBitProduct;
   /** A stored tensor; float8 comes as uint8, since it cannot be a graph input. */
   part(name: string): SymbolicTensor;
 }
@@ -44,9 +47,10 @@ const multiply: { [Kind in FormatKind]: Multiply<FormatOf<Kind>> } = {
     }
   },
 
-  block(x, { format: { bits, blockSize }, part }, bias) {
+  block(x, { format: { bits, blockSize }, product, part }, bias) {
     const [codes, scale] = [part('codes'), part('scale')];
     const columns = withZeros(x, codes.dim(1) * blockSize);
+    if (product === 'nbits') return blockProduct(columns, { codes, scale, bits, bias });
     if (bits === 4) return fourBitProduct(columns, { codes, scale, bias });
     const [out, blocks, bytes] = dims(codes, 3);
     const flat = { scale: scale.reshape([out * blocks]), zeroPoint: 128 };
@@ -54,9 +58,15 @@ const multiply: { [Kind in FormatKind]: Multiply<FormatOf<Kind>> } = {
     return gemm(columns, weight, bias);
   },
 
-  affine(x, { format: { bits }, shape, part }, bias) {
+  affine(x, { format: { bits, blockSize }, shape, product, part }, bias) {
     const codes = part('codes');
     const [out, blocks] = dims(codes, 3);
+    if (product === 'nbits') {
+      const columns = bits === 4 ? firstAndSecondHalf(x, blockSize) : x;
+      const scaled = blockProduct(columns, { codes, scale: part('scale'), bits, zeroPoint: 0, bias });
+      // What is added to all weights of a block is multiplied with the sum of its inputs.
+      return scaled.add(gemm(x.reshape([x.dim(0), blocks, blockSize]).sum(-1, false), part('offset')));
+    }
     const values = bits === 8 ? codes : concat([bitAnd(codes, 0x0f), bitShift(codes, 'RIGHT')], 2);
     const each = (name: string) => part(name).reshape([out, blocks, 1]);
     const weight = values.cast('float32').mul(each('scale')).add(each('offset'));
@@ -90,9 +100,9 @@ const multiply: { [Kind in FormatKind]: Multiply<FormatOf<Kind>> } = {
     return gemm(x, weight.reshape([out, inner]), bias);
   },
 
-  'low-rank'(x, { format: { rank, smooth, residual }, shape, part }, bias) {
+  'low-rank'(x, { format: { rank, smooth, residual }, shape, product, part }, bias) {
     const smoothed = smooth ? x.div(part('smooth')) : x;
-    const rest = quantizedProduct(smoothed, { format: residual, shape, part }, bias);
+    const rest = quantizedProduct(smoothed, { format: residual, shape, product, part }, bias);
     if (rank === 0) return rest;
     const down = gemm(smoothed, part('down').cast('float32'));
     return rest.add(gemm(down, part('up').cast('float32')));
@@ -137,6 +147,49 @@ function fourBitProduct(
   const packed = codes.reshape([out * blocks, bytes]);
   const wide = concat([widen(bitAnd(packed, 0x0f)), widen(bitShift(packed, 'RIGHT'))], 0);
   return plus(rowwiseProduct(evenThenOdd(x), { codes: wide, scale: unit.reshape([out]) }), bias);
+}
+
+/** x [rows, in] times codes [out, blocks, bytes] of a scale each, without rounding x. */
+function blockProduct(
+  x: SymbolicTensor,
+  { codes, scale, bits, zeroPoint, bias }: BlockOperand & { bias: SymbolicTensor | undefined },
+): SymbolicTensor {
+  const [out, blocks, bytes] = dims(codes, 3);
+  const { graph } = x;
+  graph.countFlops(2 * x.dim(0) * x.dim(1) * out);
+  const zeros =
+    zeroPoint === undefined
+      ? undefined
+      : graph
+          .constant(new Tensor('uint8', Uint8Array.of(zeroPoint), [1, 1]))
+          .expand([out, Math.ceil((blocks * bits) / 8)]);
+  return graph.emit(
+    'MatMulNBits',
+    { dtype: x.dtype, shape: [x.dim(0), out] },
+    {
+      inputs: [x, codes, scale.reshape([out, blocks]), zeros, undefined, bias],
+      // Left out, the level would be to round activations to 8 bits for each block.
+      attributes: { K: x.dim(1), N: out, bits, block_size: (bytes * 8) / bits, accuracy_level: 1 },
+      domain: 'com.microsoft',
+    },
+  );
+}
+
+interface BlockOperand {
+  codes: SymbolicTensor;
+  scale: SymbolicTensor;
+  bits: 4 | 8;
+  /** The code that stands for 0. Default: the middle one. */
+  zeroPoint?: 0;
+}
+
+/** Columns of every block in the order 0, n/2, 1, n/2 + 1, …: those whose codes share a byte stand together. */
+function firstAndSecondHalf(x: SymbolicTensor, blockSize: number): SymbolicTensor {
+  const [rows, columns] = dims(x, 2);
+  return x
+    .reshape([rows, columns / blockSize, 2, blockSize / 2])
+    .transpose([0, 1, 3, 2])
+    .reshape([rows, columns]);
 }
 
 function plus(x: SymbolicTensor, bias: SymbolicTensor | undefined): SymbolicTensor {

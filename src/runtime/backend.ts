@@ -45,6 +45,12 @@ export function describeInt8Product(product: Int8Product): string {
   return product === 'u8s8' ? 'u8·s8, signed weights' : 'u8·u8, unsigned weights';
 }
 
+/**
+ * How codes of 4 and 8 bits in blocks are multiplied: widened to integers or floats in the graph, or by one operator that takes them as
+ * they are, which does not round activations.
+ */
+export type LowBitProduct = 'widened' | 'nbits';
+
 /** What was found out about a backend when it was created, by trying. */
 export interface BackendCapabilities extends Kernels {
   /** Whether it computes in float16. */
@@ -53,6 +59,7 @@ export interface BackendCapabilities extends Kernels {
   readonly narrowFloats: boolean;
   /** Whether it computes with integers of 64 bits. Otherwise it only picks rows by them, and inputs of models come as 32 bits. */
   readonly wideIntegers: boolean;
+  readonly lowBitProduct: LowBitProduct;
   /** Whether products of unsigned with signed 8-bit numbers are summed without loss. */
   readonly signedWeightsExact: boolean;
   /** The product that layers with int8 weights and activations use. */

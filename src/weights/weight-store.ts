@@ -6,7 +6,7 @@ import { DejaDitError } from '../errors/errors.ts';
 import type { Backend, DeviceTensor } from '../runtime/backend.ts';
 import { bytesPerElement } from '../tensor/dtype.ts';
 import { type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
-import { heldSource, heldTensor, storedTensor } from './formats/held-parts.ts';
+import { heldSource, heldTensor, requireProduct, storedTensor } from './formats/held-parts.ts';
 import { partName, partsOf, type WeightFormat } from './formats/weight-format.ts';
 import { LoraWeights } from './lora/lora-weights.ts';
 import type { WeightBuckets } from './offload/weight-buckets.ts';
@@ -143,6 +143,7 @@ export class WeightStore implements Weights {
 
   /** Replaces a weight by its parts, whose memory the store owns from here on. Graphs that were built before must be built anew. */
   setQuantized(name: string, { format, shape, parts }: QuantizedTensor): void {
+    requireProduct(name, format, this.backend.capabilities);
     this.delete(name);
     this.quantized.set(name, { dtype: 'float32', shape, format });
     for (const [part, tensor] of Object.entries(parts)) {

@@ -4,6 +4,7 @@ import { type EnableCacheOptions, enableCache } from '../../api/enable-cache.ts'
 import { summary } from '../../api/summary.ts';
 import { DejaDitError } from '../../errors/errors.ts';
 import { renderToTerminal } from '../../images/terminal.ts';
+import type { ComputeDtype } from '../../models/compute-dtype.ts';
 import { launchedBy } from '../../parallel/collective/mpi/environment.ts';
 import { DiffusionPipeline } from '../../pipelines/diffusion-pipeline.ts';
 import { loadLora } from '../../pipelines/lora/lora.ts';
@@ -39,6 +40,7 @@ export interface GenerateFlags
   json?: boolean;
   quiet?: boolean;
   backend?: BackendChoice;
+  computeDtype?: ComputeDtype;
   threads?: number;
 }
 
@@ -50,7 +52,7 @@ export async function generate(prompt: string, given: GenerateFlags): Promise<vo
   await checkOut(flags);
   const signal = interrupted;
   const { source, options: fromHub } = modelOf(flags);
-  const { backend, threads } = flags;
+  const { backend, computeDtype, threads } = flags;
   const { quantizeConfig, ...others } = await settings(flags);
   const memory = memoryOptions(flags);
   const layerwiseOffload = offloadOptions(flags);
@@ -59,6 +61,7 @@ export async function generate(prompt: string, given: GenerateFlags): Promise<vo
     ...fromHub,
     ...memory.load,
     backend,
+    computeDtype,
     threads,
     layerwiseOffload,
     layerwiseTextOffload: flags.layerwiseTextOffload,

@@ -4,6 +4,7 @@ import { flagNames } from './request-flags.ts';
 /** Names that mean nothing else, wherever they stand in a message. */
 const others: Readonly<Record<string, string>> = {
   maxProgramBytes: '--max-program-memory',
+  computeDtype: '--compute-dtype',
   layerwiseTextOffload: '--layerwise-text-offload',
   layerwiseOffload: '--layerwise-offload',
   'quantizeConfig.quantType': '--quantize-type',

@@ -16,6 +16,7 @@ export async function processorCapabilities(
     float16: false,
     narrowFloats: true,
     wideIntegers: true,
+    lowBitProduct: 'widened',
     signedWeightsExact,
     int8Product: wanted ?? (signedWeightsExact ? 'u8s8' : 'u8u8'),
   };
@@ -38,6 +39,7 @@ export async function webgpuCapabilities(
     // As its sources have it: no trial would add to that.
     narrowFloats: false,
     wideIntegers: false,
+    lowBitProduct: 'nbits',
     broadcastNorm: false,
     trigonometry: false,
     integerSlice: false,

@@ -4,12 +4,13 @@
  *
  * There is one such case: int8 codes on a backend that multiplies unsigned numbers are held as uint8, each 128 larger.
  */
+import { DejaDitError } from '../../errors/errors.ts';
 import type { BackendCapabilities, Int8Product } from '../../runtime/backend.ts';
 import { viewOf } from '../../tensor/dtype.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import type { WeightSource } from '../weight-source.ts';
 import type { Weights } from '../weight-store.ts';
-import type { WeightFormat } from './weight-format.ts';
+import { describeFormat, type WeightFormat } from './weight-format.ts';
 
 /** What stands for zero in codes that are held as uint8. */
 export const unsignedZero = 128;
@@ -18,8 +19,10 @@ export const unsignedZero = 128;
 type Formats = { get(weight: string): { readonly format?: WeightFormat | undefined } | undefined };
 
 /** A source whose tensors are as a backend of these capabilities holds them. */
-export function heldSource(source: WeightSource, { int8Product }: BackendCapabilities): WeightSource {
+export function heldSource(source: WeightSource, capabilities: BackendCapabilities): WeightSource {
   const { names, quantized } = source;
+  const { int8Product } = capabilities;
+  for (const [weight, { format }] of quantized ?? []) requireProduct(weight, format, capabilities);
   if (!quantized || int8Product === 'u8s8') return source;
   const isOperand = (name: string) => isInt8Operand(name, quantized);
   return {
@@ -39,6 +42,18 @@ export function heldSource(source: WeightSource, { int8Product }: BackendCapabil
       source.readMany(wanted, (name, tensor) => onTensor(name, isOperand(name) ? flipped(tensor) : tensor), options),
     close: () => source.close(),
   };
+}
+
+/** @throws DejaDitError UNSUPPORTED naming the format, on a backend that cannot multiply with it */
+export function requireProduct(weight: string, format: WeightFormat, { lowBitProduct }: BackendCapabilities): void {
+  if (lowBitProduct === 'widened') return;
+  const { kind } = format.kind === 'low-rank' ? format.residual : format;
+  if (kind === 'block' || kind === 'affine') return;
+  const remedy = "quantize to 'int4_weight_only', or 'int8_weight_only' with a blockSize, or use backend 'cpu'";
+  throw new DejaDitError(
+    'UNSUPPORTED',
+    `tensor '${weight}' is ${describeFormat(format)}, which this backend has no product for; ${remedy}`,
+  );
 }
 
 /** A stored tensor as a backend of these capabilities holds it, in the same memory. */
