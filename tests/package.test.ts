@@ -143,7 +143,7 @@ describe('deja-dit', () => {
     for (const backend of ['cpu', 'wasm'])
       expect(checks.find(({ name }) => name === backend)).toMatchObject({
         works: true,
-        int8Product: expect.stringMatching(/^u8[su]8$/),
+        capabilities: { int8Product: expect.stringMatching(/^u8[su]8$/) },
       });
     for (const { works, reason } of checks) expect(works || reason).toBeTruthy();
   });

@@ -36,6 +36,11 @@ const backendOption = () =>
     '--backend <name>',
     'what computes; auto: the GPU where it computes right (default: cpu, or wasm where that does not load)',
   ).choices(['cpu', 'wasm', 'webgpu', 'auto']);
+const dtypeOption = () =>
+  new Option(
+    '--compute-dtype <type>',
+    'what transformers compute in (default: float16 on a GPU that has it, else float32)',
+  ).choices(['float32', 'float16']);
 const generateCommand = addCacheFlags(
   addRequestFlags(
     program
@@ -57,12 +62,7 @@ const generateCommand = addCacheFlags(
       .option('--json', 'print settings and timings as JSON')
       .option('-q, --quiet', 'print nothing but errors')
       .addOption(backendOption())
-      .addOption(
-        new Option(
-          '--compute-dtype <type>',
-          'what transformers compute in (default: float16 on a GPU that has it, else float32)',
-        ).choices(['float32', 'float16']),
-      )
+      .addOption(dtypeOption())
       .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
   ),
 );
@@ -130,6 +130,8 @@ program
 addHubFlags(program.command('bench'))
   .description('measure this machine: step time, overhead, GEMM efficiency, memory, cold start')
   .addOption(modelOption())
+  .addOption(backendOption())
+  .addOption(dtypeOption())
   .option('--against <python>', 'a Python with torch and diffusers: runs the same model there, side by side')
   .option(
     '--quantize <types>',

@@ -3,6 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { timeColdStart } from '../../lab/bench/cold-start.ts';
 import { timeTypes } from '../../lab/bench/quantized-steps.ts';
 import { describeMachine, timeCases } from '../../lab/bench/steps.ts';
+import type { ComputeDtype } from '../../models/compute-dtype.ts';
+import type { BackendChoice } from '../../runtime/create-backend.ts';
 import { resolveModel } from '../../weights/hub/hub.ts';
 import { type ModelFlags, modelOf } from '../flags/model-flags.ts';
 import { bytes, milliseconds, table } from '../output/format.ts';
@@ -10,22 +12,31 @@ import { bytes, milliseconds, table } from '../output/format.ts';
 export interface BenchFlags extends ModelFlags {
   quantize?: string[];
   against?: string;
+  backend?: BackendChoice;
+  computeDtype?: ComputeDtype;
   json?: boolean;
 }
 
-export async function bench({ quantize, against, json, ...flags }: BenchFlags): Promise<void> {
+export async function bench({ quantize, against, backend, computeDtype, json, ...flags }: BenchFlags): Promise<void> {
   const { source, options: fromHub } = modelOf(flags);
   const model = await resolveModel(source, fromHub);
   if (quantize) return benchTypes({ model, quantize, against, json });
   const command = fileURLToPath(new URL('../main.js', import.meta.url));
   const cold = await timeColdStart({ command, model });
-  const results = await timeCases(model, against);
+  const results = await timeCases(model, { against, on: { backend, computeDtype } });
   const machine = describeMachine();
   if (json) return console.log(JSON.stringify({ machine, cold, results }, null, 2));
 
   console.log(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, ${machine.date}\n`);
   const peer = against ? ['PyTorch', 'ratio'] : [];
-  const header = ['transformer step, fp32', 'step', 'overhead', 'GFLOP/s', 'of one GEMM', ...peer];
+  const header = [
+    `transformer step, ${describeChoice({ backend, computeDtype })}`,
+    'step',
+    'overhead',
+    'GFLOP/s',
+    'of one GEMM',
+    ...peer,
+  ];
   const rows = results.map((r) => [
     r.name,
     milliseconds(r.step),
@@ -43,6 +54,11 @@ export async function bench({ quantize, against, json, ...flags }: BenchFlags): 
   console.log(
     `\ncold start: ${milliseconds(cold.firstStep)} from the shell to the first step, ${milliseconds(cold.total)} to a file of one step; peak memory ${bytes(cold.peakMemory)}`,
   );
+}
+
+function describeChoice({ backend = 'cpu', computeDtype }: Pick<BenchFlags, 'backend' | 'computeDtype'>): string {
+  if (backend === 'cpu') return 'fp32';
+  return computeDtype === undefined ? backend : `${backend}, ${computeDtype}`;
 }
 
 async function benchTypes({

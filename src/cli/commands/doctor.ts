@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import { checkMpi } from '../../parallel/collective/mpi/check.ts';
-import { describeInt8Product, type Int8Product } from '../../runtime/backend.ts';
+import { type BackendCapabilities, describeInt8Product } from '../../runtime/backend.ts';
 import { type BackendName, createBackend } from '../../runtime/create-backend.ts';
 import { type ProbeResult, probeProvider } from '../../runtime/ort-node/probe.ts';
 import { bytes, table } from '../output/format.ts';
@@ -12,8 +12,8 @@ interface Check extends ProbeResult {
   name: string;
   /** What it is for, or what it means that it works. */
   note: string;
-  /** Of a backend: how it multiplies int8 weights. */
-  int8Product?: Int8Product;
+  /** Of a backend: what trials found. */
+  capabilities?: BackendCapabilities;
 }
 
 export async function doctor({ json }: { json?: boolean }): Promise<void> {
@@ -28,8 +28,8 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
   const checks: Check[] = [
     { name: 'cpu', note: 'native ONNX Runtime; --backend cpu', ...(await probeBackend('cpu')) },
     { name: 'wasm', note: 'WebAssembly, in Node and browsers; --backend wasm', ...(await probeBackend('wasm')) },
-    { name: 'webgpu', note: 'seen by ONNX Runtime; not a deja-dit backend yet', ...(await probeProvider('webgpu')) },
-    { name: 'cuda', note: 'seen by ONNX Runtime; not a deja-dit backend yet', ...(await probeProvider('cuda')) },
+    { name: 'webgpu', note: 'the GPU; --backend webgpu', ...(await probeBackend('webgpu')) },
+    { name: 'cuda', note: 'seen by ONNX Runtime; no backend, see docs/gpu.md', ...(await probeProvider('cuda')) },
     {
       name: 'sharp',
       note: 'reads and writes PNG, JPEG, WebP',
@@ -54,13 +54,21 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
   console.log(`Node ${machine.node}, ${machine.platform}\n`);
   console.log(
     table(
-      checks.map(({ name, works, note, reason, int8Product }) => {
-        const product = int8Product ? `; int8 products: ${describeInt8Product(int8Product)}` : '';
-        return [works ? '✓' : '✗', name, works ? `${note}${product}` : `${note}: ${reason}`];
+      checks.map(({ name, works, note, reason, capabilities }) => {
+        const found = capabilities ? `; ${describe(capabilities)}` : '';
+        return [works ? '✓' : '✗', name, works ? `${note}${found}` : `${note}: ${reason}`];
       }),
     ),
   );
-  if (checks.some(({ int8Product }) => int8Product === 'u8u8'))
+  const gpu = checks.find(({ name }) => name === 'webgpu')!.capabilities;
+  console.log(
+    gpu
+      ? `\n${adviceOnGpu(gpu)}`
+      : '\nWithout a GPU that WebGPU reaches, processors compute: --backend auto takes what there is.',
+  );
+  if (
+    checks.some(({ capabilities }) => capabilities?.lowBitProduct === 'widened' && capabilities.int8Product === 'u8u8')
+  )
     console.log('\nWhere int8 products are u8·u8, signed weights would overflow. Exact all the same, and less fast.');
   if (backend === 'wasm')
     console.log('\nWithout native ONNX Runtime everything is computed in WebAssembly, several times slower.');
@@ -69,14 +77,30 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
 }
 
 /** Creating a backend runs products on it. */
-async function probeBackend(name: BackendName): Promise<Pick<Check, 'works' | 'reason' | 'int8Product'>> {
-  let int8Product: Int8Product | undefined;
+async function probeBackend(name: BackendName): Promise<Pick<Check, 'works' | 'reason' | 'capabilities'>> {
+  let capabilities: BackendCapabilities | undefined;
   const result = await probe(async () => {
     const backend = await createBackend({ backend: name });
-    int8Product = backend.capabilities.int8Product;
+    ({ capabilities } = backend);
     await backend.dispose();
   });
-  return { ...result, ...(int8Product ? { int8Product } : {}) };
+  return { ...result, ...(capabilities ? { capabilities } : {}) };
+}
+
+/** What trials found of a backend. */
+function describe({ lowBitProduct, int8Product, float16, fusedAttention }: BackendCapabilities): string {
+  if (lowBitProduct === 'widened') return `int8 products: ${describeInt8Product(int8Product)}`;
+  return `${float16 ? 'float16' : 'float32 only'}, fused attention ${fusedAttention ? 'right' : 'wrong, not used'}`;
+}
+
+function adviceOnGpu({ float16, maxBinding }: BackendCapabilities): string {
+  const type = float16
+    ? "in float16 (--compute-dtype float32 for twice the memory and the processor's pictures)"
+    : 'in float32';
+  return (
+    `The GPU computes ${type}: generate --backend webgpu, or auto. Attention takes ${bytes(maxBinding)} at a time; ` +
+    'models larger than its memory: --layerwise-offload, or --quantize-type int4_weight_only.'
+  );
 }
 
 async function probe(work: () => Promise<void>): Promise<ProbeResult> {

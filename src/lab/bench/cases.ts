@@ -2,6 +2,7 @@
 
 import path from 'node:path';
 import { AutoModel } from '../../models/auto-model.ts';
+import { type ComputeDtype, computeDtypeOn } from '../../models/compute-dtype.ts';
 import { ConfigReader } from '../../models/config-reader.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import { TransformerModel } from '../../models/transformer-model.ts';
@@ -70,10 +71,15 @@ export function benchCases(model: string): BenchCase[] {
   ];
 }
 
-export async function loadCase({ model }: BenchCase, programs: ProgramCache): Promise<TransformerModel> {
-  if (typeof model === 'string') return AutoModel.fromPretrained(model, { programs });
+export async function loadCase(
+  { model }: BenchCase,
+  programs: ProgramCache,
+  computeDtype?: ComputeDtype,
+): Promise<TransformerModel> {
+  if (typeof model === 'string') return AutoModel.fromPretrained(model, { programs, computeDtype });
   const definition = fluxTransformer.configure(new ConfigReader(model, 'benchmark'));
-  return new TransformerModel(definition, new RandomWeights(programs.backend), programs);
+  const dtype = computeDtypeOn(programs.backend, computeDtype);
+  return new TransformerModel(definition, new RandomWeights(programs.backend, dtype), programs, dtype);
 }
 
 /** One call's inputs, in the shapes of the case. */

@@ -1,7 +1,9 @@
 /** Weights made up on demand, so that a model of any size can be timed without a checkpoint. */
 import type { Backend, DeviceTensor } from '../../runtime/backend.ts';
 import { disposeTensors } from '../../runtime/tensor-table.ts';
-import { floatTensor, type Shape, sizeOf } from '../../tensor/tensor.ts';
+import { fromFloat32 } from '../../tensor/convert.ts';
+import { bytesPerElement } from '../../tensor/dtype.ts';
+import { type Shape, sizeOf, Tensor } from '../../tensor/tensor.ts';
 import type { WeightInfo } from '../../weights/weight-info.ts';
 import type { Weights } from '../../weights/weight-store.ts';
 
@@ -9,7 +11,11 @@ export class RandomWeights implements Weights {
   readonly origin = 'random weights';
   private readonly tensors = new Map<string, DeviceTensor>();
 
-  constructor(private readonly backend: Backend) {}
+  /** @param dtype the type that they are held in */
+  constructor(
+    private readonly backend: Backend,
+    private readonly dtype: 'float32' | 'float16' = 'float32',
+  ) {}
 
   /** Weights that have been asked for. */
   get names(): string[] {
@@ -18,7 +24,7 @@ export class RandomWeights implements Weights {
 
   get bytes(): number {
     let total = 0;
-    for (const { shape } of this.tensors.values()) total += 4 * sizeOf(shape);
+    for (const { dtype, shape } of this.tensors.values()) total += bytesPerElement(dtype) * sizeOf(shape);
     return total;
   }
 
@@ -29,7 +35,8 @@ export class RandomWeights implements Weights {
   info(name: string, expected: Shape | undefined): WeightInfo | undefined {
     let tensor = this.tensors.get(name);
     if (!tensor && expected) {
-      tensor = this.backend.upload(floatTensor(noise(sizeOf(expected), expected.at(-1)!), expected));
+      const values = fromFloat32(this.dtype, noise(sizeOf(expected), expected.at(-1)!));
+      tensor = this.backend.upload(new Tensor(this.dtype, values, expected));
       this.tensors.set(name, tensor);
     }
     return tensor;

@@ -2,7 +2,8 @@
 import os from 'node:os';
 import { GraphBuilder } from '../../graph/builder.ts';
 import { gemm } from '../../graph/ops.ts';
-import { createBackend } from '../../runtime/create-backend.ts';
+import type { ComputeDtype } from '../../models/compute-dtype.ts';
+import { type BackendChoice, createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import { disposeTensors } from '../../runtime/tensor-table.ts';
 import { Generator } from '../../tensor/generator.ts';
@@ -34,24 +35,31 @@ export function describeMachine() {
 }
 
 /**
- * A transformer step of every case in float32, with as many threads as the machine has.
+ * A transformer step of every case, on a processor in float32 with as many threads as the machine has.
  * @param model folder of a FLUX pipeline
- * @param against a Python with torch and diffusers, which runs the same in turns
  * @throws DejaDitError RUNTIME if that Python cannot
  */
-export async function timeCases(model: string, against?: string): Promise<CaseTimes[]> {
+export async function timeCases(model: string, { against, on = {} }: TimeCasesOptions = {}): Promise<CaseTimes[]> {
   const threads = os.availableParallelism();
   const results: CaseTimes[] = [];
-  for (const item of benchCases(model)) results.push(await timeCase(item, { threads, against }));
+  for (const item of benchCases(model)) results.push(await timeCase(item, { threads, against, on }));
   return results;
+}
+
+export interface TimeCasesOptions {
+  /** A Python with torch and diffusers, which runs the same in turns on the processor. */
+  against?: string | undefined;
+  /** What computes, in which type. Default: the processor. */
+  on?: { backend?: BackendChoice | undefined; computeDtype?: ComputeDtype | undefined };
 }
 
 async function timeCase(
   item: BenchCase,
-  { threads, against }: { threads: number; against: string | undefined },
+  { threads, against, on }: TimeCasesOptions & { threads: number; on: NonNullable<TimeCasesOptions['on']> },
 ): Promise<CaseTimes> {
-  const backend = new TimedBackend(await createBackend({ backend: 'cpu', threads }));
-  const model = await loadCase(item, new ProgramCache(backend));
+  const { backend: name = 'cpu', computeDtype } = on;
+  const backend = new TimedBackend(await createBackend({ backend: name, ...(name === 'webgpu' ? {} : { threads }) }));
+  const model = await loadCase(item, new ProgramCache(backend), computeDtype);
   const inputs = caseInputs(item, model.config);
   for (let i = 0; i < turn; i++) await model.forward(inputs);
   const python = against === undefined ? undefined : await startPython(against, item, threads);

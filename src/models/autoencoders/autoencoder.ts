@@ -41,6 +41,11 @@ export interface EncodeOptions extends AutoencoderOptions {
  */
 export const activationBytes = 6 * 2 ** 30;
 
+/** Tensors of one size that are in use together, at least: what one of them takes is no more than this part of all. */
+const tensorsInUse = 3;
+/** A GPU takes a tensor that is larger than a binding in several, of which a convolution has room for so many. */
+const bindings = 3;
+
 /**
  * Images to latents and back, whole or in tiles.
  * @example
@@ -193,7 +198,8 @@ export class Autoencoder {
   /** Tile and stride in image pixels, multiples of the latents' scale; undefined where the image is worked on in one go. */
   private tileGrid(tiling: boolean | 'auto' | Tiles, { height, width, frames }: VideoSize) {
     const { spatialScale, tiles } = this.traits;
-    const pixels = activationBytes / this.traits.bytesPerPixel(frames);
+    const { maxBinding } = this.model.programs.backend.capabilities;
+    const pixels = Math.min(activationBytes, tensorsInUse * bindings * maxBinding) / this.traits.bytesPerPixel(frames);
     if (tiling === false || (tiling === 'auto' && height * width <= pixels)) return undefined;
     const { size, overlap } =
       typeof tiling === 'object' ? tiling : tiling === 'auto' ? { ...tiles, size: Math.sqrt(pixels) } : tiles;
