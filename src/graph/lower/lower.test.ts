@@ -23,6 +23,7 @@ const few: Kernels = {
   broadcastNorm: false,
   trigonometry: false,
   integerSlice: false,
+  bfloat16Casts: false,
   maxSplit: 4,
   maxBinding: 2000,
 };
@@ -117,6 +118,14 @@ it.each([
   const { before, after, ops } = await both({ x }, ({ x }) => x!.slice(1, from, to));
   expect([...after.data]).toEqual([...before.data]);
   expect(ops).toEqual(['Split']);
+});
+
+it('rounding to bfloat16 is arithmetic', async () => {
+  const { before, after, ops } = await both({ x: generator.randn([500]) }, ({ x }) =>
+    x!.cast('bfloat16').cast('float32'),
+  );
+  expect([...after.f32]).toEqual([...before.f32]);
+  expect(ops).toEqual(['Mul', 'Sub', 'Sub']);
 });
 
 it.each(['sin', 'cos'] as const)('%s is right to float32 at all angles of timesteps', async (name) => {

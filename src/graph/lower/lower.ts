@@ -21,6 +21,8 @@ export interface Kernels {
   readonly maxSplit: number;
   /** Slices of integers. Otherwise one part of a Split. */
   readonly integerSlice: boolean;
+  /** Casts to bfloat16 and back, by which numbers are rounded. Otherwise they are rounded by arithmetic. */
+  readonly bfloat16Casts: boolean;
   /** Bytes of the largest tensor that an operator reads or writes. Attention is cut so that its scores stay below. */
   readonly maxBinding: number;
 }
@@ -31,6 +33,7 @@ export const allKernels: Kernels = {
   broadcastNorm: true,
   trigonometry: true,
   integerSlice: true,
+  bfloat16Casts: true,
   maxSplit: Number.POSITIVE_INFINITY,
   maxBinding: Number.POSITIVE_INFINITY,
 };
@@ -55,6 +58,7 @@ const rules: Readonly<Record<string, Rule>> = {
     needed: ({ maxSplit }) => maxSplit < Number.POSITIVE_INFINITY,
     replace: slices,
   },
+  Cast: { needed: ({ bfloat16Casts }) => !bfloat16Casts, replace: roundedToBfloat16 },
   Slice: { needed: ({ integerSlice }) => !integerSlice, replace: partOfSplit },
   Sin: { needed: ({ trigonometry }) => !trigonometry, replace: ({ inputs: [x] }) => [sine(x!)] },
   Cos: { needed: ({ trigonometry }) => !trigonometry, replace: ({ inputs: [x] }) => [cosine(x!)] },
@@ -65,6 +69,18 @@ export function lower(graph: Graph, kernels: Kernels): Graph {
   const active = new Map(Object.entries(rules).filter(([, rule]) => rule.needed(kernels)));
   if (!graph.nodes.some(({ op }) => active.has(op))) return graph;
   return rewriteGraph(graph, (rewriting) => active.get(rewriting.node.op)?.replace(rewriting, kernels));
+}
+
+/** Undefined for other casts. The way back finds numbers that are rounded already. */
+function roundedToBfloat16({ node, inputs: [x] }: Rewriting): SymbolicTensor[] | undefined {
+  const { dtype } = node.specs[0]!;
+  if (dtype === x!.dtype) return [x!];
+  if (dtype !== 'bfloat16') return undefined;
+  // float16 has less range and more digits: what was float32 before is rounded enough.
+  if (x!.dtype === 'float16') return [x!];
+  // Veltkamp's splitting: of 24 bits the upper 8 remain.
+  const scaled = x!.mul(2 ** 16 + 1);
+  return [scaled.sub(scaled.sub(x!))];
 }
 
 /** Of integers; undefined for others. */

@@ -43,6 +43,7 @@ export async function webgpuCapabilities(
     broadcastNorm: false,
     trigonometry: false,
     integerSlice: false,
+    bfloat16Casts: false,
     maxSplit: 7,
     maxBinding,
     signedWeightsExact: false,

@@ -118,7 +118,9 @@ export const hunyuanDiTTransformer = defineTransformer<HunyuanDiTConfig, Hunyuan
       [inputs.encoder_hidden_states!, textProjection(m.at('text_embedder'), t5, 'silu', 4 * t5Width, textWidth)],
       1,
     );
-    const kept = concat([inputs.text_embedding_mask!, inputs.text_embedding_mask_t5!], 1).unsqueeze(-1);
+    // As numbers: GPUs neither join nor reshape booleans.
+    const masks = [inputs.text_embedding_mask!, inputs.text_embedding_mask_t5!].map((mask) => mask.cast('float32'));
+    const kept = concat(masks, 1).unsqueeze(-1).greater(0.5);
     const padding = m.weight('text_embedding_padding', [textTokens + t5Tokens, textWidth]);
     return {
       hidden_states: patchEmbedding(m.at('pos_embed'), inputs.hidden_states!, { patch: [patchSize, patchSize], width }),
