@@ -17,14 +17,14 @@ describe.runIf(hasWebGpu)('on webgpu', () => {
   });
   afterAll(() => Promise.all([cpu.backend.dispose(), gpu.backend.dispose()]));
 
-  /** Six steps, some of them re-used. */
+  /** Five steps, some of them re-used. */
   const draw = async (programs: ProgramCache, computeDtype: ComputeDtype) => {
     await using pipe = await DiffusionPipeline.fromPretrained(bundledModel(), { programs, computeDtype });
     const actions: string[] = [];
     const { images } = await pipe.generate({
       prompt: 'red apple',
       seed: 7,
-      numInferenceSteps: 6,
+      numInferenceSteps: 5,
       cache: { cacheConfig: { residualDiffThreshold: 0.5, maxWarmupSteps: 2 } },
       onStep: ({ action }) => void actions.push(action),
     });
@@ -41,5 +41,6 @@ describe.runIf(hasWebGpu)('on webgpu', () => {
     const half = await draw(gpu, 'float16');
     expect(half.actions).toEqual(expected.actions);
     expect(psnr(half.image, expected.image)).toBeGreaterThan(40);
-  });
+    // Software Vulkan takes its time.
+  }, 600_000);
 });
