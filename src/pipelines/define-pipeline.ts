@@ -17,7 +17,7 @@ import type { GenerationDefaults, LoadedPipeline, PipelineClass, PipelineTraits 
 import { ImageEncoder } from './request/image-encoder.ts';
 import type { Plan } from './request/plan.ts';
 import { type CoreParts, PipelineRequest } from './request/request.ts';
-import { chooseScheduler } from './request/scheduler-choice.ts';
+import { chooseScheduler, levelsOf } from './request/scheduler-choice.ts';
 import { TextEncoder } from './request/text-encoder.ts';
 import type { GenerateOptions, GenerateResult, OptionName } from './schema/options.ts';
 import {
@@ -118,6 +118,7 @@ class DefinedPipeline<P extends Parts & CoreComponents, Config, O extends Pipeli
       subject: spec.conditions ? 'prompt' : 'classLabels',
       guidance: distilled ? 'guidanceScale' : option,
       output,
+      levels: levelsOf(this.core.scheduler),
     };
   }
 

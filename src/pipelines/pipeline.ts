@@ -9,6 +9,7 @@ import type { ModelFolder } from '../weights/model-folder.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';
 import type { WeightStoreOptions } from '../weights/weight-store.ts';
 import type { PipelineRequest } from './request/request.ts';
+import type { Levels } from './request/samplers.ts';
 import type { GenerateOptions, GenerateResult } from './schema/options.ts';
 import type { AnyPipelineOptions, ResolvedOptions } from './schema/pipeline-options.ts';
 
@@ -34,6 +35,8 @@ export interface PipelineTraits {
   /** The option that sets how closely to follow it. */
   guidance: 'guidanceScale' | 'trueCfgScale';
   output: 'images' | 'videos';
+  /** What its scheduler steps along, which decides what other ones a request may bring. */
+  levels: Levels;
 }
 
 export interface Pipeline extends AsyncDisposable {

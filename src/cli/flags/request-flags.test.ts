@@ -11,7 +11,7 @@ import { inFlags } from './flag-names.ts';
 import { addRequestFlags, requestOptions } from './request-flags.ts';
 
 const all = Object.entries<Option<unknown>>(catalogue);
-const traits = { subject: 'prompt', guidance: 'trueCfgScale', output: 'images' } as const;
+const traits = { subject: 'prompt', guidance: 'trueCfgScale', output: 'images', levels: 'flows' } as const;
 
 const parse = (...flags: string[]) => {
   const command = addRequestFlags(new CliCommand()).exitOverride();

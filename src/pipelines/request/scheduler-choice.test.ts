@@ -38,11 +38,28 @@ describe('of a model that predicts flows', () => {
   });
 
   it.each([
+    ['Euler', 'FlowMatchEulerDiscreteScheduler'],
+    ['lcm', 'FlowMatchLCMScheduler'],
+    ['DPM++ 2M', { className: 'DPMSolverMultistepScheduler', algorithm_type: 'dpmsolver++' }],
+    ['uni_pc_bh2 simple', 'UniPCMultistepScheduler'],
+  ])('%s is %j', async (scheduler, same) => {
+    expect((await draw({ scheduler })).data).toEqual((await draw({ scheduler: same })).data);
+  });
+
+  it.each([
     [
       'EulerDiscreteScheduler',
       /^scheduler: a EulerDiscreteScheduler steps along noise, this model was trained with flows/,
     ],
-    ['Euler', /^scheduler: no scheduler 'Euler'; known: .*FlowMatchEulerDiscreteScheduler/],
+    ['Eulr', /^scheduler: no scheduler 'Eulr'; known: .*FlowMatchEulerDiscreteScheduler/],
+    [
+      'Euler a',
+      /^scheduler: 'euler_ancestral' is no sampler for a model that was trained with flows; there are euler, /,
+    ],
+    [
+      'euler normal',
+      /^scheduler: 'normal' is no schedule for a model that was trained with flows; there are automatic, /,
+    ],
     [{ shift: 'far' }, /^scheduler: .*shift/],
     [7, /^scheduler: expected a scheduler's class name, or fields of its config, got 7/],
   ])('refuses %j', async (scheduler, message) => {
@@ -60,6 +77,9 @@ describe('of a model that predicts noise', () => {
     const chosen = chooseScheduler(euler, { className: 'DPMSolverMultistepScheduler', use_karras_sigmas: true });
     expect(chosen.config).toMatchObject({ use_karras_sigmas: true, beta_start: config['beta_start'] });
     const options = { ...(await optionsOf('stable_diffusion_xl', runs[0]!)), outputType: 'latent' as const };
+    const solver = { className: 'DPMSolverMultistepScheduler', use_karras_sigmas: true };
+    const karras = await pipe().generate({ ...options, scheduler: 'DPM++ 2M Karras' });
+    expect(karras.latents.data).toEqual((await pipe().generate({ ...options, scheduler: solver })).latents.data);
     const named = await pipe().generate({ ...options, scheduler: 'DDIMScheduler' });
     const back = await pipe().generate(options);
     expect(named.latents.data).not.toEqual(back.latents.data);

@@ -2,8 +2,12 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import { createScheduler } from '../../schedulers/create-scheduler.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
+import { type Levels, samplerNamed } from './samplers.ts';
 
-/** A class by Diffusers' name, or one with fields of its `scheduler_config.json`; without a class, the checkpoint's own. */
+/**
+ * A class by Diffusers' name or a sampler by that of other tools (`samplers.ts`), or one with fields of its `scheduler_config.json`;
+ * without a class, the checkpoint's own.
+ */
 export type SchedulerChoice = string | { readonly className?: string; readonly [field: string]: unknown };
 
 /** Solvers that step along noise levels of either kind, if they are told which. */
@@ -16,9 +20,13 @@ const solvers = ['DPMSolverMultistepScheduler', 'DPMSolverSinglestepScheduler', 
  *   `createScheduler` does
  */
 export function chooseScheduler(own: Scheduler, choice: SchedulerChoice): Scheduler {
-  const { className, _class_name, ...fields } = typeof choice === 'string' ? { className: choice } : choice;
-  const name = String(className ?? _class_name ?? own.className);
-  const flows = levelsOf(own) === 'flows';
+  const { className, _class_name, ...given } = typeof choice === 'string' ? { className: choice } : choice;
+  const asked = String(className ?? _class_name ?? own.className);
+  const levels = levelsOf(own);
+  const sampler = samplerNamed(asked, levels);
+  const name = sampler?.className ?? asked;
+  const fields = { ...sampler?.fields, ...given };
+  const flows = levels === 'flows';
   const told =
     flows && solvers.includes(name)
       ? { prediction_type: 'flow_prediction', use_flow_sigmas: true, flow_shift: own.config['shift'] ?? 1 }
@@ -33,7 +41,8 @@ export function chooseScheduler(own: Scheduler, choice: SchedulerChoice): Schedu
   }
 }
 
-function levelsOf({ className, config }: Scheduler): 'flows' | 'angles' | 'noise' {
+/** What a scheduler steps along. */
+export function levelsOf({ className, config }: Scheduler): Levels {
   if (className === 'SCMScheduler') return 'angles';
   return className.startsWith('FlowMatch') || config['use_flow_sigmas'] === true ? 'flows' : 'noise';
 }
