@@ -32,7 +32,9 @@ export async function generate(input: GenerateInput, context: WorkContext): Prom
   const metadata = metadataOf(pipe, options, result, output.metadata);
   const warnings = [...result.warnings];
   const files = [
-    ...(await Promise.all(result.images.map((picture) => encodeImage(picture, output, metadata)))),
+    ...(await Promise.all(
+      result.images.map((picture, i) => encodeImage(picture, output, ofPicture(metadata, result, i))),
+    )),
     ...(await Promise.all(result.videos.map((video) => encodeVideo(video, { output, metadata, warnings })))),
   ];
   const report: GenerateReport = {
@@ -110,6 +112,11 @@ function metadataOf(
     ...more,
   };
   return Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined));
+}
+
+/** Of several pictures each may have a seed of its own. */
+function ofPicture(metadata: ImageMetadata, { seed }: GenerateResult, index: number): ImageMetadata {
+  return Array.isArray(seed) ? { ...metadata, seed: Number(seed[index]) } : metadata;
 }
 
 function plainSeed(seed: GenerateResult['seed']): GenerateReport['seed'] {
