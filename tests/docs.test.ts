@@ -63,6 +63,8 @@ const given: Readonly<Record<string, string>> = {
   model: "import('deja-dit').TransformerModel",
   image: "import('deja-dit').Image",
   signal: 'AbortSignal',
+  canvas: 'HTMLCanvasElement',
+  input: 'HTMLInputElement & { files: FileList }',
   ...Object.fromEntries(
     ['hidden_states', 'encoder_hidden_states', 'pooled_projections', 'timestep', 'img_ids', 'txt_ids'].map((name) => [
       name,
@@ -84,7 +86,7 @@ function exportsOf(file: string, kind: 'all' | 'values' = 'all'): string[] {
 }
 
 /** A sample as a module: with what it takes for granted before it. */
-function moduleOf({ text }: Sample, imports: boolean): string {
+function moduleOf({ at, text }: Sample, imports: boolean): string {
   const code = text.replace(/\/\/.*$/gm, '');
   const uses = (name: string) => new RegExp(`(?<![.\\w'/-])${name}\\b(?!\\s*:)`).test(code);
   const declares = (name: string) =>
@@ -96,8 +98,10 @@ function moduleOf({ text }: Sample, imports: boolean): string {
     .map(([name, type]) => `declare const ${name}: ${type};`);
   if (/\bSome(Config|State)\b/.test(code)) lines.push(givenTypes);
   if (imports) {
-    const names = exportsOf('src/index.ts').filter((name) => uses(name) && !declares(name));
-    if (names.length > 0) lines.push(`import { ${names.join(', ')} } from 'deja-dit';`);
+    const face = /^src\/(web|runtime\/ort-web)\//.test(at) ? 'web' : 'index';
+    const names = exportsOf(`src/${face}.ts`).filter((name) => uses(name) && !declares(name));
+    const from = face === 'web' ? 'deja-dit/web' : 'deja-dit';
+    if (names.length > 0) lines.push(`import { ${names.join(', ')} } from '${from}';`);
     if (uses('linear')) lines.push("import { linear } from 'deja-dit/models';");
   }
   return `${lines.join('\n')}\n${text}\nexport {};\n`;

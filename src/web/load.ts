@@ -52,7 +52,7 @@ export async function loadModel(source: ModelSource, args: LoadModelOptions = {}
  * Loads a LoRA beside a model's weights.
  * @param source a file that was chosen or fetched, or tensors
  * @example
- * await loadLora(pipe, input.files[0], { strength: 0.8 });
+ * await loadLora(pipe, input.files[0]!, { strength: 0.8 });
  */
 export async function loadLora(
   target: LoraTarget,

@@ -12,7 +12,7 @@ export type PictureSource = Image | Blob | ImageBitmap | ImageData | OffscreenCa
  * The picture as the engine takes it, for image-to-image.
  * @throws DejaDitError `UNSUPPORTED` or `INVALID_FILE` for a blob that is no picture
  * @example
- * const image = await imageFrom(input.files[0]);
+ * const image = await imageFrom(input.files[0]!);
  * const { images } = await pipe.generate({ prompt, image, strength: 0.6 });
  */
 export async function imageFrom(source: PictureSource): Promise<Image> {
@@ -35,7 +35,7 @@ export function toImageBitmap(image: Image): Promise<ImageBitmap> {
 /**
  * The picture's file, to show or to download.
  * @example
- * link.href = URL.createObjectURL(await toBlob(images[0], 'png', { metadata }));
+ * const address = URL.createObjectURL(await toBlob(image, 'png', { metadata: { prompt } }));
  */
 export async function toBlob(image: Image, format: ImageFormat = 'png', options: EncodeOptions = {}): Promise<Blob> {
   return new Blob([await image.encode(format, options)], { type: `image/${format}` });

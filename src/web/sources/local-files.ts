@@ -43,10 +43,10 @@ export function filesOfList(files: Iterable<File>): Map<string, BlobEntry> {
 /**
  * What was dropped: a folder as its handle where the browser has such, else all files.
  * @example
- * element.ondrop = async (event) => {
+ * addEventListener('drop', async (event) => {
  *   event.preventDefault();
- *   pipe = await DiffusionPipeline.fromPretrained(await dropped(event.dataTransfer));
- * };
+ *   const pipe = await DiffusionPipeline.fromPretrained(await dropped(event.dataTransfer!));
+ * });
  */
 export async function dropped(transfer: DataTransfer): Promise<FileSystemDirectoryHandle | File[]> {
   // All of it is asked for before anything is awaited: afterwards it is gone.
