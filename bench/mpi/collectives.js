@@ -5,7 +5,7 @@
  *   mpirun -np 2 --bind-to none node bench/mpi/collectives.js      two processes
  *   bench/mpi/two-hosts.sh mpirun --host left:1,right:1 -np 2 node bench/mpi/collectives.js
  */
-import { Worker, isMainThread, workerData } from 'node:worker_threads';
+import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { launchedBy } from '../../dist/parallel/collective/mpi/environment.js';
 import { joinMpi } from '../../dist/parallel/collective/mpi/join-mpi.js';
 import { createThreadSeats, joinThreads } from '../../dist/parallel/collective/threads/seats.js';
@@ -29,8 +29,7 @@ async function measure(group) {
       allReduce: () => group.allReduce(send),
       allGather: () => group.allGather({ send: part, receive }),
       allToAll: () => group.allToAll({ send: even, receive }),
-      exchange: () =>
-        group.exchange({ send: even, to: (rank + 1) % size, receive, from: (rank + size - 1) % size }),
+      exchange: () => group.exchange({ send: even, to: (rank + 1) % size, receive, from: (rank + size - 1) % size }),
     };
     const row = { message: name };
     for (const [kind, call] of Object.entries(calls)) {

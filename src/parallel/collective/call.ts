@@ -33,15 +33,6 @@ export function signature(call: Call): string {
   }
 }
 
-/** Where each rank's part begins: the sums of the counts before it. */
-export function offsets(counts: readonly number[]): number[] {
-  let sum = 0;
-  return counts.map((count) => {
-    sum += count;
-    return sum - count;
-  });
-}
-
 /** @throws DejaDitError INVALID_ARGUMENT if this rank's arrays cannot be those of such a call */
 export function checkCall(call: Call, { rank, size }: { rank: number; size: number }): void {
   const refuse = (message: string): never => {

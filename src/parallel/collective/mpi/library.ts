@@ -25,7 +25,6 @@ const functions = {
   Iallreduce: 'ppihhhH',
   Iallgather: 'pihpihhH',
   Iallgatherv: 'pihpIIhhH',
-  Ireduce_scatter: 'ppIhhhH',
   Ialltoallv: 'pIIhpIIhhH',
   Ibcast: 'pihihH',
 } as const;

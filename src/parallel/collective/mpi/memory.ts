@@ -12,10 +12,12 @@ export interface Memory {
   bytesPerElement: number;
 }
 
-export type RemoteCall = Call<Memory, Memory>;
+/** Calls that MPI carries out; sums of parts are taken by the rank itself. */
+export type RemoteCall = Exclude<Call<Memory, Memory>, { kind: 'reduceScatter' }>;
+export type MovedCall = Exclude<Call, { kind: 'reduceScatter' }>;
 
 /** @param native whose `address` finds the memory, which the caller keeps until the call is over */
-export function remoteCall(call: Call, native: typeof koffi): RemoteCall {
+export function remoteCall(call: MovedCall, native: typeof koffi): RemoteCall {
   const memory = (array: TypedArray): Memory => ({
     address: array.length === 0 ? 0n : native.address(array),
     length: array.length,

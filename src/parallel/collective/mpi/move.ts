@@ -1,5 +1,5 @@
 /** Calls as operations of MPI. Data that is only moved goes by the width of its elements, data that is summed by their type. */
-import { offsets } from '../call.ts';
+import { offsets } from '../arrays.ts';
 import type { Handle } from './flavours.ts';
 import type { Mpi, Request } from './library.ts';
 import type { Memory, RemoteCall } from './memory.ts';
@@ -47,13 +47,6 @@ export function move(call: RemoteCall, { mpi, group }: { mpi: Mpi; group: Handle
         group,
       );
       return [{ request, memory: [counts, starts] }];
-    }
-    case 'reduceScatter': {
-      const { send, receive, operation } = call;
-      const [counts] = layout(call.counts);
-      const [type, how] = [types[send.type]!, operations[operation]];
-      const request = mpi.start('Ireduce_scatter', send.address, receive.address, counts, type, how, group);
-      return [{ request, memory: counts }];
     }
     case 'allToAll': {
       const { send, receive } = call;

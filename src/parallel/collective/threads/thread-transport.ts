@@ -1,15 +1,12 @@
 /** The collective operations as rounds of letters between threads. Sums are taken in order of rank, so they are the same everywhere. */
 import type { DejaDitError } from '../../../errors/errors.ts';
 import type { TypedArray } from '../../../tensor/dtype.ts';
-import { copyInto, reduceInto } from '../arrays.ts';
-import { type Call, offsets, signature } from '../call.ts';
+import { combined, copyInto, cut, nearlyEven, shortSum } from '../arrays.ts';
+import { type Call, signature } from '../call.ts';
 import type { Reduction, SummableArray } from '../collective.ts';
 import { gaveUp, wrongLength } from '../failures.ts';
 import type { Transport, Waiting } from '../group.ts';
 import type { PortLinks } from './port-links.ts';
-
-/** Up to this many elements one round in which all send everything takes less time than two with parts. */
-const shortSum = 4096;
 
 /** Where parts come from and go to, by rank. This rank's own is asked for too. */
 interface Parts {
@@ -56,7 +53,7 @@ export class ThreadTransport implements Transport {
       case 'reduceScatter': {
         const sent = cut(call.send, call.counts);
         const parts = await exchange({ send: (to) => sent[to]!, receive: () => call.receive.length });
-        return copyInto(call.receive, combined(parts, call.operation));
+        return copyInto(call.receive, combined(parts as SummableArray[], call.operation));
       }
       case 'allToAll': {
         const sent = cut(call.send, call.sendCounts);
@@ -107,12 +104,13 @@ export class ThreadTransport implements Transport {
   ): Promise<void> {
     if (data.length <= shortSum) {
       const all = await exchange({ send: () => data, receive: () => data.length });
-      return copyInto(data, combined(all, operation));
+      return copyInto(data, combined(all as SummableArray[], operation));
     }
-    const counts = this.members.map((_, i) => Math.floor((data.length + i) / this.size));
+    const counts = nearlyEven(data.length, this.size);
     const sent = cut(data, counts);
     const own = counts[this.rank]!;
-    const sum = combined(await exchange({ send: (to) => sent[to]!, receive: () => own }), operation);
+    const parts = await exchange({ send: (to) => sent[to]!, receive: () => own });
+    const sum = combined(parts as SummableArray[], operation);
     join(await exchange({ send: () => sum, receive: (from) => counts[from]! }), data);
   }
 
@@ -139,23 +137,10 @@ export class ThreadTransport implements Transport {
   }
 }
 
-function cut<T extends TypedArray>(array: T, counts: readonly number[]): T[] {
-  const starts = offsets(counts);
-  return counts.map((count, i) => array.subarray(starts[i]!, starts[i]! + count) as T);
-}
-
 function join(parts: readonly (TypedArray | undefined)[], target: TypedArray): void {
   const places = cut(
     target,
     parts.map((part) => part?.length ?? 0),
   );
   for (const [i, part] of parts.entries()) if (part) copyInto(places[i]!, part);
-}
-
-/** All parts combined in order of rank. */
-function combined(parts: readonly (TypedArray | undefined)[], operation: Reduction): SummableArray {
-  const [first, ...others] = parts as readonly SummableArray[];
-  const result = first!.slice();
-  for (const other of others) reduceInto(result, other, operation);
-  return result;
 }
