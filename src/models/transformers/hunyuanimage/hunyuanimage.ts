@@ -16,12 +16,13 @@ import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.t
 import { type FluxState, fluxDoubleBlock, fluxSingleBlock } from '../../../nn/flux-blocks.ts';
 import { linear } from '../../../nn/linear.ts';
 import { layer } from '../../../nn/module.ts';
-import { adaLayerNormContinuous, layerNorm } from '../../../nn/norms.ts';
+import { adaLayerNormContinuous } from '../../../nn/norms.ts';
 import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
 import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { intTensor } from '../../../tensor/tensor.ts';
 import { defineTransformer, type State } from '../../definition.ts';
 import { refinedText, refinerTensors } from '../hunyuanvideo/token-refiner.ts';
+import { glyphProjection } from './glyphs.ts';
 
 interface HunyuanImageConfig {
   inChannels: number;
@@ -200,10 +201,4 @@ const timeAndGuidance = layer((m, inputs: State, width: number): SymbolicTensor 
   let time = embed('timestep_embedder', inputs.timestep!);
   if (inputs.timestep_r) time = time.add(embed('timestep_embedder_r', inputs.timestep_r)).div(2);
   return inputs.guidance ? time.add(embed('guidance_embedder', inputs.guidance)) : time;
-});
-
-/** States of ByT5 [B, G, C] → [B, G, D]; the hidden width is the checkpoint's own. */
-const glyphProjection = layer((m, x: SymbolicTensor, width: number): SymbolicTensor => {
-  const wide = linear(m.at('linear_1'), layerNorm(m.at('norm'), x, 1e-5), undefined).gelu();
-  return linear(m.at('linear_3'), linear(m.at('linear_2'), wide, wide.dim(-1)).gelu(), width);
 });

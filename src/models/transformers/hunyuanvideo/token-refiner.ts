@@ -19,8 +19,14 @@ interface RefinerConfig {
   width: number;
 }
 
-/** Graph inputs made of the text mask: the mean's weights [B, 1, T] and, where text is masked, a bias [B, 1, T, T]. */
-export function refinerTensors(kept: readonly (readonly boolean[])[]): Record<string, Tensor> {
+/**
+ * Graph inputs made of the text mask: the mean's weights [B, 1, T] and, where text is masked, a bias [B, 1, T, T].
+ * @param seesFirst whether all tokens see the first, kept or not
+ */
+export function refinerTensors(
+  kept: readonly (readonly boolean[])[],
+  { seesFirst = true }: { seesFirst?: boolean } = {},
+): Record<string, Tensor> {
   const tokens = kept[0]!.length;
   const weights = kept.flatMap((row, sample) => {
     const count = row.filter(Boolean).length;
@@ -31,10 +37,10 @@ export function refinerTensors(kept: readonly (readonly boolean[])[]): Record<st
     }
     return row.map((keep) => (keep ? 1 / count : 0));
   });
-  // Kept tokens see each other. Everyone sees the first token, so that padding has something to attend to.
-  const bias = kept.flatMap((row) =>
-    row.flatMap((query) => row.map((key, at) => ((query && key) || at === 0 ? 0 : MASKED))),
-  );
+  // Kept tokens see each other. Everyone sees the first token, so that padding has something to attend to; where the padding's own
+  // states are dropped, it may as well see the kept ones.
+  const sees = (query: boolean, key: boolean, at: number) => (seesFirst ? (query && key) || at === 0 : key);
+  const bias = kept.flatMap((row) => row.flatMap((query) => row.map((key, at) => (sees(query, key, at) ? 0 : MASKED))));
   return {
     text_weights: floatTensor(weights, [kept.length, 1, tokens]),
     ...(bias.every((value) => value === 0) ? {} : { text_bias: floatTensor(bias, [kept.length, 1, tokens, tokens]) }),

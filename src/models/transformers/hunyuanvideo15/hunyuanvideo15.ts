@@ -1,0 +1,155 @@
+/**
+ * HunyuanVideo 1.5 (Tencent, 2025, arXiv 2511.18870), Diffusers' `HunyuanVideo15Transformer3DModel`: two-stream blocks only, for text and
+ * for images to video.
+ *
+ * Notation: D = heads · head dim is the width; tokens are [video, condition]. The condition is made of the states of an image encoder, of
+ * ByT5 (words to be written) and of a language model, which are refined first; each kind has an embedding of its own. Kept tokens of all
+ * three come first, and padding neither is seen nor sees. An image of zeros stands for none.
+ */
+
+import { concat, gather } from '../../../graph/ops.ts';
+import type { SymbolicTensor } from '../../../graph/symbolic.ts';
+import { attentionInputs, attentionTensors } from '../../../nn/attention/attention-inputs.ts';
+import { maskRows, tokenMask } from '../../../nn/attention/attention-mask.ts';
+import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
+import { type FluxState, fluxDoubleBlock } from '../../../nn/flux-blocks.ts';
+import { linear } from '../../../nn/linear.ts';
+import { layer } from '../../../nn/module.ts';
+import { adaLayerNormContinuous, layerNorm } from '../../../nn/norms.ts';
+import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
+import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
+import { floatTensor, intTensor } from '../../../tensor/tensor.ts';
+import { defineTransformer } from '../../definition.ts';
+import { glyphProjection } from '../hunyuanimage/glyphs.ts';
+import { refinedText, refinerTensors } from '../hunyuanvideo/token-refiner.ts';
+
+interface HunyuanVideo15Config {
+  inChannels: number;
+  outChannels: number;
+  blocks: number;
+  refinerBlocks: number;
+  heads: number;
+  width: number;
+  mlpWidth: number;
+  patch: readonly [number, number, number];
+  textWidth: number;
+  glyphWidth: number;
+  imageWidth: number;
+  meanFlow: boolean;
+  axesDim: readonly number[];
+  theta: number;
+}
+
+export const hunyuanVideo15Transformer = defineTransformer<HunyuanVideo15Config, FluxState>({
+  className: 'HunyuanVideo15Transformer3DModel',
+  separateCfg: true,
+
+  parseConfig(config) {
+    config.requires('qk_norm', 'rms_norm');
+    const heads = config.count('num_attention_heads', 16);
+    const width = heads * config.count('attention_head_dim', 128);
+    const inChannels = config.integer('in_channels', 65);
+    const patch = config.count('patch_size', 1);
+    return {
+      inChannels,
+      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      blocks: config.layers('num_layers', 54),
+      refinerBlocks: config.layers('num_refiner_layers', 2),
+      heads,
+      width,
+      mlpWidth: Math.floor(width * config.positive('mlp_ratio', 4)),
+      patch: [config.count('patch_size_t', 1), patch, patch],
+      textWidth: config.integer('text_embed_dim', 3584),
+      glyphWidth: config.integer('text_embed_2_dim', 1472),
+      imageWidth: config.integer('image_embed_dim', 1152),
+      meanFlow: config.boolean('use_meanflow', false),
+      axesDim: config.counts('rope_axes_dim', [16, 56, 56]),
+      theta: config.positive('rope_theta', 256),
+    };
+  },
+
+  inputs: ({ inChannels, textWidth, glyphWidth, imageWidth, meanFlow }) => [
+    { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'frames', 'height', 'width'] },
+    { name: 'timestep', kind: 'float', shape: ['batch'] },
+    { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
+    { name: 'encoder_attention_mask', kind: 'bool', shape: ['batch', 'text_tokens'] },
+    ...(meanFlow ? [{ name: 'timestep_r', kind: 'float', shape: ['batch'], optional: true } as const] : []),
+    { name: 'encoder_hidden_states_2', kind: 'float', shape: ['batch', 'glyph_tokens', glyphWidth] },
+    { name: 'encoder_attention_mask_2', kind: 'bool', shape: ['batch', 'glyph_tokens'] },
+    { name: 'image_embeds', kind: 'float', shape: ['batch', 'image_tokens', imageWidth] },
+  ],
+
+  prepare({ encoder_attention_mask, encoder_attention_mask_2, ...tensors }, config) {
+    const grid = patchGrid('hidden_states', tensors.hidden_states!, config.patch);
+    const cells = gridPositions(grid);
+    const hasImage = tensors.image_embeds!.f32.some((value) => value !== 0);
+    const image = Array.from({ length: tensors.image_embeds!.dim(1) }, () => hasImage);
+    const text = maskRows(encoder_attention_mask!);
+    const glyphs = maskRows(encoder_attention_mask_2!);
+    const kept = text.map((row, sample) => [...image, ...glyphs[sample]!, ...row]);
+    const order = kept.map((row) =>
+      [true, false].flatMap((keep) => row.flatMap((is, token) => (is === keep ? [token] : []))),
+    );
+    const visible = kept.map((row, sample) => [
+      ...cells.map(() => true),
+      ...order[sample]!.map((token) => row[token]!),
+    ]);
+    const rotary = rotaryTables([...cells, ...kept[0]!.map(() => [0, 0, 0])], { ...config, precision: 'single' });
+    const rows = order.flatMap((tokens, sample) => tokens.map((token) => sample * tokens.length + token));
+    // Padded text is zero, as is an absent image before its kind is added.
+    const weights = kept.flatMap((row) => row.map((keep, token) => (token < image.length || keep ? 1 : 0)));
+    return {
+      tensors: {
+        ...tensors,
+        ...refinerTensors(text, { seesFirst: false }),
+        condition_rows: intTensor(rows, [kept.length, kept[0]!.length]),
+        condition_weights: floatTensor(weights, [kept.length, kept[0]!.length, 1]),
+        image_weight: floatTensor([hasImage ? 1 : 0]),
+        ...attentionTensors(rotary, tokenMask(visible)),
+      },
+      statics: { grid },
+    };
+  },
+
+  prologue(m, inputs, config) {
+    const { width, patch } = config;
+    const kinds = m.at('cond_type_embed').weight('weight', [3, width]);
+    const kind = (x: SymbolicTensor, index: number) => x.add(kinds.slice(0, index, index + 1).reshape([1, 1, width]));
+    const image = imageProjection(m.at('image_embedder'), inputs.image_embeds!, width).mul(inputs.image_weight!);
+    const glyphs = glyphProjection(m.at('context_embedder_2'), inputs.encoder_hidden_states_2!, width);
+    const text = refinedText(m.at('context_embedder'), inputs, config);
+    const condition = concat([kind(image, 2), kind(glyphs, 1), kind(text, 0)], 1).mul(inputs.condition_weights!);
+    const embed = (name: string, time: SymbolicTensor) =>
+      timestepEmbedding(m.at(`time_embed.${name}`), sinusoidalEmbedding(time, { dim: 256 }), width);
+    const time = embed('timestep_embedder', inputs.timestep!);
+    return {
+      hidden_states: patchEmbedding(m.at('x_embedder'), inputs.hidden_states!, { patch, width }),
+      encoder_hidden_states: gather(condition.reshape([-1, width]), inputs.condition_rows!),
+      temb: inputs.timestep_r ? time.add(embed('timestep_embedder_r', inputs.timestep_r)) : time,
+      ...attentionInputs(inputs),
+    };
+  },
+
+  smallestCalls: ({ patch: [frames, height, width] }) => [{ sizes: { frames, height, width } }],
+
+  blockLists: (config) => [
+    {
+      name: 'transformer_blocks',
+      pattern: 0,
+      count: config.blocks,
+      block: (m, state) => fluxDoubleBlock(m, state, { ...config, first: 'image' }),
+    },
+  ],
+
+  epilogue(m, { hidden_states, temb }, { patch, outChannels }, { grid }) {
+    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon: 1e-6 });
+    const patches = linear(m.at('proj_out'), normed, outChannels * patch[0] * patch[1] * patch[2]);
+    return unpatchify(patches, { grid: grid as number[], patch, channels: 'first' });
+  },
+});
+
+/** States of the image encoder [B, N, C] → [B, N, D]. */
+const imageProjection = layer((m, x: SymbolicTensor, width: number): SymbolicTensor => {
+  const hidden = linear(m.at('linear_1'), layerNorm(m.at('norm_in'), x, 1e-5), x.dim(-1)).gelu();
+  return layerNorm(m.at('norm_out'), linear(m.at('linear_2'), hidden, width), 1e-5);
+});
