@@ -3,6 +3,7 @@ import type { TransformerFamily } from '../definition.ts';
 
 export const transformerFamilies: Readonly<Record<string, () => Promise<TransformerFamily>>> = {
   AllegroTransformer3DModel: async () => (await import('./allegro/allegro.ts')).allegroTransformer,
+  AnimaTextConditioner: async () => (await import('./anima/anima.ts')).animaTextConditioner,
   AuraFlowTransformer2DModel: async () => (await import('./auraflow/auraflow.ts')).auraFlowTransformer,
   BriaFiboTransformer2DModel: async () => (await import('./briafibo/briafibo.ts')).briaFiboTransformer,
   BriaTransformer2DModel: async () => (await import('./bria/bria.ts')).briaTransformer,
