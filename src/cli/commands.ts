@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Option } from 'commander';
 import { CliCommand } from './command.ts';
 import { addCacheFlags } from './flags/cache-flags.ts';
+import { addComponentFlags } from './flags/component-flags.ts';
 import { addMemoryFlags } from './flags/memory-flags.ts';
 import { addHubFlags, modelOption } from './flags/model-flags.ts';
 import { integer, list, number, size } from './flags/numbers.ts';
@@ -54,7 +55,7 @@ const generateCommand = addCacheFlags(
       )
       .option('--fps <n>', 'frames per second of a video file', number())
       .option('--grid', 'one file with all images side by side')
-      .option('--lora-path <path>', 'a LoRA as Diffusers or PEFT save it: the file, or its folder')
+      .option('--lora-path <path>', 'a LoRA: the file, or its folder')
       .option('--lora-name <file>', 'which file of that folder')
       .option('--lora-scale <x>', 'how strongly the LoRA acts (default: 1)', number())
       .option('--quantize-type <type>', 'compute in fewer bits: int8_per_row, int4_weight_only, svdq_int4_r32_dq, ...')
@@ -66,7 +67,7 @@ const generateCommand = addCacheFlags(
       .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
   ),
 );
-addHubFlags(addMemoryFlags(addOffloadFlags(addParallelFlags(generateCommand)))).action(
+addHubFlags(addMemoryFlags(addOffloadFlags(addComponentFlags(addParallelFlags(generateCommand))))).action(
   async (prompt: string[], options) => (await import('./commands/generate.ts')).generate(prompt.join(' '), options),
 );
 

@@ -39,7 +39,7 @@ export interface GraphModelDefinition<Config> {
   /** Whether its weights are held in float16 where `computeDtype` says so. It computes in float32 all the same. Default false. */
   readonly holdsFloat16?: boolean;
   /** What the tensors are called where the model was first released. Default: as in Diffusers or Transformers. */
-  readonly originalNames?: NameTable;
+  readonly originalNames?: (config: Config) => NameTable;
 }
 
 interface BoundFunction {
@@ -98,7 +98,7 @@ export function defineModel<Config>(definition: GraphModelDefinition<Config>): G
         functions,
         ignoredWeights: definition.ignoredWeights ?? [],
         holdsFloat16: definition.holdsFloat16 ?? false,
-        originalNames: definition.originalNames ?? {},
+        originalNames: definition.originalNames?.(config) ?? {},
       };
     },
   };

@@ -1,11 +1,13 @@
 /** What pipelines are made of: components as definitions declare them, loaded by their names in `model_index.json`. */
 import { DejaDitError } from '../errors/errors.ts';
-import { AutoModel, loadModel } from '../models/auto-model.ts';
+import { loadModel } from '../models/auto-model.ts';
 import { Autoencoder } from '../models/autoencoders/autoencoder.ts';
 import { ConfigReader } from '../models/config-reader.ts';
 import { GraphModel } from '../models/graph-model.ts';
+import type { LoadedModel } from '../models/load/assemble-model.ts';
 import type { LoadOptions } from '../models/load/load-options.ts';
-import type { TransformerModel } from '../models/transformer-model.ts';
+import { loadSingleFile } from '../models/load/load-single-file.ts';
+import { TransformerModel } from '../models/transformer-model.ts';
 import { createScheduler } from '../schedulers/create-scheduler.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import { loadTokenizer } from '../tokenizers/tokenizer.ts';
@@ -81,6 +83,10 @@ export async function loadComponents<P extends Parts>(
   options: PipelineLoadOptions,
   parts: P,
 ): Promise<Loaded<P>> {
+  const known = Object.entries(parts).map(([key, part]) => componentName(key, part));
+  const strange = Object.keys(options.sources ?? {}).find((name) => !known.includes(name));
+  if (strange !== undefined)
+    throw new DejaDitError('INVALID_ARGUMENT', `a ${folder.className} has no such component`, { path: strange });
   const loader = new ComponentLoader(folder, options);
   const components: Record<string, unknown> = {};
   try {
@@ -111,13 +117,15 @@ export class ComponentLoader {
 
   private readonly options: LoadOptions;
   private readonly textOffload: PipelineLoadOptions['layerwiseTextOffload'];
+  private readonly sources: NonNullable<PipelineLoadOptions['sources']>;
 
   constructor(
     readonly folder: ModelFolder,
-    { layerwiseTextOffload, ...options }: PipelineLoadOptions,
+    { layerwiseTextOffload, sources = {}, ...options }: PipelineLoadOptions,
   ) {
     this.options = options;
     this.textOffload = layerwiseTextOffload;
+    this.sources = sources;
   }
 
   /** Whether the checkpoint has this component. */
@@ -125,23 +133,23 @@ export class ComponentLoader {
     return Boolean(this.folder.components.get(name));
   }
 
-  transformer(name = 'transformer'): Promise<TransformerModel> {
-    return this.keep(AutoModel.fromPretrained(this.folderOf(name), this.options));
+  async transformer(name = 'transformer'): Promise<TransformerModel> {
+    const model = await this.model(name, this.options);
+    if (model instanceof TransformerModel) return model;
+    throw this.wrongKind(name, model, 'transformer');
   }
 
-  autoencoder(name = 'vae'): Promise<Autoencoder> {
-    return this.keep(Autoencoder.fromPretrained(this.folderOf(name), { ...this.options, layerwiseOffload: false }));
+  async autoencoder(name = 'vae'): Promise<Autoencoder> {
+    const model = await this.model(name, { ...this.options, layerwiseOffload: false });
+    return Autoencoder.of(model);
   }
 
   /** A text encoder and its tokenizer: components `text_encoder<suffix>` and `tokenizer<suffix>`. */
   async textEncoder(name = 'text_encoder'): Promise<TextEncoder> {
-    const folder = this.folderOf(name);
     const tokenizer = await loadTokenizer(this.folderOf(name.replace('text_encoder', 'tokenizer')));
-    const model = await this.keep(loadModel(folder, { ...this.options, layerwiseOffload: this.textOffload }));
+    const model = await this.model(name, { ...this.options, layerwiseOffload: this.textOffload });
     if (model instanceof GraphModel) return new TextEncoder(name, model, tokenizer);
-    throw new DejaDitError('INVALID_CONFIG', `component '${name}' is a ${model.className}, not a text encoder`, {
-      path: folder,
-    });
+    throw this.wrongKind(name, model, 'text encoder');
   }
 
   async imageEncoder(name = 'image_encoder'): Promise<ImageEncoder> {
@@ -167,10 +175,22 @@ export class ComponentLoader {
     return requireComponent(this.folder, name).folder;
   }
 
-  private async keep<T>(loading: Promise<T>): Promise<T> {
-    const component = await loading;
-    this.loaded.push(component);
-    return component;
+  /** A file is described by the config that the pipeline has of the component. */
+  private async model(name: string, options: LoadOptions): Promise<LoadedModel> {
+    const source = this.sources[name];
+    const { variant: _, ...load } = options;
+    const model =
+      source?.kind === 'file'
+        ? await loadSingleFile(source.path, { ...load, config: this.folderOf(name), component: name })
+        : await loadModel(source?.path ?? this.folderOf(name), source ? load : options);
+    this.loaded.push(model);
+    return model;
+  }
+
+  private wrongKind(name: string, { className }: LoadedModel, kind: string): DejaDitError {
+    return new DejaDitError('INVALID_CONFIG', `component '${name}': a ${className} is not a ${kind}`, {
+      path: this.sources[name]?.path ?? this.folderOf(name),
+    });
   }
 }
 

@@ -10,7 +10,9 @@ import { type ModelFolder, openModelFolder } from '../weights/model-folder.ts';
 import type { GenerationDefaults, Pipeline, PipelineLoadOptions } from './pipeline.ts';
 import { findPipeline, supportedPipelines } from './registry.ts';
 
-export interface LoadPipelineOptions extends Partial<Omit<PipelineLoadOptions, 'programs'>>, ProgramOptions {}
+export interface LoadPipelineOptions
+  extends Partial<Omit<PipelineLoadOptions, 'programs' | 'sources'>>,
+    ProgramOptions {}
 
 export const loadPipelineShape: ArgumentShape<LoadPipelineOptions> = {
   ...loadShape,
@@ -18,7 +20,10 @@ export const loadPipelineShape: ArgumentShape<LoadPipelineOptions> = {
 };
 
 /** @throws DejaDitError naming the file, field or tensor that is wrong, or the class that is not supported */
-export async function loadPipeline(root: string, options: LoadPipelineOptions): Promise<Pipeline> {
+export async function loadPipeline(
+  root: string,
+  { sources, ...options }: LoadPipelineOptions & Pick<PipelineLoadOptions, 'sources'>,
+): Promise<Pipeline> {
   const folder = await openModelFolder(root);
   requireSupported(folder, root);
   const { variant, weightDtype, computeDtype, signal, layerwiseOffload, layerwiseTextOffload } = options;
@@ -33,6 +38,7 @@ export async function loadPipeline(root: string, options: LoadPipelineOptions): 
       weightDtype,
       computeDtype,
       signal,
+      sources,
       ...offload,
     });
     if (own) pipe.own(programs.backend);

@@ -5,6 +5,7 @@ import type { GraphModel } from '../models/graph-model.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import type { Backend } from '../runtime/backend.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
+import type { ResolvedComponent } from '../weights/hub/resolve-component.ts';
 import type { ModelFolder } from '../weights/model-folder.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';
 import type { WeightStoreOptions } from '../weights/weight-store.ts';
@@ -22,6 +23,8 @@ export interface PipelineLoadOptions {
   layerwiseOffload?: boolean | OffloadOptions | undefined;
   /** The same for text encoders. Autoencoders are always loaded whole. */
   layerwiseTextOffload?: boolean | OffloadOptions | undefined;
+  /** Components that come from elsewhere than the pipeline's folder, by name. */
+  sources?: Readonly<Record<string, ResolvedComponent>> | undefined;
   signal?: AbortSignal | undefined;
 }
 

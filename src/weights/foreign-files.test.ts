@@ -22,7 +22,7 @@ const pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsi
 
 it.each([
   ['flux.gguf', /flux\.gguf: is a GGUF file/],
-  ['flux.safetensors', /is a single file; .*from_single_file/],
+  ['flux.safetensors', /is a single file, not a folder; load it with fromSingleFile/],
   ['flux.ckpt', /is a pickle/],
   ['notes.txt', /is a file; deja-dit reads folders/],
 ])('a path to %s', async (name, message) => {

@@ -1,13 +1,13 @@
 /** What is not a model folder, recognised and named for what it is: single files, GGUF, modular repositories. */
 
 const saveAsFolder = 'deja-dit reads folders in Diffusers layout (model_index.json, or config.json beside safetensors)';
+const asComponent =
+  'load it with fromSingleFile(file, { config }), or as a component: { transformer: file }, --transformer';
 
 /** What a path leads to that is a file, and what to do about it. */
 export function describeFile(path: string): string {
-  if (/\.gguf$/i.test(path))
-    return `is a GGUF file, which is not read; ${saveAsFolder}, and makes weights small itself`;
-  if (/\.safetensors$/i.test(path))
-    return `is a single file; ${saveAsFolder}: load it in Diffusers with from_single_file and save it with save_pretrained`;
+  if (/\.gguf$/i.test(path)) return `is a GGUF file, not a folder; ${asComponent}`;
+  if (/\.safetensors$/i.test(path)) return `is a single file, not a folder; ${asComponent}`;
   if (/\.(bin|ckpt|pt|pth)$/i.test(path))
     return `is a pickle, which can run code and is not read; ${saveAsFolder}: save it again with safe_serialization=True`;
   return `is a file; ${saveAsFolder}`;
@@ -23,8 +23,9 @@ export function describeForeign(paths: readonly string[]): string | undefined {
     return 'is a LoRA, not a model: load the model it is for, then the LoRA with loadLora or --lora-path';
   const atRoot = paths.filter((path) => !path.includes('/'));
   const gguf = atRoot.find((name) => name.endsWith('.gguf'));
-  if (gguf !== undefined) return `holds GGUF files ('${gguf}'), which are not read; ${saveAsFolder}`;
+  if (gguf !== undefined) return `holds GGUF files ('${gguf}') and no config; name the file, and ${asComponent}`;
   const single = atRoot.find((name) => name.endsWith('.safetensors'));
-  if (single !== undefined) return `holds a single-file checkpoint ('${single}'); ${saveAsFolder}`;
+  if (single !== undefined)
+    return `holds a single-file checkpoint ('${single}') and no config; name the file, and ${asComponent}`;
   return undefined;
 }

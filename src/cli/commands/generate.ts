@@ -14,6 +14,7 @@ import type { QuantizeOptions } from '../../quantize/config/config.ts';
 import type { BackendChoice } from '../../runtime/create-backend.ts';
 import type { CacheFlags } from '../flags/cache-flags.ts';
 import { cacheOptions } from '../flags/cache-options.ts';
+import { type ComponentFlags, componentsOf } from '../flags/component-flags.ts';
 import { type MemoryFlags, memoryOptions } from '../flags/memory-flags.ts';
 import { type ModelFlags, modelOf } from '../flags/model-flags.ts';
 import { type OffloadFlags, offloadOptions, summarizeOffload } from '../flags/offload-flags.ts';
@@ -27,6 +28,7 @@ import { checkOut, type OutputFlags, outputFile, savePictures } from '../output/
 export interface GenerateFlags
   extends RequestFlags,
     CacheFlags,
+    ComponentFlags,
     MemoryFlags,
     ModelFlags,
     OffloadFlags,
@@ -60,6 +62,7 @@ export async function generate(prompt: string, given: GenerateFlags): Promise<vo
   const pipe = await DiffusionPipeline.fromPretrained(source, {
     ...fromHub,
     ...memory.load,
+    ...componentsOf(flags),
     backend,
     computeDtype,
     threads,

@@ -3,13 +3,16 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { printable } from '../../errors/printable.ts';
 import { warn } from '../../errors/warnings.ts';
-import { sizeOf } from '../../tensor/tensor.ts';
+import { statPath } from '../../files/files.ts';
+import { type Shape, sizeOf } from '../../tensor/tensor.ts';
 import { type ResolveOptions, resolveModel } from '../../weights/hub/hub.ts';
 import { isOn } from '../../weights/hub/hub-cache.ts';
 import { readRemoteModel } from '../../weights/hub/hub-headers.ts';
 import { modelIndexName, openModelFolder, readConfig } from '../../weights/model-folder.ts';
 import { openWeights } from '../../weights/open-weights.ts';
-import type { TensorInfo } from '../../weights/safetensors/safetensors-header.ts';
+import { recogniseFile } from '../../weights/single-file/known-files.ts';
+import { modelsIn } from '../../weights/single-file/model-tensors.ts';
+import { readTensorInfos } from '../../weights/single-file/open-single-file.ts';
 import { type ModelFlags, modelOf } from '../flags/model-flags.ts';
 import { bytes, jsonText, parameters, table } from '../output/format.ts';
 
@@ -30,13 +33,17 @@ export async function inspect(
   const { json, variant, verify } = flags;
   const { source, options } = modelOf({ ...flags, model });
   if (flags.options) return showOptions(source, { json, options });
-  const isRemote = !verify && !existsSync(source) && !(options.offline ?? isOn(process.env['HF_HUB_OFFLINE']));
-  const root = isRemote ? source : await resolveModel(source, { ...options, verify });
-  const { className, components } = isRemote
-    ? await inspectRepository(source, options)
-    : existsSync(path.join(root, modelIndexName))
-      ? await inspectPipeline(root, variant)
-      : await inspectModel(root, variant);
+  const isFile = (await statPath(source))?.kind === 'file';
+  const isRemote =
+    !isFile && !verify && !existsSync(source) && !(options.offline ?? isOn(process.env['HF_HUB_OFFLINE']));
+  const root = isRemote || isFile ? source : await resolveModel(source, { ...options, verify });
+  const { className, components } = isFile
+    ? await inspectFile(source)
+    : isRemote
+      ? await inspectRepository(source, options)
+      : existsSync(path.join(root, modelIndexName))
+        ? await inspectPipeline(root, variant)
+        : await inspectModel(root, variant);
   if (json) return console.log(jsonText({ path: root, className, components }));
   const rows = components.map((c) => [
     c.name,
@@ -67,6 +74,24 @@ async function showOptions(
   console.log(json ? jsonText(schema) : table(optionRows(schema)));
   await pipe.dispose();
   await pipe.programs.backend.dispose();
+}
+
+/** A file of another program: which models it holds, and what they are by the names of their tensors. */
+async function inspectFile(file: string): Promise<{ className: string; components: ComponentReport[] }> {
+  const groups = modelsIn(await readTensorInfos(file));
+  const components = groups.map(({ kind = 'model', prefix, tensors }) => {
+    const infos = [...tensors.values()].map(({ dtype, shape, bytes, encoded }) => ({
+      dtype: encoded?.type ?? dtype,
+      shape: encoded?.shape ?? shape,
+      bytes,
+    }));
+    const known = recogniseFile(tensors.keys());
+    return report(prefix || kind, known?.className ?? known?.title ?? '', infos);
+  });
+  const [first] = groups
+    .map(({ tensors }) => recogniseFile(tensors.keys())?.title)
+    .filter((title) => title !== undefined);
+  return { className: first ?? 'weights that are not recognised', components };
 }
 
 async function inspectRepository(repository: string, options: ResolveOptions) {
@@ -123,7 +148,7 @@ async function weightsOf({ name, className, folder, variant }: LocalWeights): Pr
 function report(
   name: string,
   className: string,
-  infos: readonly Pick<TensorInfo, 'dtype' | 'shape' | 'bytes'>[],
+  infos: readonly { dtype: string; shape: Shape; bytes: number }[],
 ): ComponentReport {
   const perDtype = new Map<string, number>();
   for (const { dtype, bytes } of infos) perDtype.set(dtype, (perDtype.get(dtype) ?? 0) + bytes);

@@ -9,6 +9,7 @@ import { floatTensor, lastDims, type Tensor } from '../../tensor/tensor.ts';
 import { loadModel } from '../auto-model.ts';
 import { GraphModel } from '../graph-model.ts';
 import { checkInputs } from '../inputs.ts';
+import type { LoadedModel } from '../load/assemble-model.ts';
 import type { LoadOptions } from '../load/load-options.ts';
 import { isAutoencoder, type LatentTraits, type Tiles } from './definition.ts';
 import { autoencoderFamilies } from './families.ts';
@@ -70,11 +71,15 @@ export class Autoencoder {
 
   /** @throws DejaDitError naming the file, field or tensor that is wrong */
   static async fromPretrained(folder: string, options: LoadOptions = {}): Promise<Autoencoder> {
-    const model = await loadModel(folder, options);
+    return Autoencoder.of(await loadModel(folder, options));
+  }
+
+  /** Takes a loaded model over; it is disposed if it is no autoencoder. */
+  static async of(model: LoadedModel): Promise<Autoencoder> {
     try {
       if (model instanceof GraphModel) return new Autoencoder(model, await statisticsOf(model));
       throw new DejaDitError('UNSUPPORTED', `${model.className} is a transformer, not an autoencoder`, {
-        path: folder,
+        path: model.weights.origin,
       });
     } catch (error) {
       await model.dispose();

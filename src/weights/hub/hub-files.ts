@@ -11,6 +11,8 @@ export interface SelectOptions {
   repository: string;
   /** Component folders of a pipeline. Without them the repository is a single model, whose files lie at its root. */
   components?: readonly string[] | undefined;
+  /** Components of which only the settings are needed. */
+  withoutWeights?: readonly string[] | undefined;
   /** As in `fp16`. A component that has no such weights brings its plain ones, and a warning says so. */
   variant?: string | undefined;
   onWarning?: ((message: string) => void) | undefined;
@@ -21,7 +23,7 @@ export interface SelectOptions {
  * @throws DejaDitError `NOT_FOUND` if a variant is asked for that no component has
  */
 export function selectRepositoryFiles(paths: readonly string[], options: SelectOptions): string[] {
-  const { components = [''], variant } = options;
+  const { components = [''], withoutWeights = [], variant } = options;
   const listing = new Map<string, string[]>();
   for (const path of paths) {
     const slash = path.lastIndexOf('/');
@@ -33,7 +35,9 @@ export function selectRepositoryFiles(paths: readonly string[], options: SelectO
   let withVariant = 0;
   for (const folder of components) {
     const names = listing.get(folder) ?? [];
-    const weights = selectWeights(folder, names, options);
+    const weights = withoutWeights.includes(folder)
+      ? { names: [], isVariant: false }
+      : selectWeights(folder, names, options);
     if (weights.names.length > 0) withWeights++;
     if (weights.isVariant) withVariant++;
     for (const name of [...names.filter(isSetting), ...weights.names])

@@ -25,6 +25,7 @@ export const resolveShape: ArgumentShape<ResolveOptions> = {
   revision: z.string(),
   variant: z.string(),
   components: z.array(z.string()),
+  withoutWeights: z.array(z.string()),
   allowPatterns: z.array(z.string()),
   cacheFolder: z.string(),
   hubUrl: z.string(),
@@ -58,6 +59,8 @@ export interface ResolveOptions {
   variant?: string | undefined;
   /** Fetch only these components of a pipeline, `['transformer']`. Default: all. */
   components?: readonly string[] | undefined;
+  /** Of these components fetch only the settings: their weights come from elsewhere. Default: none. */
+  withoutWeights?: readonly string[] | undefined;
   /** Fetch the files that match instead of those a pipeline needs: `['transformer/*', '*.json']`. */
   allowPatterns?: readonly string[] | undefined;
   /** Default: `HF_HUB_CACHE`, or `hub` in `HF_HOME`, or `~/.cache/huggingface/hub`. */
@@ -226,7 +229,7 @@ class SnapshotDownload {
 
   /** The files that are needed; for a pipeline its index tells, which is therefore fetched here. */
   async select(files: readonly RemoteFile[]): Promise<RemoteFile[]> {
-    const { allowPatterns, variant, onWarning } = this.#options;
+    const { allowPatterns, variant, withoutWeights, onWarning } = this.#options;
     const { repository } = this.#client;
     const paths = files.map(({ path }) => path);
     const foreign = allowPatterns ? undefined : describeForeign(paths);
@@ -237,6 +240,7 @@ class SnapshotDownload {
         : selectRepositoryFiles(paths, {
             repository,
             variant,
+            withoutWeights,
             onWarning,
             components: await this.#components(files),
           }),
@@ -252,7 +256,9 @@ class SnapshotDownload {
   async #components(files: readonly RemoteFile[]): Promise<readonly string[] | undefined> {
     const { components: asked } = this.#options;
     const index = files.find(({ path }) => path === modelIndexName);
-    if (!index) return asked;
+    // A repository of one model has its files at its root.
+    if (!index)
+      return asked?.filter((name) => files.some(({ path }) => path.startsWith(`${name}/`))).length ? asked : undefined;
     await this.fetch([index]);
     const folder = this.#cache.snapshot(this.#commit);
     const file = join(folder, modelIndexName);

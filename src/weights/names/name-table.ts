@@ -5,7 +5,7 @@
 
 /**
  * By original module: Diffusers' module, or how it is made of the original's rows. `#` stands for the number of a block, as often and in
- * the same order on both sides. What follows a module's name (`.weight`, `.bias`) is kept, unless the entry names a tensor to its end.
+ * the same order on both sides. What follows a module's name (`.weight`, `.bias`) is kept; an entry may name a tensor to its end instead.
  */
 export type NameTable = Readonly<Record<string, string | CutModule>>;
 
@@ -20,6 +20,8 @@ export interface CutModule {
    * @param inner columns of the weight
    */
   rows(out: number, inner: number): readonly (readonly RowRange[])[];
+  /** Whether the axes of a kernel of one pixel are left out. Default false. */
+  readonly isMatrix?: boolean;
 }
 
 /** Rows of equal number for each module: fused queries, keys and values. */
@@ -60,6 +62,16 @@ export function halvesSwapped(module: string): CutModule {
   };
 }
 
+/** As it is, but a kernel of one pixel is a matrix here. */
+export function withoutKernel(module: string): CutModule {
+  return { into: [module], rows: (out) => [[[0, out]]], isMatrix: true };
+}
+
+/** `<from>.<part>` to `<to>.<name>` for each part. */
+export function under(from: string, to: string, parts: Readonly<Record<string, string>>): NameTable {
+  return Object.fromEntries(Object.entries(parts).map(([part, name]) => [`${from}.${part}`, `${to}.${name}`]));
+}
+
 /** A module of Diffusers in the light of an original one. */
 export interface OriginalPart {
   readonly module: string;
@@ -92,6 +104,9 @@ export function patternOf(name: string, end = ''): RegExp {
   const literal = name.split('#').map((text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
   return new RegExp(`^${literal.join('(\\d+)')}${end}$`);
 }
+
+/** What may follow a module's name: what the module holds, and what beside it says how that is stored. */
+export const leaves = 'weight|bias|scale_weight|weight_scale|weight_scale_inv|scale_input|input_scale|comfy_quant';
 
 /** A name of a table with numbers in it. */
 export function fill(name: string, numbers: readonly string[]): string {

@@ -7,7 +7,7 @@ import { quote } from '../../errors/printable.ts';
 import { type Shape, sizeOf, Tensor } from '../../tensor/tensor.ts';
 import type { TensorInfo } from '../safetensors/safetensors-header.ts';
 import { derivedSource, type WeightSource } from '../weight-source.ts';
-import { type CutModule, fill, type NameTable, patternOf, type RowRange } from './name-table.ts';
+import { type CutModule, fill, leaves, type NameTable, patternOf } from './name-table.ts';
 
 export interface RenamedTensors {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
@@ -26,7 +26,7 @@ interface Entry {
  */
 export function renameTensors(tensors: ReadonlyMap<string, TensorInfo>, table: NameTable): RenamedTensors {
   const entries = Object.entries(table).map(
-    ([name, place]): Entry => ({ pattern: patternOf(name, '(?:\\.(.+))?'), place }),
+    ([name, place]): Entry => ({ pattern: patternOf(name, `(?:\\.(${leaves}))?`), place }),
   );
   const result = new Map<string, TensorInfo>();
   const joined = new Map<string, string[]>();
@@ -105,15 +105,18 @@ function cutRows(
     ranges.map(([from, to]) => {
       const fits = Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from < to && to <= out;
       if (!fits) throw bad(`cannot be cut into ${module.into.join(', ')}`);
-      return rowsOf(info, [from, to]);
+      return rowsOf(info, { from, to, isMatrix: module.isMatrix === true });
     }),
   );
 }
 
-function rowsOf(info: TensorInfo, [from, to]: RowRange): TensorInfo {
+function rowsOf(info: TensorInfo, { from, to, isMatrix }: { from: number; to: number; isMatrix: boolean }): TensorInfo {
   const { shape, bytes, offset, encoded } = info;
   const rowBytes = bytes / shape[0]!;
-  const cut = (whole: Shape) => [to - from, ...whole.slice(1)];
+  const cut = (whole: Shape) => {
+    const [, ...inner] = whole;
+    return [to - from, ...(isMatrix && inner.length > 1 ? [sizeOf(inner)] : inner)];
+  };
   return {
     ...info,
     shape: cut(shape),

@@ -1,5 +1,7 @@
 /** What a file of another program is, told by the names of a few of its tensors: so that it can be said, and a missing config found. */
 
+import { parseLoraName } from '../lora/lora-names.ts';
+
 export interface KnownFile {
   /** As people call it. */
   readonly title: string;
@@ -64,10 +66,14 @@ const known: readonly KnownFile[] = [
     className: 'LTXVideoTransformer3DModel',
     names: [/^transformer_blocks\.0\.scale_shift_table$/, /^patchify_proj\./],
   },
+  { title: 'an autoencoder (AutoencoderKL)', className: 'AutoencoderKL', names: [/^decoder\.mid\.attn_1\./] },
+  { title: 'CLIP', className: 'CLIPTextModel', names: [/^(text_model\.)?embeddings\.token_embedding\./] },
+  { title: 'T5', className: 'T5EncoderModel', names: [/^encoder\.block\.0\.layer\.0\.SelfAttention\./] },
 ];
 
 /** What tensors of these names are, without a prefix. */
 export function recogniseFile(names: Iterable<string>): KnownFile | undefined {
   const all = [...names];
+  if (all.length > 0 && all.every((name) => parseLoraName(name))) return { title: 'a LoRA', names: [] };
   return known.find((file) => file.names.every((pattern) => all.some((name) => pattern.test(name))));
 }

@@ -22,34 +22,63 @@ const encoderWords: readonly (readonly [className: RegExp, word: RegExp])[] = [
   [/^Mistral/, /mistral/],
 ];
 
-/**
- * The tensors of one model, without their prefix. A file without any prefix holds one model.
- * @param component of a pipeline: `transformer`, `vae`, `text_encoder_2`
- * @param model its `config.json`, which tells text encoders apart
- * @throws DejaDitError NOT_FOUND if the file holds other models only
- */
-export function modelTensors(
-  tensors: Tensors,
-  { component, model, path }: { component: string; model: Readonly<Record<string, unknown>>; path: string },
-): Tensors {
-  const groups = groupByPrefix(tensors);
-  const kind = component.replace(/_\d+$/, '');
-  const own = [...groups.values()].filter((group) => group.kind === kind && isLike(group, model));
-  if (own.length > 0) return own.reduce((a, b) => (b.tensors.size > a.tensors.size ? b : a)).tensors;
-  const bare = groups.get('');
-  if (bare) return bare.tensors;
-  throw new DejaDitError('NOT_FOUND', `has no ${component}, only ${[...groups.keys()].join(', ')}`, { path });
+export interface WantedModel {
+  /** Of a pipeline: `transformer`, `vae`, `text_encoder_2`. */
+  component: string;
+  /** Its `config.json`, which tells text encoders apart. */
+  model: Readonly<Record<string, unknown>>;
+  /** The file, for error messages. */
+  path: string;
 }
 
-interface Group {
+/**
+ * The tensors of one model, without their prefix. A file without any prefix holds one model.
+ * @throws DejaDitError NOT_FOUND if the file holds other models only
+ */
+export function modelTensors(tensors: Tensors, wanted: WantedModel): Tensors {
+  const groups = groupByPrefix(tensors);
+  const found = prefixed(groups, wanted) ?? groups.get('');
+  if (found) return found.tensors;
+  const message = `has no ${wanted.component}, only ${[...groups.keys()].join(', ')}`;
+  throw new DejaDitError('NOT_FOUND', message, { path: wanted.path });
+}
+
+/** Whether a file of several models has this one. */
+export function hasModel(tensors: Tensors, wanted: WantedModel): boolean {
+  return prefixed(groupByPrefix(tensors), wanted) !== undefined;
+}
+
+/** Whether a file holds one model, under no prefix. */
+export function isAlone(tensors: Tensors): boolean {
+  const groups = groupByPrefix(tensors);
+  return groups.size === 1 && groups.has('');
+}
+
+/** All models of a file. */
+export function modelsIn(tensors: Tensors): ModelTensors[] {
+  return [...groupByPrefix(tensors).values()];
+}
+
+/** The largest group that may be the model. */
+function prefixed(
+  groups: ReadonlyMap<string, ModelTensors>,
+  { component, model }: WantedModel,
+): ModelTensors | undefined {
+  const kind = component.replace(/_\d+$/, '');
+  const own = [...groups.values()].filter((group) => group.kind === kind && isLike(group, model));
+  return own.toSorted((a, b) => b.tensors.size - a.tensors.size)[0];
+}
+
+/** Of one model, under the names that follow its prefix. */
+export interface ModelTensors {
   readonly kind: string | undefined;
   readonly prefix: string;
   readonly tensors: Map<string, TensorInfo>;
 }
 
 /** By prefix; those without one under `''`. */
-export function groupByPrefix(tensors: Tensors): Map<string, Group> {
-  const groups = new Map<string, Group>();
+function groupByPrefix(tensors: Tensors): Map<string, ModelTensors> {
+  const groups = new Map<string, ModelTensors>();
   for (const [name, info] of tensors) {
     const [kind, pattern] = prefixes.find(([, candidate]) => candidate.test(name)) ?? [];
     const prefix = pattern?.exec(name)?.[0] ?? '';
@@ -61,7 +90,7 @@ export function groupByPrefix(tensors: Tensors): Map<string, Group> {
 }
 
 /** Whether a group may be the model: of several text encoders, by the name ComfyUI gives and by the width of the embeddings. */
-function isLike({ kind, prefix, tensors }: Group, model: Readonly<Record<string, unknown>>): boolean {
+function isLike({ kind, prefix, tensors }: ModelTensors, model: Readonly<Record<string, unknown>>): boolean {
   if (kind !== 'text_encoder') return true;
   const className = String((model['architectures'] as readonly unknown[] | undefined)?.[0] ?? '');
   const [, word] = encoderWords.find(([pattern]) => pattern.test(className)) ?? [];

@@ -9,7 +9,7 @@ import { isGguf, openWithGgufHeader } from '../gguf/gguf-header.ts';
 import { withGgufBlocks } from '../gguf/gguf-weights.ts';
 import type { NameTable } from '../names/name-table.ts';
 import { renameTensors, withJoinedTensors } from '../names/rename-tensors.ts';
-import { openWithHeader } from '../safetensors/safetensors-header.ts';
+import { openWithHeader, type TensorInfo } from '../safetensors/safetensors-header.ts';
 import { fileSource, type WeightSource } from '../weight-source.ts';
 import { modelTensors } from './model-tensors.ts';
 
@@ -44,10 +44,15 @@ export async function openSingleFile(
 
 /** The shapes of one model's tensors under the names that they have in the file. */
 export async function tensorShapes(path: string, component: string): Promise<ReadonlyMap<string, Shape>> {
+  const own = modelTensors(await readTensorInfos(path), { component, model: {}, path });
+  return new Map([...own].map(([name, { encoded, shape }]) => [name, encoded?.shape ?? shape]));
+}
+
+/** What a file's header says of its tensors. */
+export async function readTensorInfos(path: string): Promise<ReadonlyMap<string, TensorInfo>> {
   const { file, header } = await openFileOf(path);
   await file.close();
-  const own = modelTensors(header.tensors, { component, model: {}, path });
-  return new Map([...own].map(([name, { encoded, shape }]) => [name, encoded?.shape ?? shape]));
+  return header.tensors;
 }
 
 /** Opens a file by the end of its name. */

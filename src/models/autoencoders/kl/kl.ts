@@ -20,6 +20,7 @@ import type { IgnoredWeights } from '../../definition.ts';
 import type { FunctionDefinition } from '../../graph-model.ts';
 import { type AutoencoderFamily, defineAutoencoder } from '../definition.ts';
 import { gaussian } from '../gaussian.ts';
+import { klNames } from './kl-names.ts';
 
 interface KlConfig {
   inChannels: number;
@@ -89,6 +90,7 @@ function defineKl(
   return defineAutoencoder<KlConfig>({
     className,
     ignoredWeights,
+    originalNames: ({ widths }) => klNames(widths.length),
     parseConfig: (config) => parseKlConfig(config, defaults),
     traits: (config) => ({
       latentChannels: config.latentChannels,

@@ -17,6 +17,7 @@ import { modulatedLayerNorm, modulation } from '../../../nn/norms.ts';
 import { patchGrid, patchify, unpatchify } from '../../../nn/patches.ts';
 import { tableWindow } from '../../../nn/position-table.ts';
 import { defineTransformer } from '../../definition.ts';
+import { auraFlowNames } from './auraflow-names.ts';
 
 interface AuraFlowConfig {
   inChannels: number;
@@ -51,6 +52,7 @@ export const auraFlowTransformer = defineTransformer<AuraFlowConfig, AuraFlowSta
   className: 'AuraFlowTransformer2DModel',
   separateCfg: false,
   float32Modules: ['time_step_proj.**'],
+  originalNames: auraFlowNames,
   cacheGroups: [['single_transformer_blocks']],
 
   parseConfig(config) {

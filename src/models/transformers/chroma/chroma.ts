@@ -25,6 +25,7 @@ import { rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock, singleStreamBlock } from '../../../nn/stream-blocks.ts';
 import { floatTensor, rows, Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
+import { chromaNames } from './chroma-names.ts';
 
 interface ChromaConfig {
   inChannels: number;
@@ -52,6 +53,7 @@ export const chromaTransformer = defineTransformer<ChromaConfig, ChromaState>({
   separateCfg: true,
   tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['distilled_guidance_layer.**'],
+  originalNames: chromaNames,
 
   parseConfig(config) {
     config.requires('patch_size', 1);

@@ -22,6 +22,7 @@ import { adaLayerNormContinuous, headRmsNorm } from '../../../nn/norms.ts';
 import { rotaryTables, sharedPositions } from '../../../nn/rotary.ts';
 import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
 import { defineTransformer } from '../../definition.ts';
+import { flux2Names } from './flux2-names.ts';
 
 interface Flux2Config {
   inChannels: number;
@@ -57,6 +58,7 @@ export const flux2Transformer = defineTransformer<Flux2Config, Flux2State>({
   separateCfg: false,
   tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['time_guidance_embed.**'],
+  originalNames: flux2Names,
 
   parseConfig(config) {
     config.requires('patch_size', 1);

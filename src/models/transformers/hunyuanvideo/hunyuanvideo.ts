@@ -25,6 +25,7 @@ import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock, singleStreamBlock } from '../../../nn/stream-blocks.ts';
 import { cleanTokenRows, currentTime } from '../../../nn/token-times.ts';
 import { defineTransformer } from '../../definition.ts';
+import { hunyuanVideoNames } from './hunyuanvideo-names.ts';
 import { refinedText, refinerTensors } from './token-refiner.ts';
 
 interface HunyuanVideoConfig {
@@ -62,6 +63,7 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
   separateCfg: false,
   tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['time_text_embed.**', 'context_embedder.time_text_embed.**'],
+  originalNames: hunyuanVideoNames,
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm');

@@ -23,6 +23,7 @@ import { modulatedLayerNorm, rmsNorm } from '../../../nn/norms.ts';
 import { applyRotary } from '../../../nn/rotary.ts';
 import { tokenTimes } from '../../../nn/token-times.ts';
 import { defineTransformer } from '../../definition.ts';
+import { ltxNames } from './ltx-names.ts';
 import { videoRotary } from './video-rotary.ts';
 
 interface LTXConfig {
@@ -63,6 +64,7 @@ export const ltxTransformer = defineTransformer<LTXConfig, LTXState>({
   separateCfg: false,
   tokens: { hidden_states: 1 },
   float32Modules: ['time_embed.**'],
+  originalNames: ltxNames,
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm_across_heads');

@@ -27,6 +27,7 @@ import { patchGrid, patchify, unpatchify } from '../../../nn/patches.ts';
 import { gridPositions, type RotaryTables, rotaryTables } from '../../../nn/rotary.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
+import { lumina2Names } from './lumina2-names.ts';
 
 interface Lumina2Config {
   inChannels: number;
@@ -56,6 +57,7 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
   separateCfg: true,
   tokens: { hidden_states: 1 },
   float32Modules: ['time_caption_embed.**'],
+  originalNames: lumina2Names,
 
   parseConfig(config) {
     const width = config.integer('hidden_size', 2304);

@@ -17,6 +17,7 @@ import { adaLayerNormContinuous, modulatedLayerNorm } from '../../../nn/norms.ts
 import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
 import { tableWindow } from '../../../nn/position-table.ts';
 import { defineTransformer } from '../../definition.ts';
+import { sd3Names } from './sd3-names.ts';
 
 interface SD3Config {
   inChannels: number;
@@ -47,6 +48,7 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
   separateCfg: false,
   tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['time_text_embed.**'],
+  originalNames: sd3Names,
 
   parseConfig(config) {
     const heads = config.count('num_attention_heads', 18);

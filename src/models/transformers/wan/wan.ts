@@ -27,6 +27,7 @@ import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { tokenTimes } from '../../../nn/token-times.ts';
 import { defineTransformer, type TransformerDefinition } from '../../definition.ts';
 import { conditionAttention, imageEmbedding, qkNorm, TEXT_TOKENS } from './condition.ts';
+import { wanNames } from './wan-names.ts';
 
 export interface WanConfig {
   inChannels: number;
@@ -68,6 +69,7 @@ export const wanDefinition: TransformerDefinition<WanConfig, WanState> = {
   separateCfg: true,
   tokens: { hidden_states: 1 },
   float32Modules: ['condition_embedder.time_embedder.**', 'condition_embedder.time_proj.**'],
+  originalNames: wanNames,
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm_across_heads');

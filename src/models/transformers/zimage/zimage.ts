@@ -26,6 +26,7 @@ import { defineTransformer } from '../../definition.ts';
 import { checkTensorList, type ForwardInputs } from '../../inputs.ts';
 import { fromPatches, type Patch, toPatches } from './patches.ts';
 import { arrange, joinPadded } from './sequences.ts';
+import { zImageNames } from './zimage-names.ts';
 
 interface ZImageConfig {
   channels: number;
@@ -54,6 +55,7 @@ export const zImageTransformer = defineTransformer<ZImageConfig, ZImageState>({
   separateCfg: false,
   tokens: { hidden_states: 1 },
   float32Modules: ['t_embedder.**'],
+  originalNames: zImageNames,
 
   parseConfig(config) {
     config.requires('siglip_feat_dim', null);

@@ -1,0 +1,32 @@
+/** Where one model comes from that is named by itself: a file or a folder, or what a repository has of it. */
+
+import { type ResolveOptions, resolveModel } from '#weights/hub/hub';
+import { isFolder, statPath } from '../../files/files.ts';
+import { joinPath } from '../../files/paths.ts';
+
+export interface ResolvedComponent {
+  kind: 'file' | 'folder';
+  path: string;
+}
+
+/**
+ * @param source a file; a folder or repository of the model or of a pipeline that has it; `organisation/name/path/model.gguf`
+ * @param component its name in a pipeline: `text_encoder_2`
+ * @throws DejaDitError as `resolveModel`
+ */
+export async function resolveComponent(
+  source: string,
+  component: string,
+  options: ResolveOptions = {},
+): Promise<ResolvedComponent> {
+  const found = await statPath(source);
+  if (found && found.kind !== 'folder') return { kind: 'file', path: source };
+  const [, repository, file] = /^([\w.-]+\/[\w.-]+)\/(.+\.(?:gguf|safetensors))$/.exec(source) ?? [];
+  if (!found && repository !== undefined) {
+    const folder = await resolveModel(repository, { ...options, allowPatterns: [file!] });
+    return { kind: 'file', path: joinPath(folder, file!) };
+  }
+  const root = await resolveModel(source, { ...options, components: [component] });
+  const inPipeline = joinPath(root, component);
+  return { kind: 'folder', path: (await isFolder(inPipeline)) ? inPipeline : root };
+}
