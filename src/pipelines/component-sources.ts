@@ -3,8 +3,8 @@ import { z } from 'zod';
 import type { ArgumentShape } from '../errors/arguments.ts';
 import { DejaDitError } from '../errors/errors.ts';
 import type { ResolveOptions } from '../weights/hub/hub.ts';
-import { type ResolvedComponent, resolveComponent } from '../weights/hub/resolve-component.ts';
-import { type ModelFolder, readConfig } from '../weights/model-folder.ts';
+import { resolveComponent } from '../weights/hub/resolve-component.ts';
+import { type ComponentSource, type ModelFolder, readConfig } from '../weights/model-folder.ts';
 import { hasModel, isAlone } from '../weights/single-file/model-tensors.ts';
 import { readTensorInfos } from '../weights/single-file/open-single-file.ts';
 import { componentName } from './components.ts';
@@ -36,8 +36,8 @@ export const sourcesShape: ArgumentShape<ComponentSources> = {
 export async function resolveSources(
   options: ComponentSources,
   hub: ResolveOptions,
-): Promise<Record<string, ResolvedComponent>> {
-  const sources: Record<string, ResolvedComponent> = {};
+): Promise<Record<string, ComponentSource>> {
+  const sources: Record<string, ComponentSource> = {};
   for (const key of Object.keys(sourcesShape) as (keyof ComponentSources)[]) {
     const source = options[key];
     const name = componentName(key, {});

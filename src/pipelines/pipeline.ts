@@ -5,8 +5,7 @@ import type { GraphModel } from '../models/graph-model.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import type { Backend } from '../runtime/backend.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
-import type { ResolvedComponent } from '../weights/hub/resolve-component.ts';
-import type { ModelFolder } from '../weights/model-folder.ts';
+import type { ComponentSource, ModelFolder } from '../weights/model-folder.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';
 import type { WeightStoreOptions } from '../weights/weight-store.ts';
 import type { PipelineRequest } from './request/request.ts';
@@ -24,7 +23,7 @@ export interface PipelineLoadOptions {
   /** The same for text encoders. Autoencoders are always loaded whole. */
   layerwiseTextOffload?: boolean | OffloadOptions | undefined;
   /** Components that come from elsewhere than the pipeline's folder, by name. */
-  sources?: Readonly<Record<string, ResolvedComponent>> | undefined;
+  sources?: Readonly<Record<string, ComponentSource>> | undefined;
   signal?: AbortSignal | undefined;
 }
 

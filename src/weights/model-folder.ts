@@ -19,6 +19,12 @@ export interface Component {
   folder: string;
 }
 
+/** Where a component comes from that is not in the pipeline's folder. */
+export interface ComponentSource {
+  kind: 'file' | 'folder';
+  path: string;
+}
+
 export interface ModelFolder {
   path: string;
   /** The pipeline's class, `FluxPipeline`. */

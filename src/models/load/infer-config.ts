@@ -3,7 +3,7 @@ import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import type { Shape } from '../../tensor/tensor.ts';
 import type { ModelConfig } from '../../weights/model-folder.ts';
-import { recogniseFile } from '../../weights/single-file/known-files.ts';
+import { recogniseFile, requireRunnable } from '../../weights/single-file/known-files.ts';
 import { tensorShapes } from '../../weights/single-file/open-single-file.ts';
 import { inferFluxConfig } from '../transformers/flux/flux-names.ts';
 
@@ -18,9 +18,8 @@ const inferences: Readonly<Record<string, (shapes: Shapes) => Record<string, unk
 /** @throws DejaDitError UNSUPPORTED naming what the file is, INVALID_ARGUMENT where a config is needed */
 export async function inferConfig(file: string, component: string): Promise<ModelConfig> {
   const shapes = await tensorShapes(file, component);
+  requireRunnable(shapes.keys(), file);
   const found = recogniseFile(shapes.keys());
-  if (found && found.className === undefined)
-    throw new DejaDitError('UNSUPPORTED', `is ${found.title}, which is not run`, { path: file });
   const config = found?.className === undefined ? undefined : inferences[found.className]?.(shapes);
   if (config) return { className: found!.className, config, path: file };
   const what = found

@@ -121,6 +121,15 @@ describe('refuses', () => {
     );
   });
 
+  it.each([
+    ['bitsandbytes', 'double_blocks.0.img_mlp.0.weight.quant_state.bitsandbytes__nf4', 'in the 4 bits of bitsandbytes'],
+    ['LoRAs', 'lora_unet_double_blocks_0_img_mlp_0.lora_down.weight', 'is a LoRA, which is not run as a model'],
+  ])('%s, by what they are', async (_, name, message) => {
+    await expect(load({ [name]: floatTensor([1]) })).rejects.toThrow(message);
+    const packed = { 'a.qweight': floatTensor([1]), 'a.wscales': floatTensor([1]) };
+    await expect(load(packed)).rejects.toThrow('packed by Nunchaku');
+  });
+
   it("a layer in a format of ComfyUI's that is not read", async () => {
     const tensors = await readSafetensors(path.join(files, 'comfy_quant_fp8.safetensors'));
     const json = new TextEncoder().encode('{"format": "nvfp4"}');

@@ -1,13 +1,9 @@
 /** Where one model comes from that is named by itself: a file or a folder, or what a repository has of it. */
 
-import { type ResolveOptions, resolveModel } from '#weights/hub/hub';
 import { isFolder, statPath } from '../../files/files.ts';
 import { joinPath } from '../../files/paths.ts';
-
-export interface ResolvedComponent {
-  kind: 'file' | 'folder';
-  path: string;
-}
+import type { ComponentSource } from '../model-folder.ts';
+import { type ResolveOptions, resolveModel } from './hub.ts';
 
 /**
  * @param source a file; a folder or repository of the model or of a pipeline that has it; `organisation/name/path/model.gguf`
@@ -18,7 +14,7 @@ export async function resolveComponent(
   source: string,
   component: string,
   options: ResolveOptions = {},
-): Promise<ResolvedComponent> {
+): Promise<ComponentSource> {
   const found = await statPath(source);
   if (found && found.kind !== 'folder') return { kind: 'file', path: source };
   const [, repository, file] = /^([\w.-]+\/[\w.-]+)\/(.+\.(?:gguf|safetensors))$/.exec(source) ?? [];

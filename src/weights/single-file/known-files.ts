@@ -1,5 +1,6 @@
 /** What a file of another program is, told by the names of a few of its tensors: so that it can be said, and a missing config found. */
 
+import { DejaDitError } from '../../errors/errors.ts';
 import { parseLoraName } from '../lora/lora-names.ts';
 
 export interface KnownFile {
@@ -12,8 +13,14 @@ export interface KnownFile {
 }
 
 const known: readonly KnownFile[] = [
+  { title: 'in the 4 bits of bitsandbytes (NF4, FP4)', names: [/\.quant_state\.bitsandbytes__/] },
+  { title: 'packed by Nunchaku (SVDQuant) for its CUDA kernels', names: [/\.qweight$/, /\.wscales$/] },
   { title: 'a UNet of Stable Diffusion', names: [/^input_blocks\.0\.0\.weight$/] },
-  { title: "a UNet in Diffusers' names", names: [/^down_blocks\.0\.(attentions|resnets)\./, /^time_embedding\./] },
+  {
+    title: "a UNet in Diffusers' names",
+    className: 'UNet2DConditionModel',
+    names: [/^down_blocks\.0\.(attentions|resnets)\./, /^time_embedding\./],
+  },
   { title: 'an upscaler (ESRGAN)', names: [/^(model\.1\.sub|conv_first\.weight|body\.0\.rdb1)/] },
   {
     title: 'Chroma',
@@ -70,6 +77,13 @@ const known: readonly KnownFile[] = [
   { title: 'CLIP', className: 'CLIPTextModel', names: [/^(text_model\.)?embeddings\.token_embedding\./] },
   { title: 'T5', className: 'T5EncoderModel', names: [/^encoder\.block\.0\.layer\.0\.SelfAttention\./] },
 ];
+
+/** @throws DejaDitError UNSUPPORTED naming what a file is, if that is known and not run */
+export function requireRunnable(names: Iterable<string>, path: string): void {
+  const found = recogniseFile(names);
+  if (found && found.className === undefined)
+    throw new DejaDitError('UNSUPPORTED', `is ${found.title}, which is not run as a model`, { path });
+}
 
 /** What tensors of these names are, without a prefix. */
 export function recogniseFile(names: Iterable<string>): KnownFile | undefined {

@@ -11,6 +11,7 @@ import type { NameTable } from '../names/name-table.ts';
 import { renameTensors, withJoinedTensors } from '../names/rename-tensors.ts';
 import { openWithHeader, type TensorInfo } from '../safetensors/safetensors-header.ts';
 import { fileSource, type WeightSource } from '../weight-source.ts';
+import { requireRunnable } from './known-files.ts';
 import { modelTensors } from './model-tensors.ts';
 
 export interface OpenSingleFileOptions {
@@ -33,6 +34,7 @@ export async function openSingleFile(
   const { file, header } = await openFileOf(path);
   try {
     const own = modelTensors(header.tensors, { component, model, path });
+    requireRunnable(own.keys(), path);
     const { tensors, joined } = renameTensors(own, names);
     const source = withJoinedTensors(fileSource(new Map([[path, file]]), tensors), joined);
     return isGguf(path) ? withGgufBlocks(source) : await withScaledFloat8(source);
