@@ -52,6 +52,7 @@ export async function loadLora(
     const model = models[component]!;
     const { weights, definition } = model;
     return {
+      component,
       model,
       lora: loraOf(model),
       layers: fitLora(layers, { weights, origin, names: definition.originalNames }),
@@ -68,6 +69,11 @@ export async function loadLora(
     // A file for one expert only must not leave the other with what it replaces.
     for (const { weights } of Object.values(models)) weights.lora?.delete(name);
     for (const { lora, additions } of ready) lora.set(name, { additions, strength });
+    for (const { component, model } of fitted) {
+      if (model.kind !== 'graph' || 'runner' in target) continue;
+      for (const { weights } of Object.values(target.transformers))
+        weights.lora?.bound.set(name, { component, strength });
+    }
     Object.values(models).forEach(renew);
   } finally {
     unlock();
@@ -111,6 +117,16 @@ export class RequestLoras {
       if (!Number.isFinite(strength))
         throw new DejaDitError('INVALID_ARGUMENT', `${strength} is no finite number`, { path: `loras.${name}` });
     }
+    for (const { weights } of Object.values(models)) {
+      for (const [name, { component, strength }] of weights.lora?.bound ?? []) {
+        if ((strengths[name] ?? 0) === strength) continue;
+        throw new DejaDitError(
+          'UNSUPPORTED',
+          `this LoRA changes the ${component} too, at strength ${strength} for all requests; load it at another, or unload it`,
+          { path: `loras.${name}` },
+        );
+      }
+    }
   }
 
   /** Those that apply to a model's calls, until `dispose`. */
@@ -126,7 +142,7 @@ export class RequestLoras {
 }
 
 function loadedNames(models: readonly LoraModel[]): Set<string> {
-  return new Set(models.flatMap(({ weights }) => weights.lora?.names ?? []));
+  return new Set(models.flatMap(({ weights: { lora } }) => (lora ? [...lora.names, ...lora.bound.keys()] : [])));
 }
 
 function notLoaded(name: string | undefined, loaded: ReadonlySet<string>, path?: string): DejaDitError {

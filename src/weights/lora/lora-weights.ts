@@ -40,6 +40,8 @@ export interface AdditionNames {
 export class LoraWeights {
   private readonly adapters = new Map<string, Map<string, DeviceTensor>>();
   private readonly strengths = new Map<string, DeviceTensor>();
+  /** Adapters that change a text encoder too, whose strength is the one they were loaded with: requests choose it for transformers only. */
+  readonly bound = new Map<string, { component: string; strength: number }>();
   /** All adapters, at the strengths they were set with: what applies unless a request selects its own. */
   readonly loaded = new LoraSelection(this, this.strengths);
 
@@ -85,6 +87,7 @@ export class LoraWeights {
   delete(adapter: string): void {
     for (const tensor of this.adapters.get(adapter)?.values() ?? []) tensor.dispose();
     this.adapters.delete(adapter);
+    this.bound.delete(adapter);
     this.strengths.get(adapter)?.dispose();
     this.strengths.delete(adapter);
   }
