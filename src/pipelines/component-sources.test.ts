@@ -109,7 +109,7 @@ describe('refuses', () => {
       /transformer\.safetensors.*no tensor/,
     );
     await expect(DiffusionPipeline.fromPretrained(model, { transformer: path.join(model, 'vae') })).rejects.toThrow(
-      "component 'transformer': a AutoencoderKL is not a transformer",
+      "component 'transformer': AutoencoderKL is not a transformer",
     );
     await expect(DiffusionPipeline.fromPretrained(model, { transformer: 'none.gguf' })).rejects.toThrow('none.gguf');
   });

@@ -136,7 +136,7 @@ export class ComponentLoader {
   async transformer(name = 'transformer'): Promise<TransformerModel> {
     const model = await this.model(name, this.options);
     if (model instanceof TransformerModel) return model;
-    throw this.wrongKind(name, model, 'transformer');
+    throw this.wrongKind(name, model, 'a transformer');
   }
 
   async autoencoder(name = 'vae'): Promise<Autoencoder> {
@@ -149,7 +149,7 @@ export class ComponentLoader {
     const tokenizer = await loadTokenizer(this.folderOf(name.replace('text_encoder', 'tokenizer')));
     const model = await this.model(name, { ...this.options, layerwiseOffload: this.textOffload });
     if (model instanceof GraphModel) return new TextEncoder(name, model, tokenizer);
-    throw this.wrongKind(name, model, 'text encoder');
+    throw this.wrongKind(name, model, 'a text encoder');
   }
 
   async imageEncoder(name = 'image_encoder'): Promise<ImageEncoder> {
@@ -157,13 +157,9 @@ export class ComponentLoader {
       this.folderOf(name.replace('encoder', 'processor')),
       'preprocessor_config.json',
     );
-    const model = await this.keep(
-      loadModel(this.folderOf(name), { ...this.options, layerwiseOffload: this.textOffload }),
-    );
+    const model = await this.model(name, { ...this.options, layerwiseOffload: this.textOffload });
     if (model instanceof GraphModel) return new ImageEncoder(model, readClipProcessor(new ConfigReader(config, path)));
-    throw new DejaDitError('INVALID_CONFIG', `component '${name}' is a ${model.className}, not an image encoder`, {
-      path: this.folderOf(name),
-    });
+    throw this.wrongKind(name, model, 'an image encoder');
   }
 
   async scheduler(name = 'scheduler'): Promise<Scheduler> {
@@ -188,7 +184,7 @@ export class ComponentLoader {
   }
 
   private wrongKind(name: string, { className }: LoadedModel, kind: string): DejaDitError {
-    return new DejaDitError('INVALID_CONFIG', `component '${name}': a ${className} is not a ${kind}`, {
+    return new DejaDitError('INVALID_CONFIG', `component '${name}': ${className} is not ${kind}`, {
       path: this.sources[name]?.path ?? this.folderOf(name),
     });
   }
