@@ -18,7 +18,12 @@ const ignoredIn: Readonly<Record<string, readonly string[]>> = {
   'autoencoders/autoencoder_dc_pixelshuffle': [0, 1].map((i) => `decoder.up_blocks.${i}.1.norm.num_batches_tracked`),
   'text-encoders/llama_linear': ['lm_head.weight'],
   'text-encoders/qwen2_window': ['lm_head.weight'],
-  'autoencoders/autoencoder_kl_flux2': ['bn.num_batches_tracked', 'bn.running_mean', 'bn.running_var'],
+  'text-encoders/clip_vision': [
+    'vision_model.post_layernorm.bias',
+    'vision_model.post_layernorm.weight',
+    'visual_projection.weight',
+  ],
+  'autoencoders/autoencoder_kl_flux2': ['bn.num_batches_tracked'],
 };
 
 const options = { origin: 'checkpoint', weightDtype: 'float32' } as const;

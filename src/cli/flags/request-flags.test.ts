@@ -22,8 +22,8 @@ const parse = (...flags: string[]) => {
 describe('generate --help', () => {
   const help = addRequestFlags(new CliCommand()).helpInformation().replace(/\s+/g, ' ');
 
-  // Memory, caches and LoRAs have flags elsewhere, pictures are what the command makes.
-  const elsewhere = ['prompt', 'classLabels', 'maxMemory', 'cache', 'loras', 'outputType'];
+  // Memory, caches and LoRAs have flags elsewhere, pictures are what the command makes, and a template is an object.
+  const elsewhere = ['prompt', 'classLabels', 'maxMemory', 'cache', 'loras', 'outputType', 'promptTemplate'];
 
   it('lists every option that a command line can set', async () => {
     const schemas = await Promise.all(supportedPipelines().map((name) => optionsSchema(name)));
