@@ -61,7 +61,8 @@ function clipVision(className: string): GraphModelFamily {
 
         build(m, { pixel_values }, config, statics) {
           // Transformers 5 saves without the prefix that everything before it has.
-          const vision = m.at('vision_model').has('pre_layrnorm.weight') ? m.at('vision_model') : m;
+          const ends = ['embeddings.class_embedding', 'pre_layrnorm.weight'];
+          const vision = ends.some((name) => m.at('vision_model').has(name)) ? m.at('vision_model') : m;
           const { epsilon } = config;
           return runLayers({
             embeddings: layerNorm(
