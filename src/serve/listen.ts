@@ -2,6 +2,7 @@
 import type { AddressInfo } from 'node:net';
 import { isIP } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
+import { WebSocketServer } from 'ws';
 import { DejaDitError } from '../errors/errors.ts';
 import type { Server } from './server.ts';
 
@@ -15,14 +16,15 @@ export interface ListenOptions {
 export interface Listening {
   /** `http://127.0.0.1:8000` */
   address: string;
-  /** Ends it: no new connections; those that are there are closed once answered. The server itself goes on. */
+  /** Ends it: no new connections; those that are there are closed once answered, sockets at once. The server itself goes on. */
   close(): Promise<void>;
 }
 
 /** @throws DejaDitError `RUNTIME` if the port is taken or may not be used */
 export async function listen(server: Pick<Server, 'fetch'>, options: ListenOptions = {}): Promise<Listening> {
   const { port = 8000, host = '127.0.0.1' } = options;
-  const node = createAdaptorServer({ fetch: server.fetch });
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: 2 ** 20 });
+  const node = createAdaptorServer({ fetch: server.fetch, websocket: { server: sockets } });
   await new Promise<void>((resolve, reject) => {
     node.once('error', reject);
     node.listen(port, host, () => resolve());
@@ -36,6 +38,7 @@ export async function listen(server: Pick<Server, 'fetch'>, options: ListenOptio
     close: () =>
       new Promise((resolve) => {
         node.close(() => resolve());
+        for (const socket of sockets.clients) socket.terminate();
         if ('closeIdleConnections' in node) node.closeIdleConnections();
       }),
   };
