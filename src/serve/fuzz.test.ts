@@ -153,5 +153,8 @@ it('answers a thousand bodies that are no requests', { timeout: 120_000 }, async
     ).toBeUndefined();
   }
   expect((await server.fetch(new Request('http://localhost/health'))).status).toBe(200);
-  expect(server.core.jobs.counts.running).toBe(0);
+  // Some paths answer before their jobs are over: none hangs.
+  const { running, queued } = server.core.jobs.list();
+  for (const { id } of [...running, ...queued]) await server.core.jobs.finished(id);
+  expect(server.core.jobs.counts).toMatchObject({ running: 0, queued: 0 });
 });
