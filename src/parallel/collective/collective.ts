@@ -31,9 +31,6 @@ export interface GroupOptions {
  *
  * A failure is for good and for all: whichever rank died, hung, disagreed or gave up, the calls under way and all later ones throw
  * `RANK_FAILED` with the same reason on every rank.
- * @example
- * const sums = Float32Array.of(1, group.rank);
- * await group.allReduce(sums); // two ranks: [2, 1] on both
  */
 export interface Collective extends AsyncDisposable {
   /** This rank, 0 to `size - 1`. */

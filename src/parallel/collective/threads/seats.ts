@@ -15,10 +15,6 @@ export interface ThreadSeat {
 
 /**
  * Seats for `size` ranks, each connected to all others. A seat that nobody takes must have its ports closed.
- * @example
- * const [mine, theirs] = createThreadSeats(2);
- * const thread = new Worker(url, { workerData: { seat: theirs }, transferList: theirs.ports });
- * const group = joinThreads(mine);
  */
 export function createThreadSeats(size: number): ThreadSeat[] {
   const seats: ThreadSeat[] = Array.from({ length: size }, (_, rank) => ({ rank, size, ports: [] }));
