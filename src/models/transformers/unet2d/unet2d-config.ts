@@ -26,7 +26,6 @@ export interface UNetConfig {
   textWidth: number;
   timeWidth: number;
   flipSinToCos: boolean;
-  freqShift: number;
   /** Width of the guidance embedding of latent consistency models. */
   guidanceWidth: number | undefined;
   /** SDXL's pooled text and sizes. */
@@ -58,6 +57,7 @@ const fixed: Readonly<Record<string, unknown>> = {
   dual_cross_attention: false,
   encoder_hid_dim: null,
   encoder_hid_dim_type: null,
+  freq_shift: 0,
   mid_block_scale_factor: 1,
   mid_block_type: 'UNetMidBlock2DCrossAttn',
   num_attention_heads: null,
@@ -110,7 +110,6 @@ export function parseUNetConfig(config: ConfigReader): UNetConfig {
     textWidth: textWidth(config),
     timeWidth: 4 * widths[0]!,
     flipSinToCos: config.boolean('flip_sin_to_cos', true),
-    freqShift: config.number('freq_shift', 0),
     guidanceWidth: config.nullable('time_cond_proj_dim', (name) => config.integer(name)),
     added: addedConditions(config),
     linearProjection: config.boolean('use_linear_projection', false),

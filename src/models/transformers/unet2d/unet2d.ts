@@ -118,19 +118,18 @@ export const unet2D = defineTransformer<UNetConfig, UNetState>({
 function conditioning(
   m: Module,
   inputs: State,
-  { levels, timeWidth, flipSinToCos, freqShift, guidanceWidth, added }: UNetConfig,
+  { levels, timeWidth, flipSinToCos, guidanceWidth, added }: UNetConfig,
 ): SymbolicTensor {
-  const sinusoids = { flipSinToCos, shift: freqShift };
   const width = levels[0]!.width;
   const { timestep, timestep_cond, text_embeds, time_ids } = inputs;
-  let features = sinusoidalEmbedding(timestep!, { dim: width, ...sinusoids });
+  let features = sinusoidalEmbedding(timestep!, { dim: width, flipSinToCos });
   if (guidanceWidth !== undefined && timestep_cond) {
     features = features.add(linear(m.at('time_embedding.cond_proj'), timestep_cond, width, { bias: false }));
   }
   const temb = timestepEmbedding(m.at('time_embedding'), features, timeWidth);
   if (!added) return temb;
   const [batch, count] = dims(time_ids!, 2);
-  const sizes = sinusoidalEmbedding(time_ids!.reshape([batch * count]), { dim: added.features, ...sinusoids });
+  const sizes = sinusoidalEmbedding(time_ids!.reshape([batch * count]), { dim: added.features, flipSinToCos });
   const joined = concat([text_embeds!, sizes.reshape([batch, count * added.features])], 1);
   return temb.add(timestepEmbedding(m.at('add_embedding'), joined, timeWidth));
 }

@@ -13,6 +13,11 @@ import { MpiTransport } from './mpi-transport.ts';
 /**
  * The group of all ranks that the launcher has started. Once in a process, from its main thread; closing the group ends MPI for good.
  * A process that exits before it has closed the group waits for the others if its exit code is 0, and else fails them.
+ *
+ *     // mpirun -np 4 node sums.js
+ *     await using group = await joinMpi();
+ *     await group.allReduce(Float32Array.of(group.rank));
+ *
  * @throws DejaDitError UNSUPPORTED without a launcher, without koffi, or if the library is not that of the launcher; NOT_FOUND without a library
  */
 export async function joinMpi(options: GroupOptions = {}): Promise<Collective> {
