@@ -146,6 +146,8 @@ export class PipelineRequest {
     const { noise, sessions, times } = this.rest;
     const { latents, times: steps } = this.denoising;
     const denoised = performance.now();
+    // What caches remember goes now: decoding may need the memory.
+    this.denoising.end();
     const pictures = settings.outputType === 'latent' ? {} : await decode(this.context, latents);
     const end = performance.now();
     return {
