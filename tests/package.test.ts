@@ -48,13 +48,13 @@ describe('the package root', () => {
     await model.dispose();
   });
 
-  it('says what a UNet is and what is supported', async () => {
+  it('says what is not supported, and what is', async () => {
     const { AutoModel } = (await import(path.join(root, 'dist/index.js'))) as typeof import('../src/index.ts');
     const { writeFile } = await import('node:fs/promises');
     const folder = await mkdtemp(path.join(tmpdir(), 'unet-'));
-    await writeFile(path.join(folder, 'config.json'), '{"_class_name": "UNet2DConditionModel"}');
+    await writeFile(path.join(folder, 'config.json'), '{"_class_name": "UNet3DConditionModel"}');
     await expect(AutoModel.fromPretrained(folder)).rejects.toThrow(
-      /UNet.*not a Diffusion Transformer.*FluxTransformer2DModel/,
+      /'UNet3DConditionModel' is not supported; did you mean UNet2DConditionModel\?/,
     );
     await rm(folder, { recursive: true });
   });

@@ -264,7 +264,7 @@ export const catalogue: Catalogue = {
   scheduler: {
     group: 'Schedule',
     value: () =>
-      z.union([z.string().min(1), anyObject], {
+      z.union([z.string(), anyObject], {
         error: expecting("expected a scheduler's class name, or fields of its config"),
       }),
     flag: '--scheduler <name>',
