@@ -93,7 +93,7 @@ export async function loadComponents<P extends Parts>(
     for (const [key, part] of Object.entries(parts)) {
       components[key] = await part.load(loader, componentName(key, part));
     }
-    if (options.layerwiseTextOffload && !loader.loaded.some((component) => component instanceof GraphModel))
+    if (options.layerwiseTextOffload && !Object.values(components).some(isEncoder))
       throw new DejaDitError('INVALID_ARGUMENT', `a ${folder.className} has no text encoder`, {
         path: 'layerwiseTextOffload',
       });
@@ -103,6 +103,9 @@ export async function loadComponents<P extends Parts>(
     throw error;
   }
 }
+
+/** What reads texts, or pictures in their place, and is offloaded with it. */
+const isEncoder = (component: unknown) => component instanceof TextEncoder || component instanceof ImageEncoder;
 
 /** Disposes whatever can be disposed. */
 export async function disposeAll(components: readonly unknown[]): Promise<void> {

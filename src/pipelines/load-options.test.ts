@@ -66,10 +66,10 @@ it('knows the transformer of a pipeline that it does not know', async () => {
   const folder = await mkdtemp(path.join(tmpdir(), 'deja-dit-lacking-'));
   try {
     await mkdir(path.join(folder, 'transformer'));
-    const index = { _class_name: 'FluxFillPipeline', transformer: ['diffusers', 'FluxTransformer2DModel'] };
+    const index = { _class_name: 'FluxControlPipeline', transformer: ['diffusers', 'FluxTransformer2DModel'] };
     await writeFile(path.join(folder, 'model_index.json'), JSON.stringify(index));
     await expect(DiffusionPipeline.fromPretrained(folder)).rejects.toThrow(
-      /'FluxFillPipeline' is not supported; its FluxTransformer2DModel is supported and loads alone, .* known: .*FluxPipeline/,
+      /'FluxControlPipeline' is not supported; its FluxTransformer2DModel is supported and loads alone, .* known: .*FluxPipeline/,
     );
   } finally {
     await rm(folder, { recursive: true });

