@@ -22,7 +22,7 @@ const fromPretrainedShape: ArgumentShape<FromPretrainedOptions> = { ...sourceSha
 
 export const DiffusionPipeline = {
   /**
-   * Loads a pipeline. What is fetched is kept by the browser, so that the next visit downloads nothing and works offline.
+   * Loads a pipeline. What is fetched is kept by the browser, so that the next visit downloads nothing of it.
    * @throws DejaDitError naming the address, file, field or tensor that is wrong, or the class that is not supported
    * @example
    * const pipe = await DiffusionPipeline.fromPretrained('./models/emoji-flux', { worker: true });

@@ -77,7 +77,7 @@ describe.skipIf(!hasChromium())('in a page', () => {
       { request, options },
     );
 
-  it('one thread draws the picture of wasm in Node; the second visit asks the server for nothing, and works without one', async () => {
+  it('one thread draws the picture of wasm in Node; the second visit asks the server for nothing of the model', async () => {
     const server = await serve();
     const page = await open(server);
     expect(await draw(page, { backend: 'wasm' })).toEqual(expected);
