@@ -2,9 +2,9 @@
 import type { EnableCacheOptions } from '../../api/enable-cache.ts';
 import type { PipelineTraits } from '../../pipelines/pipeline.ts';
 import type { OptionsSchema } from '../../pipelines/schema/json-schema.ts';
-import type { OffloadOptions } from '../../weights/offload/options.ts';
 import type { JobError, WorkEvent, WorkKind, WorkResult } from '../jobs/job.ts';
 import type { Task } from '../jobs/runner.ts';
+import type { ServerOptions } from '../settings.ts';
 
 /** Where models come from and how they are loaded. */
 export interface EngineSettings {
@@ -14,17 +14,18 @@ export interface EngineSettings {
   memory: number;
   /** Set on every pipeline; requests may bring their own. */
   cache: EnableCacheOptions | undefined;
-  load: {
-    variant?: string | undefined;
-    revision?: string | undefined;
-    offline?: boolean | undefined;
-    backend?: 'cpu' | 'wasm' | undefined;
-    threads?: number | undefined;
-    layerwiseOffload?: boolean | OffloadOptions | undefined;
-    layerwiseTextOffload?: boolean | undefined;
-    maxProgramBytes?: number | undefined;
-  };
-  lora: { path: string; strength?: number | undefined } | undefined;
+  load: Pick<
+    ServerOptions,
+    | 'variant'
+    | 'revision'
+    | 'offline'
+    | 'backend'
+    | 'threads'
+    | 'layerwiseOffload'
+    | 'layerwiseTextOffload'
+    | 'maxProgramBytes'
+  >;
+  lora: ServerOptions['lora'];
   /** Largest picture that is decoded, in pixels. */
   maxPixels: number;
 }
