@@ -1,13 +1,22 @@
-/** What the calls of FLUX.1 and its relatives get: the text as two encoders read it, positions, and the scale of distilled guidance. */
+/** Of what FLUX.1 and its relatives consist, and what their calls get: the text as two encoders read it, positions, and the scale of distilled guidance. */
 import type { ForwardInputs } from '../../models/inputs.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import { join } from '../../tensor/slices.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
 import type { Condition } from '../request/conditions.ts';
 import { perSample } from '../request/latents.ts';
 import type { Plan } from '../request/plan.ts';
 import type { EncodeTextOptions, TextEncoder } from '../request/text-encoder.ts';
 import { imageIds, textIds } from './positions.ts';
+
+export const fluxComponents = {
+  scheduler: scheduler(),
+  textEncoder: textEncoder(),
+  textEncoder2: textEncoder(),
+  vae: autoencoder(),
+  transformer: transformer('FluxTransformer2DModel'),
+};
 
 /**
  * CLIP's pooled embedding, and T5's hidden states with their padding: FLUX was trained without a text mask. What CLIP has to

@@ -3,7 +3,6 @@
  * the latents. Diffusers' `FluxFillPipeline`.
  */
 import { join } from '../../tensor/slices.ts';
-import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
 import { loadMasks, maskChannels, maskedPictures } from '../request/masks.ts';
 import { packedLatents, packLatents } from '../request/packing.ts';
@@ -11,17 +10,11 @@ import { flowSchedule } from '../request/schedule.ts';
 import { encodePictures, loadPixels, startFromImages } from '../request/start-images.ts';
 import { repeatToRows } from '../request/tensors.ts';
 import { edges, noGuidanceEmbedding, textLength } from '../schema/sizes.ts';
-import { embedFlux, fluxInputs } from './calls.ts';
+import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
 
 export const fluxFillPipeline = definePipeline({
   classNames: ['FluxFillPipeline'],
-  components: {
-    scheduler: scheduler(),
-    textEncoder: textEncoder(),
-    textEncoder2: textEncoder(),
-    vae: autoencoder(),
-    transformer: transformer('FluxTransformer2DModel'),
-  },
+  components: fluxComponents,
 
   options: {
     conditions: { texts: ['prompt', 'prompt2'], embeds: ['promptEmbeds', 'pooledPromptEmbeds'], positiveOnly: true },

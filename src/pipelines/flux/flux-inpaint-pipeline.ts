@@ -2,7 +2,6 @@
  * Inpainting with FLUX.1 as it is: after every step what the mask leaves is put back, noised as far as the rest. Diffusers'
  * `FluxInpaintPipeline`.
  */
-import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
 import { blend, latentMasks, loadMasks } from '../request/masks.ts';
 import { packedLatents } from '../request/packing.ts';
@@ -10,17 +9,11 @@ import { flowSchedule } from '../request/schedule.ts';
 import { loadPixels, startFromImages } from '../request/start-images.ts';
 import { repeatToRows } from '../request/tensors.ts';
 import { edges, noGuidanceEmbedding, textLength } from '../schema/sizes.ts';
-import { embedFlux, fluxInputs } from './calls.ts';
+import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
 
 export const fluxInpaintPipeline = definePipeline({
   classNames: ['FluxInpaintPipeline'],
-  components: {
-    scheduler: scheduler(),
-    textEncoder: textEncoder(),
-    textEncoder2: textEncoder(),
-    vae: autoencoder(),
-    transformer: transformer('FluxTransformer2DModel'),
-  },
+  components: fluxComponents,
 
   options: {
     conditions: { texts: ['prompt', 'prompt2'], embeds: ['promptEmbeds', 'pooledPromptEmbeds'] },

@@ -2,14 +2,13 @@
 import type { Image } from '../../images/image.ts';
 import { join } from '../../tensor/slices.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
-import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
 import { initialLatents } from '../request/latents.ts';
 import { packedLatents, packLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
 import { encodePictures, loadImages, takingTurns } from '../request/start-images.ts';
 import { edges, noGuidanceEmbedding, textLength } from '../schema/sizes.ts';
-import { embedFlux, fluxInputs } from './calls.ts';
+import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
 import { imageIds } from './positions.ts';
 
 /** Width × height of the pictures that the model was trained at. */
@@ -20,13 +19,7 @@ const trainedSizes =
 
 export const fluxKontextPipeline = definePipeline({
   classNames: ['FluxKontextPipeline'],
-  components: {
-    scheduler: scheduler(),
-    textEncoder: textEncoder(),
-    textEncoder2: textEncoder(),
-    vae: autoencoder(),
-    transformer: transformer('FluxTransformer2DModel'),
-  },
+  components: fluxComponents,
 
   options: {
     conditions: { texts: ['prompt', 'prompt2'], embeds: ['promptEmbeds', 'pooledPromptEmbeds'] },

@@ -4,14 +4,13 @@
  */
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
-import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
 import { packedLatents } from '../request/packing.ts';
 import { flowSigmas, resolutionShift } from '../request/schedule.ts';
 import { maybeFromImages } from '../request/start-images.ts';
 import { fromModel } from '../schema/pipeline-options.ts';
 import { noGuidanceEmbedding, startImage, textLength, twoLatents } from '../schema/sizes.ts';
-import { embedFlux, fluxInputs } from './calls.ts';
+import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
 
 const edge = {
   default: fromModel(
@@ -23,13 +22,7 @@ const edge = {
 
 export const fluxPipeline = definePipeline({
   classNames: ['FluxPipeline', 'FluxImg2ImgPipeline'],
-  components: {
-    scheduler: scheduler(),
-    textEncoder: textEncoder(),
-    textEncoder2: textEncoder(),
-    vae: autoencoder(),
-    transformer: transformer('FluxTransformer2DModel'),
-  },
+  components: fluxComponents,
 
   options: {
     conditions: { texts: ['prompt', 'prompt2'], embeds: ['promptEmbeds', 'pooledPromptEmbeds'] },

@@ -9,7 +9,7 @@ interface HasTransformer {
   readonly transformer: TransformerModel;
 }
 
-interface HasAutoencoder {
+export interface HasAutoencoder {
   readonly vae: Autoencoder;
 }
 
@@ -54,6 +54,12 @@ export function textLength<Name extends string>(
     ),
   };
 }
+
+/** Layers that CLIP leaves out. */
+export const clipSkip = {
+  default: 0,
+  idle: { because: 'on embeddings', when: ({ promptEmbeds }: GenerateOptions) => promptEmbeds !== undefined },
+};
 
 /** Of `guidanceScale` in pipelines whose classifier-free guidance has another name. */
 export const noGuidanceEmbedding = {

@@ -1,5 +1,4 @@
-/** What the pipelines around `UNet2DConditionModel` share: sizes, starting images, and the inputs of a call. */
-
+/** What the pipelines around `UNet2DConditionModel` share: sizes, and the inputs of a call. */
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
@@ -7,6 +6,7 @@ import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import { perSample } from '../request/latents.ts';
 import type { Plan } from '../request/plan.ts';
 import { fromModel } from '../schema/pipeline-options.ts';
+import { aLatent } from '../schema/sizes.ts';
 
 interface Sized {
   vae: Autoencoder;
@@ -19,7 +19,7 @@ export const pixelEdge = {
     "the UNet's sample_size",
     ({ vae, transformer }: Sized) => (transformer.traits.sampleSize ?? 64) * vae.spatialScale,
   ),
-  multipleOf: fromModel('the pixels of a latent', ({ vae }: Sized) => vae.spatialScale),
+  multipleOf: aLatent,
 };
 
 /** What a call gets besides its branch's embeddings. @param others with a row per picture */

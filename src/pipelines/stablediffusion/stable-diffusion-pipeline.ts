@@ -8,7 +8,7 @@ import { guidanceBranches } from '../request/conditions.ts';
 import { plainLatents } from '../request/plan.ts';
 import { givenSchedule } from '../request/schedule.ts';
 import { maybeFromImages } from '../request/start-images.ts';
-import { startImage } from '../schema/sizes.ts';
+import { clipSkip, startImage } from '../schema/sizes.ts';
 import { guidanceFeatures, pixelEdge, unetInputs } from './calls.ts';
 
 export const stableDiffusionPipeline = definePipeline({
@@ -36,10 +36,7 @@ export const stableDiffusionPipeline = definePipeline({
           when: ({ transformer }) => transformer.traits.guidanceFeatures !== undefined,
         },
       },
-      clipSkip: {
-        default: 0,
-        idle: { because: 'on embeddings', when: ({ promptEmbeds }) => promptEmbeds !== undefined },
-      },
+      clipSkip,
       ...startImage(0.8),
     },
   },

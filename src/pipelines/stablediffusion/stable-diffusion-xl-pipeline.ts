@@ -13,7 +13,7 @@ import { givenSchedule } from '../request/schedule.ts';
 import { maybeFromImages } from '../request/start-images.ts';
 import { affine } from '../request/tensors.ts';
 import type { EncodeTextOptions, TextEncoder } from '../request/text-encoder.ts';
-import { startImage } from '../schema/sizes.ts';
+import { clipSkip, startImage } from '../schema/sizes.ts';
 import { pixelEdge, unetInputs } from './calls.ts';
 
 export const stableDiffusionXLPipeline = definePipeline({
@@ -37,10 +37,7 @@ export const stableDiffusionXLPipeline = definePipeline({
       timesteps: {},
       sigmas: {},
       guidanceScale: { default: 5 },
-      clipSkip: {
-        default: 0,
-        idle: { because: 'on embeddings', when: ({ promptEmbeds }) => promptEmbeds !== undefined },
-      },
+      clipSkip,
       originalSize: {},
       targetSize: {},
       cropsCoordsTopLeft: {},
