@@ -6,7 +6,7 @@
 import type { ListOf, SymbolicTensor } from '../graph/symbolic.ts';
 import { type BiasOption, linear } from './linear.ts';
 import { layer, type Module } from './module.ts';
-import { modulatedLayerNorm, perToken } from './norms.ts';
+import { adaLayerNormContinuous, modulatedLayerNorm, perToken } from './norms.ts';
 
 /** What one sublayer (attention, feed-forward) gets from the conditioning, [B, 1, D] each. */
 export interface SublayerModulation {
@@ -126,4 +126,15 @@ export function sandwichResidual(
   const normed = normBefore(x);
   const out = normAfter(sublayer(modulation ? normed.mul(modulation.scale.add(1)) : normed));
   return x.add(modulation ? modulation.gate.tanh().mul(out) : out);
+}
+
+export interface ModulatedOutput {
+  /** [B, D]. */
+  temb: SymbolicTensor;
+  outFeatures: number;
+}
+
+/** The way out of a model, by the names that most have for it: `norm_out`, which the conditioning modulates, and `proj_out`. x [B, S, D]. */
+export function modulatedOutput(m: Module, x: SymbolicTensor, { temb, outFeatures }: ModulatedOutput): SymbolicTensor {
+  return linear(m.at('proj_out'), adaLayerNormContinuous(m.at('norm_out'), x, temb, { epsilon: 1e-6 }), outFeatures);
 }

@@ -7,11 +7,12 @@
 
 import { attentionInputs, attentionTensors } from '../../../nn/attention/attention-inputs.ts';
 import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
-import { type FluxState, fluxDoubleBlock, fluxSingleBlock } from '../../../nn/flux-blocks.ts';
+import type { FluxState } from '../../../nn/flux-blocks.ts';
 import { linear } from '../../../nn/linear.ts';
-import { adaLayerNormContinuous } from '../../../nn/norms.ts';
+import { modulatedOutput } from '../../../nn/modulation.ts';
 import { rotaryTables, sharedPositions } from '../../../nn/rotary.ts';
 import { defineTransformer } from '../../definition.ts';
+import { fluxBlockLists } from '../flux/flux-lists.ts';
 
 interface BriaConfig {
   inChannels: number;
@@ -72,23 +73,8 @@ export const briaTransformer = defineTransformer<BriaConfig, FluxState>({
     };
   },
 
-  blockLists: (config) => [
-    {
-      name: 'transformer_blocks',
-      pattern: 0,
-      count: config.doubleBlocks,
-      block: (m, state) => fluxDoubleBlock(m, state, { ...config, first: 'text' }),
-    },
-    {
-      name: 'single_transformer_blocks',
-      pattern: 0,
-      count: config.singleBlocks,
-      block: (m, state) => fluxSingleBlock(m, state, { ...config, first: 'text' }),
-    },
-  ],
+  blockLists: (config) => fluxBlockLists({ ...config, pattern: 0, first: 'text' }),
 
-  epilogue(m, { hidden_states, temb }, { outChannels }) {
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon: 1e-6 });
-    return linear(m.at('proj_out'), normed, outChannels);
-  },
+  epilogue: (m, { hidden_states, temb }, { outChannels: outFeatures }) =>
+    modulatedOutput(m, hidden_states, { temb, outFeatures }),
 });

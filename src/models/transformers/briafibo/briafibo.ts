@@ -14,7 +14,7 @@ import { type KeyMask, keyMask, maskRows } from '../../../nn/attention/attention
 import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
 import { type FluxState, fluxDoubleBlock, fluxSingleBlock } from '../../../nn/flux-blocks.ts';
 import { linear } from '../../../nn/linear.ts';
-import { adaLayerNormContinuous } from '../../../nn/norms.ts';
+import { modulatedOutput } from '../../../nn/modulation.ts';
 import { rotaryTables, sharedPositions } from '../../../nn/rotary.ts';
 import { join } from '../../../tensor/slices.ts';
 import { dims, Tensor } from '../../../tensor/tensor.ts';
@@ -147,10 +147,8 @@ export const briaFiboTransformer = defineTransformer<BriaFiboConfig, BriaFiboSta
     },
   ],
 
-  epilogue(m, { hidden_states, temb }, { outChannels }) {
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon: 1e-6 });
-    return linear(m.at('proj_out'), normed, outChannels);
-  },
+  epilogue: (m, { hidden_states, temb }, { outChannels: outFeatures }) =>
+    modulatedOutput(m, hidden_states, { temb, outFeatures }),
 });
 
 /** The state as a block sees it: with its caption in the text. */

@@ -1,11 +1,12 @@
 import { attentionInputs, attentionTensors } from '../../../nn/attention/attention-inputs.ts';
 import { conditionEmbedding } from '../../../nn/embeddings.ts';
-import { type FluxState, fluxDoubleBlock, fluxSingleBlock } from '../../../nn/flux-blocks.ts';
+import type { FluxState } from '../../../nn/flux-blocks.ts';
 import { linear } from '../../../nn/linear.ts';
-import { adaLayerNormContinuous } from '../../../nn/norms.ts';
+import { modulatedOutput } from '../../../nn/modulation.ts';
 import { rotaryTables } from '../../../nn/rotary.ts';
 import { rows } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
+import { fluxBlockLists } from './flux-lists.ts';
 import { fluxNames } from './flux-names.ts';
 
 interface FluxConfig {
@@ -95,26 +96,8 @@ export const fluxTransformer = defineTransformer<FluxConfig, FluxState>({
     };
   },
 
-  blockLists: (config) => [
-    {
-      name: 'transformer_blocks',
-      pattern: 1,
-      count: config.doubleBlocks,
-      block: (m, state) => fluxDoubleBlock(m, state, { ...config, first: 'text' }),
-    },
-    {
-      name: 'single_transformer_blocks',
-      pattern: 1,
-      count: config.singleBlocks,
-      block: (m, state) => fluxSingleBlock(m, state, { ...config, first: 'text' }),
-    },
-  ],
+  blockLists: (config) => fluxBlockLists({ ...config, pattern: 1, first: 'text' }),
 
-  epilogue(m, { hidden_states, temb }, { outChannels }) {
-    return linear(
-      m.at('proj_out'),
-      adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon: 1e-6 }),
-      outChannels,
-    );
-  },
+  epilogue: (m, { hidden_states, temb }, { outChannels: outFeatures }) =>
+    modulatedOutput(m, hidden_states, { temb, outFeatures }),
 });

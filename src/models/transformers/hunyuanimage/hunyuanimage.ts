@@ -13,14 +13,14 @@ import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { attentionInputs, attentionTensors } from '../../../nn/attention/attention-inputs.ts';
 import { keyMask, maskRows } from '../../../nn/attention/attention-mask.ts';
 import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
-import { type FluxState, fluxDoubleBlock, fluxSingleBlock } from '../../../nn/flux-blocks.ts';
-import { linear } from '../../../nn/linear.ts';
+import type { FluxState } from '../../../nn/flux-blocks.ts';
+import { modulatedOutput } from '../../../nn/modulation.ts';
 import { layer } from '../../../nn/module.ts';
-import { adaLayerNormContinuous } from '../../../nn/norms.ts';
 import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
 import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { intTensor } from '../../../tensor/tensor.ts';
 import { defineTransformer, type State } from '../../definition.ts';
+import { fluxBlockLists } from '../flux/flux-lists.ts';
 import { refinedText, refinerTensors } from '../hunyuanvideo/token-refiner.ts';
 import { glyphProjection } from './glyphs.ts';
 
@@ -168,28 +168,11 @@ export const hunyuanImageTransformer = defineTransformer<HunyuanImageConfig, Flu
     return [{ sizes: { height, width, ...(frames === undefined ? {} : { frames }) } }];
   },
 
-  blockLists: (config) => [
-    {
-      name: 'transformer_blocks',
-      pattern: 0,
-      count: config.doubleBlocks,
-      block: (m, state) => fluxDoubleBlock(m, state, { ...config, first: 'image' }),
-    },
-    {
-      name: 'single_transformer_blocks',
-      pattern: 0,
-      count: config.singleBlocks,
-      block: (m, state) => fluxSingleBlock(m, state, { ...config, first: 'image' }),
-    },
-  ],
+  blockLists: (config) => fluxBlockLists({ ...config, pattern: 0, first: 'image' }),
 
   epilogue(m, { hidden_states, temb }, { patch, outChannels }, { grid }) {
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon: 1e-6 });
-    const patches = linear(
-      m.at('proj_out'),
-      normed,
-      patch.reduce((product, size) => product * size, outChannels),
-    );
+    const outFeatures = patch.reduce((product, size) => product * size, outChannels);
+    const patches = modulatedOutput(m, hidden_states, { temb, outFeatures });
     return unpatchify(patches, { grid: grid as number[], patch, channels: 'first' });
   },
 });

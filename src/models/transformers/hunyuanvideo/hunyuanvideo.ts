@@ -16,10 +16,9 @@ import {
 } from '../../../nn/attention/attention-inputs.ts';
 import { keyMask, maskRows } from '../../../nn/attention/attention-mask.ts';
 import { conditionEmbedding } from '../../../nn/embeddings.ts';
-import { feedForward, linear } from '../../../nn/linear.ts';
-import { adaLayerNormZero } from '../../../nn/modulation.ts';
+import { feedForward } from '../../../nn/linear.ts';
+import { adaLayerNormZero, modulatedOutput } from '../../../nn/modulation.ts';
 import { layer } from '../../../nn/module.ts';
-import { adaLayerNormContinuous } from '../../../nn/norms.ts';
 import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
 import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock, singleStreamBlock } from '../../../nn/stream-blocks.ts';
@@ -170,8 +169,8 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
 
   epilogue(m, { hidden_states, temb }, { patch, outChannels }, { grid }) {
     const now = currentTime(temb, hidden_states);
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, now, { epsilon: 1e-6 });
-    const patches = linear(m.at('proj_out'), normed, outChannels * patch[0] * patch[1] * patch[2]);
+    const outFeatures = outChannels * patch[0] * patch[1] * patch[2];
+    const patches = modulatedOutput(m, hidden_states, { temb: now, outFeatures });
     return unpatchify(patches, { grid: grid as number[], patch, channels: 'first' });
   },
 });

@@ -14,8 +14,9 @@ import { maskRows, tokenMask } from '../../../nn/attention/attention-mask.ts';
 import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
 import { type FluxState, fluxDoubleBlock } from '../../../nn/flux-blocks.ts';
 import { linear } from '../../../nn/linear.ts';
+import { modulatedOutput } from '../../../nn/modulation.ts';
 import { layer } from '../../../nn/module.ts';
-import { adaLayerNormContinuous, layerNorm } from '../../../nn/norms.ts';
+import { layerNorm } from '../../../nn/norms.ts';
 import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
 import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { floatTensor, intTensor } from '../../../tensor/tensor.ts';
@@ -142,8 +143,8 @@ export const hunyuanVideo15Transformer = defineTransformer<HunyuanVideo15Config,
   ],
 
   epilogue(m, { hidden_states, temb }, { patch, outChannels }, { grid }) {
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon: 1e-6 });
-    const patches = linear(m.at('proj_out'), normed, outChannels * patch[0] * patch[1] * patch[2]);
+    const outFeatures = outChannels * patch[0] * patch[1] * patch[2];
+    const patches = modulatedOutput(m, hidden_states, { temb, outFeatures });
     return unpatchify(patches, { grid: grid as number[], patch, channels: 'first' });
   },
 });

@@ -1,11 +1,13 @@
 import { attentionInputs, attentionTensors } from '../../../nn/attention/attention-inputs.ts';
 import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
-import { type FluxState, fluxDoubleBlock, fluxSingleBlock } from '../../../nn/flux-blocks.ts';
+import type { FluxState } from '../../../nn/flux-blocks.ts';
 import { linear } from '../../../nn/linear.ts';
-import { adaLayerNormContinuous, rmsNorm } from '../../../nn/norms.ts';
+import { modulatedOutput } from '../../../nn/modulation.ts';
+import { rmsNorm } from '../../../nn/norms.ts';
 import { rotaryTables } from '../../../nn/rotary.ts';
 import { rows } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
+import { fluxBlockLists } from '../flux/flux-lists.ts';
 
 interface OvisImageConfig {
   inChannels: number;
@@ -63,23 +65,8 @@ export const ovisImageTransformer = defineTransformer<OvisImageConfig, FluxState
     };
   },
 
-  blockLists: (config) => [
-    {
-      name: 'transformer_blocks',
-      pattern: 1,
-      count: config.doubleBlocks,
-      block: (m, state) => fluxDoubleBlock(m, state, { ...config, activation: 'swiglu', first: 'text' }),
-    },
-    {
-      name: 'single_transformer_blocks',
-      pattern: 1,
-      count: config.singleBlocks,
-      block: (m, state) => fluxSingleBlock(m, state, { ...config, activation: 'swiglu', first: 'text' }),
-    },
-  ],
+  blockLists: (config) => fluxBlockLists({ ...config, pattern: 1, activation: 'swiglu', first: 'text' }),
 
-  epilogue(m, { hidden_states, temb }, { outChannels }) {
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon: 1e-6 });
-    return linear(m.at('proj_out'), normed, outChannels);
-  },
+  epilogue: (m, { hidden_states, temb }, { outChannels: outFeatures }) =>
+    modulatedOutput(m, hidden_states, { temb, outFeatures }),
 });

@@ -20,9 +20,9 @@ import {
 import { keyMask, maskRows } from '../../../nn/attention/attention-mask.ts';
 import { embedding, sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
 import { feedForward, linear } from '../../../nn/linear.ts';
-import { projectModulations } from '../../../nn/modulation.ts';
+import { modulatedOutput, projectModulations } from '../../../nn/modulation.ts';
 import { layer } from '../../../nn/module.ts';
-import { adaLayerNormContinuous, rmsNorm } from '../../../nn/norms.ts';
+import { rmsNorm } from '../../../nn/norms.ts';
 import { rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
 import { cleanTokenRows, currentTime } from '../../../nn/token-times.ts';
@@ -163,8 +163,7 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
 
   epilogue(m, { hidden_states, temb }, { outChannels }) {
     const now = currentTime(temb, hidden_states);
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, now, { epsilon: 1e-6 });
-    return linear(m.at('proj_out'), normed, outChannels);
+    return modulatedOutput(m, hidden_states, { temb: now, outFeatures: outChannels });
   },
 });
 

@@ -11,7 +11,7 @@ import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { attention, jointAttention, type QkNorm } from '../../../nn/attention/attention.ts';
 import { conditionEmbedding } from '../../../nn/embeddings.ts';
 import { feedForward, linear } from '../../../nn/linear.ts';
-import { adaLayerNormZero, modulatedResidual } from '../../../nn/modulation.ts';
+import { adaLayerNormZero, modulatedOutput, modulatedResidual } from '../../../nn/modulation.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 import { adaLayerNormContinuous, modulatedLayerNorm } from '../../../nn/norms.ts';
 import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
@@ -134,8 +134,7 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
   ],
 
   epilogue(m, { hidden_states, temb }, { patch, outChannels }, { grid }) {
-    const normed = adaLayerNormContinuous(m.at('norm_out'), hidden_states, temb, { epsilon: 1e-6 });
-    const patches = linear(m.at('proj_out'), normed, patch[0] * patch[1] * outChannels);
+    const patches = modulatedOutput(m, hidden_states, { temb, outFeatures: patch[0] * patch[1] * outChannels });
     return unpatchify(patches, { grid: grid as number[], patch });
   },
 });
