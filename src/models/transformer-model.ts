@@ -17,7 +17,8 @@ import type { Statics, Transformer, TransformerTraits } from './definition.ts';
 import { checkInputs, type ForwardInputs, uploadInputs } from './inputs.ts';
 import { Occupancy } from './occupancy.ts';
 import { refuseOverflow } from './overflow.ts';
-import { type DeviceState, epilogue, prologue, SpanRunner, wholeList } from './span.ts';
+import { epilogue, prologue, wholeList } from './pieces.ts';
+import { type DeviceState, SpanRunner } from './span.ts';
 
 export interface ModelOutput {
   /** Diffusers' `Transformer2DModelOutput.sample`: a tensor, or a list where Diffusers returns one. */

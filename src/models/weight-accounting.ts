@@ -13,8 +13,8 @@ import type { WeightStoreOptions } from '../weights/weight-store.ts';
 import type { Prepared, State, Statics, Transformer } from './definition.ts';
 import type { BoundModel } from './graph-model.ts';
 import type { ForwardInputs, InputSpec } from './inputs.ts';
+import { epilogue, prologue, type SpanContext, wholeList } from './pieces.ts';
 import { type MakeOnes, onesFor, type SmallestCall, smallestInputs } from './smallest-inputs.ts';
-import { epilogue, prologue, type SpanContext, wholeList } from './span.ts';
 
 /** Something that can be emitted: a transformer's forward, or one function of another model. */
 interface Emission {

@@ -4,7 +4,7 @@
  */
 import { DejaDitError } from '../../errors/errors.ts';
 import type { ForwardPattern, Transformer } from '../../models/definition.ts';
-import { blocks, listEdge, type Piece, wholeList } from '../../models/span.ts';
+import { blocks, listEdge, type Piece, wholeList } from '../../models/pieces.ts';
 
 export interface BlockGroup {
   /** Names of its lists, joined by `+`. */

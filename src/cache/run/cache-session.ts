@@ -3,7 +3,7 @@
  * the calls of one request run one after the other, as its steps do.
  */
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
-import { epilogue, prologue } from '../../models/span.ts';
+import { epilogue, prologue } from '../../models/pieces.ts';
 import type {
   CallContext,
   ForwardSession,

@@ -3,7 +3,7 @@
  * for its middle blocks, DBPrune one for every block. Which of the two a step does is the caller's decision (`decide.ts`,
  * `dbprune.ts`), how remembered tensors are weighted is the forecasters'; here tensors meet both.
  */
-import type { Piece } from '../../models/span.ts';
+import type { Piece } from '../../models/pieces.ts';
 import type { Backend } from '../../runtime/backend.ts';
 import { dims, floatTensor } from '../../tensor/tensor.ts';
 import type { DBCacheConfig } from '../config/cache-config.ts';

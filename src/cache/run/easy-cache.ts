@@ -11,7 +11,7 @@ import { DejaDitError } from '../../errors/errors.ts';
 import { concat } from '../../graph/ops.ts';
 import type { SymbolicTensor } from '../../graph/symbolic.ts';
 import type { Transformer } from '../../models/definition.ts';
-import { type Piece, prologue, wholeList } from '../../models/span.ts';
+import { type Piece, prologue, wholeList } from '../../models/pieces.ts';
 import type { PreparedInputs, TransformerModel } from '../../models/transformer-model.ts';
 import type { DeviceTensor } from '../../runtime/backend.ts';
 import { takeDown } from '../../runtime/host-tensors.ts';

@@ -2,7 +2,8 @@
  * One forward call on its way through spans: pieces are collected until a decision needs a number, then run as one program. What
  * the spans return belongs to the flow, up to the end of the next span, unless it is kept.
  */
-import type { Piece, SpanResult, SpanRun, SpanRunner } from '../../models/span.ts';
+import type { Piece } from '../../models/pieces.ts';
+import type { SpanResult, SpanRun, SpanRunner } from '../../models/span.ts';
 import type { PreparedInputs } from '../../models/transformer-model.ts';
 import type { DeviceTensor } from '../../runtime/backend.ts';
 import { disposeTensors } from '../../runtime/tensor-table.ts';

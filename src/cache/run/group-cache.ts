@@ -2,7 +2,7 @@
  * DBCache (cache-dit) on one block group during one request: runs the first F blocks, decides, runs or forecasts the middle,
  * runs the last B. The decision itself is `decide.ts`.
  */
-import type { Piece } from '../../models/span.ts';
+import type { Piece } from '../../models/pieces.ts';
 import type { Backend } from '../../runtime/backend.ts';
 import type { BlockGroup } from '../adapters/block-group.ts';
 import type { CacheConfig, DBCacheConfig } from '../config/cache-config.ts';

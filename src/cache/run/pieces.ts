@@ -7,7 +7,7 @@ import { DejaDitError } from '../../errors/errors.ts';
 import { concat, where } from '../../graph/ops.ts';
 import type { SymbolicTensor } from '../../graph/symbolic.ts';
 import { SKIP, type State } from '../../models/definition.ts';
-import type { Piece } from '../../models/span.ts';
+import type { Piece } from '../../models/pieces.ts';
 
 export interface ProbeOptions {
   /** Prefix of the tensors' names in the span. */

@@ -4,7 +4,7 @@
  * a cache, in `generate({ cache: recorder })` or a model's `newSession`.
  */
 import { DejaDitError } from '../../errors/errors.ts';
-import { epilogue, prologue } from '../../models/span.ts';
+import { epilogue, prologue } from '../../models/pieces.ts';
 import type {
   ForwardSession,
   SessionFactory,

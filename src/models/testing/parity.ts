@@ -6,7 +6,7 @@ import { takeDown } from '../../runtime/host-tensors.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { AutoModel } from '../auto-model.ts';
 import type { ForwardInputs } from '../inputs.ts';
-import { blocks, epilogue, listEdge, type Piece, prologue } from '../span.ts';
+import { blocks, epilogue, listEdge, type Piece, prologue } from '../pieces.ts';
 import type { TransformerModel } from '../transformer-model.ts';
 import { fixtures, readGolden, relativeError } from './golden.ts';
 
