@@ -230,6 +230,15 @@ describe('refusals', () => {
     });
   });
 
+  it('a part of a graph, which would be run as a whole', async () => {
+    const body = { prompt: graph(), partial_execution_targets: ['9'] };
+    const answer = await ask<Refusal>(server, '/prompt', { body });
+    expect([answer.status, answer.body.error.message]).toEqual([
+      400,
+      expect.stringMatching(/^partial_execution_targets: /),
+    ]);
+  });
+
   it.each([[{}], [{ 4: graph()['4']! }]])('a graph without an output: %j', async (prompt) => {
     expect((await refused(prompt)).error.type).toBe('prompt_no_outputs');
   });

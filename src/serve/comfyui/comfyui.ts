@@ -23,6 +23,7 @@ const promptBody = z.looseObject({
   prompt: graphSchema,
   client_id: z.string().nullish().describe('of the socket that is told about it'),
   prompt_id: z.uuid().nullish(),
+  partial_execution_targets: z.array(z.string()).nullish().describe('not taken: a graph is run as a whole'),
   front: z.boolean().nullish().describe('before all others'),
   number: z.number().nullish().describe('lower ones go first'),
   extra_data: z
@@ -78,6 +79,8 @@ export const comfyuiSkin: Skin = {
       const { prompt: graph, ...body } = await readJson(context, promptBody);
       const id = body.prompt_id ?? randomUUID();
       if (prompts.get(id)) throw new Problem(400, `there is a prompt '${id}' already`, { param: 'prompt_id' });
+      if (body.partial_execution_targets?.length)
+        throw new Problem(400, 'a graph is run as a whole here; leave it out', { param: 'partial_execution_targets' });
       const read = readGraph(graph, around);
       const { model, options } = read.drawing;
       const client = body.client_id ?? undefined;
