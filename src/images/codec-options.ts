@@ -2,7 +2,7 @@
 import { DejaDitError } from '../errors/errors.ts';
 import type { ImageFormat } from './files.ts';
 import type { ImageMetadata } from './metadata.ts';
-import type { ResampleKernel } from './resample.ts';
+import type { ResampleKernel, ResampleRounding } from './resample.ts';
 
 /** A path, a `file:` URL, or a file's bytes. */
 export type ImageFileSource = string | URL | Uint8Array | Blob;
@@ -24,6 +24,8 @@ export interface ResizeOptions {
   fit?: 'fill' | 'cover' | 'contain';
   /** Default `'lanczos3'`. */
   kernel?: ResampleKernel;
+  /** Whose, to the byte: `'pillow'` (default), or `'torch'` for PyTorch's antialiased `interpolate` on bytes. */
+  rounding?: ResampleRounding;
   /** Colour of the padding, any CSS colour. Default black. */
   background?: string;
 }

@@ -1,4 +1,4 @@
-/** Against Pillow: what Diffusers makes of a starting image before the autoencoder sees it (fixtures/images/start). */
+/** Against Pillow and PyTorch: what becomes of a picture before a model sees it (fixtures/images/start). */
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -57,5 +57,15 @@ it.each([
     const expected = pillow[`${kernel}.${size}`]!;
     const [height, width] = dims(expected, 3);
     expect(difference(await image.resize(width, height, { kernel }), expected), size).toBe(0);
+  }
+});
+
+it('resamples as PyTorch does with antialiasing', async () => {
+  const image = await Image.load(path.join(folder, 'rgb.png'));
+  const torch = await readSafetensors(path.join(folder, 'torch.safetensors'));
+  for (const [name, expected] of Object.entries(torch)) {
+    const [height, width] = dims(expected, 3);
+    const kernel = name.split('.')[0] as ResampleKernel;
+    expect(difference(await image.resize(width, height, { kernel, rounding: 'torch' }), expected), name).toBe(0);
   }
 });

@@ -18,25 +18,33 @@ const filters: Record<Exclude<ResampleKernel, 'nearest'>, Filter> = {
   lanczos3: { support: 3, weight: (x) => (Math.abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0) },
 };
 
-/** Fraction bits of the weights. */
-const precision = 22;
+/** Whose rounding: Pillow's, or that of PyTorch's antialiased `interpolate` on bytes, which torchvision calls. */
+export type ResampleRounding = 'pillow' | 'torch';
 
-/** The picture at another size: along one axis, then along the other, each rounded to bytes. */
-export function resample(image: Pixels, { width, height, kernel }: Size & { kernel: ResampleKernel }): Pixels {
-  if (kernel === 'nearest') return pick(image, { width, height });
-  const filter = filters[kernel];
-  const across = (from: Pixels) => resampleRows(from, { width, filter });
-  const down = (from: Pixels) => resampleColumns(from, { height, filter });
-  // The order shows in the rounding. Pillow goes down first where that drops more than twice as many rows as columns are dropped.
-  const [rows, columns] = [image.height - height, image.width - width];
-  return rows > 0 && rows > 2 * columns ? across(down(image)) : down(across(image));
+interface Resampling {
+  filter: Filter;
+  rounding: ResampleRounding;
 }
 
-function resampleRows(image: Pixels, { width, filter }: { width: number; filter: Filter }): Pixels {
+/** The picture at another size: along one axis, then along the other, each rounded to bytes. */
+export function resample(
+  image: Pixels,
+  { width, height, kernel, rounding = 'pillow' }: Size & { kernel: ResampleKernel; rounding?: ResampleRounding },
+): Pixels {
+  if (kernel === 'nearest') return pick(image, { width, height });
+  const how = { filter: filters[kernel], rounding };
+  const across = (from: Pixels) => resampleRows(from, { width, ...how });
+  const down = (from: Pixels) => resampleColumns(from, { height, ...how });
+  // The order shows in the rounding. Pillow goes down first where that drops more than twice as many rows as columns are dropped.
+  const [rows, columns] = [image.height - height, image.width - width];
+  return rounding === 'pillow' && rows > 0 && rows > 2 * columns ? across(down(image)) : down(across(image));
+}
+
+function resampleRows(image: Pixels, { width, ...how }: { width: number } & Resampling): Pixels {
   if (width === image.width) return image;
   const { channels, height } = image;
   const data = convolve(image.data, {
-    windows: filterWindows({ from: image.width, to: width, filter }),
+    ...filterWindows({ from: image.width, to: width, ...how }),
     lines: { count: height, stride: image.width * channels },
     step: channels,
   });
@@ -44,11 +52,11 @@ function resampleRows(image: Pixels, { width, filter }: { width: number; filter:
 }
 
 /** All bytes of a row share the weights, so the picture is one line whose elements are rows. */
-function resampleColumns(image: Pixels, { height, filter }: { height: number; filter: Filter }): Pixels {
+function resampleColumns(image: Pixels, { height, ...how }: { height: number } & Resampling): Pixels {
   if (height === image.height) return image;
   const { channels, width } = image;
   const data = convolve(image.data, {
-    windows: filterWindows({ from: image.height, to: height, filter }),
+    ...filterWindows({ from: image.height, to: height, ...how }),
     lines: { count: 1, stride: 0 },
     step: width * channels,
   });
@@ -66,12 +74,13 @@ interface FilterWindow {
   weights: Int32Array;
 }
 
-function filterWindows({ from, to, filter }: { from: number; to: number; filter: Filter }): FilterWindow[] {
+/** @returns the windows, and how many bits of their weights are a fraction */
+function filterWindows({ from, to, filter, rounding }: { from: number; to: number } & Resampling) {
   const scale = from / to;
   // Shrinking widens the filter, so that all source pixels count.
   const stretch = Math.max(scale, 1);
   const support = filter.support * stretch;
-  return Array.from({ length: to }, (_, target) => {
+  const shares = Array.from({ length: to }, (_, target) => {
     const centre = (target + 0.5) * scale;
     const first = Math.max(0, Math.trunc(centre - support + 0.5));
     const end = Math.min(from, Math.trunc(centre + support + 0.5));
@@ -79,24 +88,36 @@ function filterWindows({ from, to, filter }: { from: number; to: number; filter:
       filter.weight((first + i - centre + 0.5) * (1 / stretch)),
     );
     const sum = weights.reduce((total, weight) => total + weight, 0);
-    return { first, weights: Int32Array.from(weights, (weight) => fixed(weight / sum)) };
+    return { first, weights: weights.map((weight) => weight / sum) };
   });
+  const precision = rounding === 'pillow' ? 22 : bitsIn16(shares);
+  const fixed = (weight: number) => Math.trunc(weight * 2 ** precision + (weight < 0 ? -0.5 : 0.5));
+  const windows = shares.map(
+    ({ first, weights }): FilterWindow => ({ first, weights: Int32Array.from(weights, fixed) }),
+  );
+  return { windows, precision };
 }
 
-function fixed(weight: number): number {
-  return Math.trunc(weight * 2 ** precision + (weight < 0 ? -0.5 : 0.5));
+/** As many bits, at most 22, as leave the largest weight within a signed 16-bit integer. */
+function bitsIn16(shares: readonly { weights: Float64Array }[]): number {
+  const largest = Math.max(...shares.map(({ weights }) => Math.max(...weights)));
+  let bits = 0;
+  while (bits < 22 && Math.trunc(0.5 + largest * 2 ** (bits + 1)) < 2 ** 15) bits++;
+  return bits;
 }
 
 interface Convolution {
   windows: readonly FilterWindow[];
+  /** Fraction bits of the weights. */
+  precision: number;
   /** Bytes from one line to the next. */
   lines: { count: number; stride: number };
   /** Bytes of an element of a line. */
   step: number;
 }
 
-/** In 32-bit integers, which hold every sum: weights are 2^22 in all and the largest byte is below 2^8. */
-function convolve(source: Uint8Array, { windows, lines, step }: Convolution): Uint8Array {
+/** In 32-bit integers, which hold every sum: weights are at most 2^22 in all and the largest byte is below 2^8. */
+function convolve(source: Uint8Array, { windows, precision, lines, step }: Convolution): Uint8Array {
   const out = new Uint8ClampedArray(lines.count * windows.length * step);
   let to = 0;
   for (let line = 0; line < lines.count; line++) {

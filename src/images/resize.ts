@@ -13,6 +13,7 @@ export async function resizePixels(
     height,
     fit = 'fill',
     kernel = 'lanczos3',
+    rounding = 'pillow',
     background = 'black',
   }: ResizeOptions & { width: number; height: number },
 ): Promise<Pixels> {
@@ -20,11 +21,11 @@ export async function resizePixels(
   if (!isSize(width) || !isSize(height)) {
     throw new DejaDitError('INVALID_ARGUMENT', `cannot resize an image to ${width} x ${height} pixels`);
   }
-  if (fit === 'fill') return resample(image, { width, height, kernel });
+  if (fit === 'fill') return resample(image, { width, height, kernel, rounding });
   const scales = [width / image.width, height / image.height];
   const scale = fit === 'cover' ? Math.max(...scales) : Math.min(...scales);
   const edge = (length: number) => Math.max(1, Math.round(length * scale));
-  const scaled = resample(image, { width: edge(image.width), height: edge(image.height), kernel });
+  const scaled = resample(image, { width: edge(image.width), height: edge(image.height), kernel, rounding });
   return place(scaled, { width, height, background: await parseColour(background) });
 }
 

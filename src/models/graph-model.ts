@@ -35,7 +35,7 @@ export interface GraphModelDefinition<Config> {
   parseConfig(config: ConfigReader): Config;
   readonly functions: Readonly<Record<string, FunctionDefinition<Config>>>;
   /** Default: none. */
-  readonly ignoredWeights?: readonly IgnoredWeights[];
+  readonly ignoredWeights?: readonly IgnoredWeights[] | ((config: Config) => readonly IgnoredWeights[]);
   /** Whether its weights are held in float16 where `computeDtype` says so. It computes in float32 all the same. Default false. */
   readonly holdsFloat16?: boolean;
   /** What the tensors are called where the model was first released. Default: as in Diffusers or Transformers. */
@@ -91,12 +91,13 @@ export function defineModel<Config>(definition: GraphModelDefinition<Config>): G
         build: (m, inputs, statics) => fn.build(m, inputs, config, statics),
         smallestCalls: (ones) => fn.smallestCalls?.(config, ones) ?? [{}],
       });
+      const { ignoredWeights: ignored = [] } = definition;
       const functions = Object.fromEntries(Object.entries(definition.functions).map(([name, fn]) => [name, bind(fn)]));
       return {
         className: definition.className,
         config: reader.json,
         functions,
-        ignoredWeights: definition.ignoredWeights ?? [],
+        ignoredWeights: typeof ignored === 'function' ? ignored(config) : ignored,
         holdsFloat16: definition.holdsFloat16 ?? false,
         originalNames: definition.originalNames?.(config) ?? {},
       };

@@ -150,7 +150,7 @@ export class ComponentLoader {
   /** A text encoder and its tokenizer: components `text_encoder<suffix>` and `tokenizer<suffix>`. */
   async textEncoder(name = 'text_encoder'): Promise<TextEncoder> {
     const tokenizer = await loadTokenizer(this.folderOf(name.replace('text_encoder', 'tokenizer')));
-    const model = await this.model(name, { ...this.options, layerwiseOffload: this.textOffload });
+    const model = await this.model(name, { ...this.options, layerwiseOffload: this.textOffload, textOnly: true });
     if (model instanceof GraphModel) return new TextEncoder(name, model, tokenizer);
     throw this.wrongKind(name, model, 'a text encoder');
   }

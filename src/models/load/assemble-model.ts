@@ -42,7 +42,7 @@ export async function assembleModel(
     );
   }
   refuseForeignQuantization(config, path);
-  const reader = new ConfigReader(config, path);
+  const reader = new ConfigReader(options.textOnly ? { ...config, vision_config: undefined } : config, path);
   const transformer = (await findTransformer(className))?.configure(reader);
   const graphModel = transformer ? undefined : (await findGraphModel(className))?.configure(reader);
   const model = transformer ?? graphModel;

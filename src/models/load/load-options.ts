@@ -21,6 +21,8 @@ export interface LoadOptions extends ProgramOptions {
    * and about the other weights only.
    */
   layerwiseOffload?: boolean | OffloadOptions | undefined;
+  /** Loads a vision-language model without what it sees with. Default: with it, where its config has it. */
+  textOnly?: boolean | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -30,6 +32,7 @@ export const loadShape: ArgumentShape<LoadOptions> = {
   weightDtype: z.enum(['float32', 'stored']),
   computeDtype: z.enum(computeDtypes),
   layerwiseOffload: z.union([z.boolean(), anyObject], 'expected true, false or an object of options'),
+  textOnly: z.boolean(),
   signal: abortSignal,
 };
 

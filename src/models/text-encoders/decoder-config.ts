@@ -2,7 +2,8 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import { ConfigReader } from '../config-reader.ts';
 import { type HiddenActivation, hiddenActivations } from './activation.ts';
-import { type RopeDefaults, ropeFrequencies } from './rope.ts';
+import { mropeAxes, type RopeDefaults, ropeFrequencies } from './rope.ts';
+import { parseQwenVision, type QwenVisionConfig } from './vision/qwen2-5-vision.ts';
 
 /** Which layers have a sliding window; `layer_types` in a config overrides all but 'all'. */
 export type SlidingLayers = 'all' | 'even' | 'from max_window_layers';
@@ -38,6 +39,8 @@ export interface DecoderFamily {
   readonly mlpBias?: boolean;
   /** `gate_proj` and `up_proj` are one matrix. */
   readonly fusedGate?: boolean;
+  /** Whether checkpoints may have Qwen2.5-VL's vision tower. */
+  readonly vision?: boolean;
   /** Gemma's ways: embeddings times √width, norm weights stored minus 1, norms also behind attention and MLP. */
   readonly gemma?: boolean;
 }
@@ -66,6 +69,16 @@ export interface DecoderConfig {
   scale: number;
   /** Scores are bounded to ±softcap by a tanh (Gemma 2). */
   softcap: number | undefined;
+  /** Of models that see pictures. */
+  vision: DecoderVision | undefined;
+}
+
+export interface DecoderVision {
+  tower: QwenVisionConfig;
+  /** The token that stands for one of a picture's. */
+  imageToken: number;
+  /** Which of time, row and column every rotated pair turns with. */
+  axes: Uint8Array;
 }
 
 /** Reads a language model's config, or the `text_config` within that of a vision-language model. */
@@ -91,6 +104,7 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
   }
   const window = slidingWindow(config, family);
   const projectionBias = projectionBiasOf(config, family);
+  const frequencies = ropeFrequencies(config, headDim, { theta: 10000, rotaryFactor: 1, ...rope });
   return {
     family,
     vocabulary: config.integer('vocab_size', defaults.vocabulary),
@@ -107,12 +121,28 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
     outputBias: projectionBias && family.outputBias === true,
     mlpBias: family.mlpBias === true && config.boolean('mlp_bias', false),
     epsilon: config.positive('rms_norm_eps', defaults.epsilon),
-    frequencies: ropeFrequencies(config, headDim, { theta: 10000, rotaryFactor: 1, ...rope }),
+    frequencies,
     window,
     sliding: window === undefined ? Array<boolean>(layers).fill(false) : slidingLayers(config, family, layers),
     scale: (gemma ? config.positive('query_pre_attn_scalar', 256) : headDim) ** -0.5,
     softcap: gemma ? softcapOf(config) : undefined,
+    vision: family.vision ? visionOf(outer, { axes: mropeAxes(config, frequencies.length), width }) : undefined,
   };
+}
+
+/** What it sees with, if the config has it. */
+function visionOf(
+  outer: ConfigReader,
+  { axes, width }: { axes: Uint8Array; width: number },
+): DecoderVision | undefined {
+  const { vision_config: nested } = outer.json;
+  if (typeof nested !== 'object' || nested === null) return undefined;
+  const tower = parseQwenVision(new ConfigReader(nested as Record<string, unknown>, outer.origin));
+  if (tower.outWidth !== width)
+    throw new DejaDitError('INVALID_CONFIG', `pictures of width ${tower.outWidth} in a text of width ${width}`, {
+      path: outer.origin,
+    });
+  return { tower, imageToken: outer.integer('image_token_id', 151655, { min: 0 }), axes };
 }
 
 /** A `null` switches a default off, so it is not the same as an absent field. */

@@ -75,6 +75,7 @@ const qwen25Vl: DecoderFamily = {
   rope: { theta: 1e6 },
   slidingLayers: 'from max_window_layers',
   projectionBias: true,
+  vision: true,
 };
 
 /** Norms on queries and keys instead of biases (arXiv 2505.09388); the text encoder of Z-Image. */

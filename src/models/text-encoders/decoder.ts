@@ -4,8 +4,9 @@
  * (arXiv 2305.13245), and a gated MLP. The families and how they differ are in `decoder-families.ts`.
  *
  * Notation: S tokens, D width, H heads, G key-value heads. Pipelines read a hidden state before the end more often than the
- * last one; what would come after it, the head included, is not computed. Text only: image inputs are not read.
+ * last one; what would come after it, the head included, is not computed. What models see with is in `vision/`.
  */
+import { DejaDitError } from '../../errors/errors.ts';
 import { rmsNormalization } from '../../graph/ops.ts';
 import type { SymbolicTensor } from '../../graph/symbolic.ts';
 import { attend, type Projections, projectQkv } from '../../nn/attention/attention.ts';
@@ -13,13 +14,18 @@ import { embedding } from '../../nn/embeddings.ts';
 import { linear } from '../../nn/linear.ts';
 import { layer, type Module } from '../../nn/module.ts';
 import { applyRotary, type Rotary } from '../../nn/rotary.ts';
-import { dims, type Tensor } from '../../tensor/tensor.ts';
+import { dims, intTensor, type Tensor } from '../../tensor/tensor.ts';
+import type { State } from '../definition.ts';
 import { defineModel, type GraphModelFamily } from '../graph-model.ts';
+import type { InputSpec } from '../inputs.ts';
 import { hiddenActivation } from './activation.ts';
-import { type DecoderConfig, type DecoderFamily, parseDecoderConfig } from './decoder-config.ts';
+import { type DecoderConfig, type DecoderFamily, type DecoderVision, parseDecoderConfig } from './decoder-config.ts';
 import { hiddenStateRequest, runLayers, textInputs } from './hidden-states.ts';
-import { ropeTables } from './rope.ts';
+import { mropeTables, ropeTables } from './rope.ts';
 import { attentionBias, checkTokenIds, seeingTokens } from './tokens.ts';
+import { imageTokenRows, picturePositions, withImageTokens } from './vision/image-tokens.ts';
+import { readGrids } from './vision/patch-layout.ts';
+import { visionTensors, visionTower } from './vision/qwen2-5-vision.ts';
 
 /** A family's model under one of its class names. */
 export function decoderModel(className: string, family: DecoderFamily): GraphModelFamily {
@@ -27,15 +33,19 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
     className,
     holdsFloat16: true,
     parseConfig: (config) => parseDecoderConfig(config, family),
-    ignoredWeights: [
+    ignoredWeights: ({ vision }) => [
       {
         names: /^(model\.|language_model\.)?lm_head\./,
         reason: 'the language head, which text encoders do not compute',
       },
-      {
-        names: /^(model\.)?(visual|vision_tower|vision_model|multi_modal_projector|image_newline)(\.|$)/,
-        reason: 'what a vision-language model sees with; only text is read',
-      },
+      ...(vision
+        ? []
+        : [
+            {
+              names: /^(model\.)?(visual|vision_tower|vision_model|multi_modal_projector|image_newline)(\.|$)/,
+              reason: 'what a vision-language model sees with; only text is read',
+            },
+          ]),
       {
         names: /\.rotary_emb\.inv_freq$/,
         reason: 'a table that Transformers saved before 4.32, computed from the config',
@@ -44,14 +54,20 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
 
     functions: {
       forward: {
-        inputs: () => textInputs,
+        inputs: ({ vision }) => (vision ? [...textInputs, ...pictureInputs(vision)] : textInputs),
 
-        prepare({ input_ids, attention_mask }, config, inputs) {
+        prepare({ input_ids, attention_mask, ...rest }, config, inputs) {
           checkTokenIds(input_ids!, config.vocabulary);
           const tokens = input_ids!.dim(1);
           const bias = (window?: number) => attentionBias({ tokens, mask: attention_mask, causal: true, window })!;
-          const { cos, sin } = ropeTables(tokens, config.frequencies);
-          const tensors: Record<string, Tensor> = { input_ids: input_ids!, bias: bias(), cos, sin };
+          const tensors: Record<string, Tensor> = {
+            input_ids: input_ids!,
+            bias: bias(),
+            ...ropeTables(tokens, config.frequencies),
+            ...(config.vision && rest.pixel_values
+              ? pictureTensors({ ...rest, input_ids: input_ids!, attention_mask }, config, config.vision)
+              : {}),
+          };
           // Capped scores are not computed by the fused attention.
           const seeing = config.softcap === undefined ? seeingTokens(attention_mask) : undefined;
           if (seeing) tensors.seeing = seeing;
@@ -63,7 +79,7 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
           const { input_ids, bias, sliding_bias = bias, cos, sin, seeing } = inputs;
           const text = languageModel(m);
           return runLayers({
-            embeddings: embed(text, input_ids!, config),
+            embeddings: withPictures(m, embed(text, input_ids!, config), { inputs, config }),
             layers: config.layers,
             layer: (x, index) =>
               decoderLayer(text.at(`layers.${index}`), x, {
@@ -77,9 +93,67 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
             statics,
           });
         },
+
+        smallestCalls: ({ vision }) => {
+          if (!vision) return [{}];
+          const { merge } = vision.tower;
+          const inputs = {
+            input_ids: intTensor([vision.imageToken], [1, 1]),
+            image_grid_thw: intTensor([1, merge, merge], [1, 3]),
+          };
+          return [{ sizes: { patches: merge ** 2 }, inputs }];
+        },
       },
     },
   });
+}
+
+/** As Transformers' processors make them. */
+function pictureInputs({ tower: { channels, patch } }: DecoderVision): InputSpec[] {
+  const values = patch.reduce((product, size) => product * size, channels);
+  return [
+    { name: 'pixel_values', kind: 'float', shape: ['patches', values], optional: true },
+    { name: 'image_grid_thw', kind: 'int', shape: ['pictures', 3], optional: true },
+    { name: 'mm_token_type_ids', kind: 'int', shape: ['batch', 'tokens'], optional: true },
+  ];
+}
+
+/** What the graph gets of pictures. Without `mm_token_type_ids` positions are those of text throughout, as in Transformers. */
+function pictureTensors(
+  { input_ids, attention_mask: mask, pixel_values, image_grid_thw, mm_token_type_ids: types }: PictureTensors,
+  { frequencies }: DecoderConfig,
+  { tower, imageToken, axes }: DecoderVision,
+): Record<string, Tensor> {
+  const { merge } = tower;
+  if (!image_grid_thw)
+    throw new DejaDitError('INVALID_ARGUMENT', 'missing, it goes with pixel_values', { path: 'image_grid_thw' });
+  const patches = pixel_values!.dim(0);
+  const grids = readGrids(image_grid_thw, { patches, merge });
+  return {
+    pixel_values: pixel_values!,
+    image_token_rows: imageTokenRows(input_ids, { imageToken, tokens: patches / merge ** 2 }),
+    ...visionTensors(grids, tower),
+    ...(types ? mropeTables(picturePositions({ types, mask, grids, merge }), { frequencies, axes }) : {}),
+  };
+}
+
+interface PictureTensors {
+  input_ids: Tensor;
+  attention_mask: Tensor | undefined;
+  pixel_values?: Tensor;
+  image_grid_thw?: Tensor;
+  mm_token_type_ids?: Tensor;
+}
+
+/** Embeddings of a text, those of its pictures in their places. */
+function withPictures(
+  m: Module,
+  text: SymbolicTensor,
+  { inputs, config: { vision } }: { inputs: State; config: DecoderConfig },
+): SymbolicTensor {
+  if (!vision || !inputs.pixel_values) return text;
+  const tower = ['model.visual', 'visual'].map((path) => m.at(path)).find((at) => at.at('merger.ln_q').has('weight'));
+  return withImageTokens(text, visionTower(tower ?? m.at('visual'), inputs, vision.tower), inputs.image_token_rows!);
 }
 
 /** Where the language model sits in a checkpoint, which depends on the class and the version of Transformers that saved it. */

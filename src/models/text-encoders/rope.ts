@@ -37,7 +37,7 @@ export function ropeFrequencies(config: ConfigReader, headDim: number, defaults:
   const kind = parameters.string('rope_type', parameters.string('type', 'default'));
   switch (kind) {
     case 'default':
-    // Positions of text are the same on all three axes of Qwen-VL's "multimodal" rotary embedding.
+    // Of Qwen-VL: the frequencies are those of text, see `mropeAxes`.
     case 'mrope':
       return plain;
     case 'linear': {
@@ -69,6 +69,34 @@ function llama3Frequencies(plain: Float32Array, parameters: ConfigReader): Float
     const kept = Math.min(Math.max((wavesInContext - low) / (high - low), 0), 1);
     return kept * frequency + ((1 - kept) * frequency) / factor;
   });
+}
+
+/**
+ * Which of time, row and column every frequency turns with, from `mrope_section` (Qwen2-VL, arXiv 2409.12191): frequencies of time, then
+ * of rows, then of columns.
+ */
+export function mropeAxes({ json, origin }: ConfigReader, frequencies: number): Uint8Array {
+  const parameters = new ConfigReader({ ...record(json.rope_scaling), ...record(json.rope_parameters) }, origin);
+  const sections = parameters.counts('mrope_section', [16, 24, 24]);
+  const axes = sections.flatMap((size, section) => Array<number>(size).fill(section % 3));
+  if (axes.length === frequencies) return Uint8Array.from(axes);
+  throw new DejaDitError('INVALID_CONFIG', `'mrope_section' is [${sections}], expected a sum of ${frequencies}`, {
+    path: origin,
+  });
+}
+
+/** cos and sin [B, tokens, frequencies] for positions [B][tokens][3], of which every frequency takes one. */
+export function mropeTables(
+  positions: readonly (readonly (readonly number[])[])[],
+  { frequencies, axes }: { frequencies: Float32Array; axes: Uint8Array },
+): RotaryTables {
+  const shape = [positions.length, positions[0]!.length, frequencies.length];
+  const angles = Float32Array.from(
+    positions.flatMap((sample) =>
+      sample.flatMap((places) => Array.from(frequencies, (frequency, i) => places[axes[i]!]! * frequency)),
+    ),
+  );
+  return { cos: floatTensor(angles.map(Math.cos), shape), sin: floatTensor(angles.map(Math.sin), shape) };
 }
 
 /** cos and sin [1, tokens, frequencies] for positions 0, 1, 2 … */
