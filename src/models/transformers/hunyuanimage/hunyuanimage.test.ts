@@ -17,7 +17,11 @@ describe('HunyuanImageTransformer2DModel', () => {
     ],
   });
 
-  describe('with glyphs, guidance and mean flow', () => {
+  describe('with guidance and mean flow', () => {
+    itMatchesDiffusers({ folder: 'models/hunyuanimage_distilled', cases: ['io', 'io_b2'] });
+  });
+
+  describe('with glyphs', () => {
     itMatchesDiffusers({ folder: 'models/hunyuanimage_glyph', cases: ['io', 'io_b2'] });
 
     itRefuses({
