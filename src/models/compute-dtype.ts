@@ -29,11 +29,10 @@ export function computeDtypeOn(backend: Backend, wanted: ComputeDtype | undefine
  */
 export function modulesIn(patterns: readonly string[]): (path: string) => boolean {
   const expressions = patterns.map((pattern) => {
-    const source = pattern
-      .replaceAll('.', '\\.')
-      .replace(/\\\.\*\*$/, '(\\..*)?')
-      .replaceAll(/(?<!\.)\*/g, '[^.]+');
-    return new RegExp(`^${source}$`);
+    const names = pattern.split('.').map((name) => (name === '*' ? '[^.]+' : name));
+    const withAllBelow = names.at(-1) === '**';
+    const source = (withAllBelow ? names.slice(0, -1) : names).join('\\.');
+    return new RegExp(`^${source}${withAllBelow ? '(\\..*)?' : ''}$`);
   });
   const known = new Map<string, boolean>([['', true]]);
   return (path) => {

@@ -29,10 +29,10 @@ export function explicitAttention(
   const parts: SymbolicTensor[] = [];
   for (let from = 0; from < queries; from += count) {
     const to = Math.min(queries, from + count);
-    let scores = q.slice(2, from, to).matmul(k);
-    if (bias) scores = scores.add(bias.dim(2) === queries ? bias.slice(2, from, to) : bias);
-    // Of float16 too the exponentials are added up in float32.
-    parts.push(scores.cast('float32').softmax().cast(query.dtype).matmul(v));
+    // Of float16 too exponentials are added up in float32, and a mask of all keys leaves the differences between scores.
+    let scores = q.slice(2, from, to).matmul(k).cast('float32');
+    if (bias) scores = scores.add((bias.dim(2) === queries ? bias.slice(2, from, to) : bias).cast('float32'));
+    parts.push(scores.softmax().cast(query.dtype).matmul(v));
   }
   return [
     concat(parts, 2)

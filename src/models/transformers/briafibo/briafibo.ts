@@ -44,6 +44,7 @@ type BriaFiboState = FluxState & {
 export const briaFiboTransformer = defineTransformer<BriaFiboConfig, BriaFiboState>({
   className: 'BriaFiboTransformer2DModel',
   separateCfg: false,
+  float32Modules: ['time_embed.**', 'guidance_embed.**'],
 
   parseConfig(config) {
     const heads = config.count('num_attention_heads', 24);

@@ -53,6 +53,7 @@ const epsilon = 1e-5;
 export const glmImageTransformer = defineTransformer<GlmImageConfig, GlmImageState>({
   className: 'GlmImageTransformer2DModel',
   separateCfg: true,
+  float32Modules: ['time_condition_embed.**'],
 
   parseConfig(config) {
     const heads = config.count('num_attention_heads', 64);

@@ -19,8 +19,7 @@ export const mixtureOfExperts = layer(
   (m, x: SymbolicTensor, { experts, chosenExperts }: ExpertOptions): SymbolicTensor => {
     const width = x.dim(-1);
     if (experts === 0) return expert(m, x, 4 * width);
-    const weights = chosenWeights(linear(m.at('gate'), x, experts, { bias: false }).softmax(), chosenExperts);
-    return weights
+    return routing(m.at('gate'), x, { experts, chosenExperts })
       .chunk<number>(experts)
       .map((weight, i) => expert(m.at(`experts.${i}`), x, 4 * width).mul(weight))
       .reduce((sum, part) => sum.add(part), expert(m.at('shared_experts'), x, 2 * width));
@@ -33,6 +32,11 @@ const expert = (m: Module, x: SymbolicTensor, plainWidth: number): SymbolicTenso
     names: { gate: 'w1', value: 'w3', out: 'w2' },
     bias: false,
   });
+
+/** What each expert weighs for each token, [B, S, E]; all in one module, so that float16 does not make near scores equal. */
+const routing = layer((m, x: SymbolicTensor, { experts, chosenExperts }: ExpertOptions): SymbolicTensor => {
+  return chosenWeights(linear(m, x, experts, { bias: false }).softmax(), chosenExperts);
+});
 
 /** Keeps the `count` largest of the scores [B, S, E] and sets the others to 0; of equal ones the first come first. */
 function chosenWeights(scores: SymbolicTensor, count: number): SymbolicTensor {

@@ -65,7 +65,8 @@ const noBias = { bias: false };
 export const hiDreamTransformer = defineTransformer<HiDreamConfig, HiDreamState>({
   className: 'HiDreamImageTransformer2DModel',
   separateCfg: false,
-  float32Modules: ['t_embedder.**'],
+  // A token whose scores are near would take another expert.
+  float32Modules: ['t_embedder.**', '*.*.block.ff_i.gate'],
 
   parseConfig(config) {
     const heads = config.count('num_attention_heads', 20);

@@ -44,6 +44,7 @@ interface HunyuanVideo15Config {
 export const hunyuanVideo15Transformer = defineTransformer<HunyuanVideo15Config, FluxState>({
   className: 'HunyuanVideo15Transformer3DModel',
   separateCfg: true,
+  float32Modules: ['time_embed.**', 'context_embedder.time_text_embed.**'],
 
   parseConfig(config) {
     config.requires('qk_norm', 'rms_norm');

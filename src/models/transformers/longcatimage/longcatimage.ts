@@ -30,6 +30,7 @@ interface LongCatImageConfig {
 export const longCatImageTransformer = defineTransformer<LongCatImageConfig, FluxState>({
   className: 'LongCatImageTransformer2DModel',
   separateCfg: true,
+  float32Modules: ['time_embed.**'],
 
   parseConfig(config) {
     const heads = config.count('num_attention_heads', 24);

@@ -51,6 +51,7 @@ type OmniGenState = {
 export const omniGenTransformer = defineTransformer<OmniGenConfig, OmniGenState>({
   className: 'OmniGenTransformer2DModel',
   separateCfg: false,
+  float32Modules: ['time_token.**', 't_embedder.**'],
 
   parseConfig(config) {
     config.requires('timestep_activation_fn', 'silu');

@@ -45,6 +45,7 @@ const noBias = { bias: false };
 export const stableAudioTransformer = defineTransformer<StableAudioConfig, StableAudioState>({
   className: 'StableAudioDiTModel',
   separateCfg: false,
+  float32Modules: ['time_proj.**', 'timestep_proj.**'],
 
   parseConfig(config) {
     const heads = config.count('num_attention_heads', 24);
