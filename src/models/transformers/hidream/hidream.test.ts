@@ -17,7 +17,7 @@ describe('HiDreamImageTransformer2DModel', () => {
       [{ img_ids: zeros([1, 24, 3]) }, 'img_ids: unknown input'],
     ],
     configs: [
-      [{ llama_layers: [0, 1] }, "'llama_layers' has 2 entries for 4 blocks"],
+      [{ llama_layers: [0, 1, 2] }, "'llama_layers' has 3 entries for 2 blocks"],
       [{ caption_channels: [20] }, "'caption_channels' is [20], expected two integers"],
     ],
   });
