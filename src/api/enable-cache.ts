@@ -4,8 +4,8 @@
  * `quantize/`, what ranks do `parallel/`.
  */
 
-import { launchedBy } from '#parallel/collective/mpi/environment';
 import { parallelize } from '#parallel/parallelize';
+import { launchedBy } from '#runtime/launched-by';
 import { setAttnBackend } from '../cache/adapters/attn-backend.ts';
 import { type Cacheable, getAdapter } from '../cache/adapters/block-adapter.ts';
 import { applyModifier, type ParamsModifier } from '../cache/config/params-modifier.ts';

@@ -2,7 +2,7 @@
 import { fork, type StdioOptions } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { constants } from 'node:os';
-import { launchedBy, pmiDescriptor } from '../parallel/collective/mpi/environment.ts';
+import { launchedBy, pmiDescriptor } from '../runtime/launched-by.ts';
 
 /** Milliseconds that an interrupted command has to clean up after itself. Inside a run of ONNX Runtime it does not get to it. */
 const grace = 250;

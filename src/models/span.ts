@@ -214,6 +214,7 @@ export class SpanRunner {
       const program = await bucketedProgram(graph, { weights, buckets: weights.offloaded, programs, onEvict });
       return { program, weights: {}, ...rest };
     }
+    if (!programs.backend.takesStored) await weights.fetch?.(graph.weights.map(({ name }) => name));
     const bound = Object.fromEntries(graph.weights.map(({ slot, name }) => [slot, weights.get(name)]));
     const program = await programs.program(graph, { onEvict });
     return { program, weights: bound, ...rest };

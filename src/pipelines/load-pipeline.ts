@@ -26,7 +26,7 @@ export async function loadPipeline(
 ): Promise<Pipeline> {
   const folder = await openModelFolder(root);
   requireSupported(folder, root);
-  const { variant, weightDtype, computeDtype, signal, layerwiseOffload, layerwiseTextOffload } = options;
+  const { variant, weightDtype, computeDtype, signal, layerwiseOffload, layerwiseTextOffload, deferWeights } = options;
   const offload = { layerwiseOffload, layerwiseTextOffload };
   const found = (await findPipeline(folder.className))!;
   const defaults = await readDefaults(root);
@@ -39,6 +39,7 @@ export async function loadPipeline(
       computeDtype,
       signal,
       sources,
+      deferWeights,
       ...offload,
     });
     if (own) pipe.own(programs.backend);

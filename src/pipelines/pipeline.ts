@@ -22,6 +22,8 @@ export interface PipelineLoadOptions {
   layerwiseOffload?: boolean | OffloadOptions | undefined;
   /** The same for text encoders. Autoencoders are always loaded whole. */
   layerwiseTextOffload?: boolean | OffloadOptions | undefined;
+  /** Leaves weights in their files until they are needed, see `LoadOptions`. */
+  deferWeights?: boolean | undefined;
   /** Components that come from elsewhere than the pipeline's folder, by name. */
   sources?: Readonly<Record<string, ComponentSource>> | undefined;
   signal?: AbortSignal | undefined;

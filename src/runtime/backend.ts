@@ -94,6 +94,8 @@ export interface Backend extends AsyncDisposable {
   readonly live: Readonly<Live>;
   /** Disposed, or lost with the thread it ran in: nothing can be computed on it any more. */
   readonly closed: boolean;
+  /** Whether runs take tensors that are still in their files (`StoredTensor`). Default: not. */
+  readonly takesStored?: boolean;
   /** Of a backend that is several ranks. */
   readonly ranksReport?: RanksReport | undefined;
   /** Of such a backend: the number that rank 0 gives, on all of them. For what is drawn at random, which all have to draw alike. */

@@ -5,9 +5,16 @@
 import { DejaDitError, nearestName, throwIfAborted } from '../errors/errors.ts';
 import { quote } from '../errors/printable.ts';
 import type { OpenedFile } from '../files/files.ts';
+import { type Selection, select } from '../tensor/selection.ts';
 import { type Shape, Tensor } from '../tensor/tensor.ts';
 import type { WeightFormat } from './formats/weight-format.ts';
-import { isNarrowFloat, type ReadOptions, readInto, readTensors } from './safetensors/safetensors-data.ts';
+import {
+  isNarrowFloat,
+  type ReadOptions,
+  readInto,
+  readSelected,
+  readTensors,
+} from './safetensors/safetensors-data.ts';
 import { openWithHeader, type TensorInfo } from './safetensors/safetensors-header.ts';
 import type { StoredWeightInfo } from './weight-info.ts';
 
@@ -28,6 +35,8 @@ export interface WeightSource {
   info(name: string): StoredWeightInfo;
   /** One tensor, in memory of its own. @throws DejaDitError `MISSING_WEIGHT` */
   read(name: string, options?: ReadOptions): Promise<Tensor>;
+  /** The selected elements of a tensor, as `read` gives them. Where the file's layout allows it, nothing else is read. */
+  readPart(name: string, selection: Selection, options?: ReadOptions): Promise<Tensor>;
   /**
    * Copies a tensor's stored bytes into the caller's memory of that size. Nothing is awaited before the first read is asked for,
    * so that it goes on while the calling thread computes.
@@ -55,8 +64,9 @@ export interface StoredFormats {
   hold(weights: ReadonlySet<string>): WeightSource;
 }
 
-/** A source that differs from another in a few members, and is closed with it. */
+/** A source that differs from another in a few members, and is closed with it. Parts are cut from what it reads, unless it says how to read them. */
 export function derivedSource(source: WeightSource, changes: Partial<WeightSource>): WeightSource {
+  const { read } = changes;
   return {
     names: source.names,
     ...(source.quantized ? { quantized: source.quantized } : {}),
@@ -64,6 +74,8 @@ export function derivedSource(source: WeightSource, changes: Partial<WeightSourc
     has: (name) => source.has(name),
     info: (name) => source.info(name),
     read: (name, options) => source.read(name, options),
+    readPart: async (name, selection, options) =>
+      read ? select(await read(name, options), selection) : source.readPart(name, selection, options),
     readInto: (name, target) => source.readInto(name, target),
     readMany: (names, onTensor, options) => source.readMany(names, onTensor, options),
     close: () => source.close(),
@@ -132,6 +144,12 @@ class FileSource implements WeightSource {
     return found[0]!;
   }
 
+  async readPart(name: string, selection: Selection, options: ReadOptions = {}): Promise<Tensor> {
+    const info = this.info(name);
+    if (info.shape.length === 0) return this.read(name, options);
+    return readSelected(this.#files.get(info.file)!, { name, info, selection }, options);
+  }
+
   async readInto(name: string, target: Uint8Array): Promise<void> {
     const info = this.info(name);
     await readInto(target, { opened: this.#files.get(info.file)!, name, info });
@@ -177,6 +195,7 @@ export function memoryWeights(tensors: Readonly<Record<string, Tensor>>): Weight
     info,
     has: (name) => held.has(name),
     read: async (name, options = {}) => read(name, options),
+    readPart: async (name, selection, options = {}) => select(read(name, options), selection),
     async readInto(name, target) {
       const { buffer, byteOffset, byteLength } = get(name).data;
       target.set(new Uint8Array(buffer, byteOffset, byteLength));

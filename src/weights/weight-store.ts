@@ -4,12 +4,15 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 import type { Backend, DeviceTensor } from '../runtime/backend.ts';
+import { StoredTensor } from '../runtime/stored-tensor.ts';
 import { bytesPerElement } from '../tensor/dtype.ts';
+import { isAll } from '../tensor/selection.ts';
 import { type Shape, sizeOf, type Tensor } from '../tensor/tensor.ts';
 import { heldSource, heldTensor, requireProduct, storedTensor } from './formats/held-parts.ts';
 import { partName, partsOf, type WeightFormat } from './formats/weight-format.ts';
 import { LoraWeights } from './lora/lora-weights.ts';
 import type { WeightBuckets } from './offload/weight-buckets.ts';
+import { isNarrowFloat, type ReadOptions } from './safetensors/safetensors-data.ts';
 import type { WeightInfo } from './weight-info.ts';
 import { isPart, type WeightSource } from './weight-source.ts';
 
@@ -33,6 +36,8 @@ export interface Weights {
   /** @param expected what the architecture expects; checkpoints ignore it, weights made up for a benchmark need it */
   info(name: string, expected?: Shape): WeightInfo | undefined;
   get(name: string): DeviceTensor;
+  /** Reads those of the weights that are still in their files. Absent where none is. */
+  fetch?(names: readonly string[]): Promise<void>;
   /**
    * While set, receives what linear layers multiply with each weight, [1 + rows, in]: the largest magnitude of every input, and a
    * few of the rows. Graphs that were built before must be built anew.
@@ -65,6 +70,9 @@ export class WeightStore implements Weights {
   readonly lora: LoraWeights;
   private readonly tensors = new Map<string, DeviceTensor>();
   private readonly quantized = new Map<string, WeightInfo>();
+  /** Of weights that are read when they are needed. */
+  private source: WeightSource | undefined;
+  private fetching: Promise<void> = Promise.resolve();
 
   private constructor(
     readonly backend: Backend,
@@ -76,10 +84,43 @@ export class WeightStore implements Weights {
 
   /** Reads all tensors of a source, in file order, and uploads each as it arrives. */
   static async load(files: WeightSource, options: WeightStoreOptions): Promise<WeightStore> {
-    const { backend, origin, weightDtype = 'float32', reads = () => true, signal } = options;
+    const { signal } = options;
+    const { store, source, plain, parts, widen } = WeightStore.open(files, options);
+    try {
+      await source.readMany(plain, (name, tensor) => store.set(name, tensor), { widen, signal });
+      await source.readMany(parts, (name, tensor) => store.set(name, tensor), { signal });
+    } catch (error) {
+      await store.dispose();
+      throw error;
+    }
+    return store;
+  }
+
+  /** Leaves all tensors where they are until they are needed. The source is the store's from here on, which closes it. */
+  static defer(files: WeightSource, options: WeightStoreOptions): WeightStore {
+    const { store, source, plain, parts, widen } = WeightStore.open(files, options);
+    store.source = source;
+    const add = (name: string, read: ReadOptions) => {
+      const { dtype, shape } = source.info(name);
+      const held = read.widen && isNarrowFloat(dtype) ? 'float32' : dtype;
+      store.tensors.set(
+        name,
+        new StoredTensor(held, shape, (selection) =>
+          isAll(selection) ? source.read(name, read) : source.readPart(name, selection, read),
+        ),
+      );
+    };
+    for (const name of plain) add(name, { widen });
+    for (const name of parts) add(name, {});
+    return store;
+  }
+
+  private static open(
+    files: WeightSource,
+    { backend, origin, weightDtype = 'float32', reads = () => true }: WeightStoreOptions,
+  ) {
     const source = heldSource(files, backend.capabilities);
     const store = new WeightStore(backend, origin);
-    const widen = weightDtype === 'float32' ? 'float32' : undefined;
     // Parts stay as they are: the bits of a float8 code are what its format reads.
     const parts = new Set<string>();
     for (const [weight, { format, shape }] of source.quantized ?? []) {
@@ -88,24 +129,19 @@ export class WeightStore implements Weights {
       for (const part of Object.keys(partsOf(format, shape))) parts.add(partName(weight, part));
     }
     const plain = source.names.filter((name) => !isPart(source, name) && reads(name));
-    try {
-      await source.readMany(plain, (name, tensor) => store.set(name, tensor), { widen, signal });
-      await source.readMany(parts, (name, tensor) => store.set(name, tensor), { signal });
-    } catch (error) {
-      store.dispose();
-      throw error;
-    }
-    return store;
+    const widen = weightDtype === 'float32' ? ('float32' as const) : undefined;
+    return { store, source, plain, parts, widen };
   }
 
   get names(): string[] {
     return [...this.tensors.keys()];
   }
 
-  /** Bytes of all weights as they are held now, and of LoRAs. */
+  /** Bytes of all weights as they are held now, and of LoRAs. Those that are still in files take none. */
   get bytes(): number {
     let total = this.lora.bytes;
-    for (const { dtype, shape } of this.tensors.values()) total += sizeOf(shape) * bytesPerElement(dtype);
+    for (const tensor of this.tensors.values())
+      if (!(tensor instanceof StoredTensor)) total += sizeOf(tensor.shape) * bytesPerElement(tensor.dtype);
     return total;
   }
 
@@ -129,9 +165,21 @@ export class WeightStore implements Weights {
     return tensor;
   }
 
+  fetch(names: readonly string[]): Promise<void> {
+    const fetched = this.fetching.then(async () => {
+      for (const name of names) {
+        const tensor = this.tensors.get(name);
+        if (tensor instanceof StoredTensor) this.set(name, await tensor.read([]));
+      }
+    });
+    this.fetching = fetched.catch(() => undefined);
+    return fetched;
+  }
+
   /** A tensor on the host, as files have it. Not to be changed: on a CPU it may be the store's own memory. */
   async read(name: string): Promise<Tensor> {
-    const tensor = await this.backend.download(this.get(name));
+    const held = this.get(name);
+    const tensor = await (held instanceof StoredTensor ? held.read([]) : this.backend.download(held));
     return storedTensor({ name, tensor, formats: this.quantized });
   }
 
@@ -157,10 +205,12 @@ export class WeightStore implements Weights {
     this.tensors.delete(name);
   }
 
-  dispose(): void {
+  async dispose(): Promise<void> {
     for (const tensor of this.tensors.values()) tensor.dispose();
     this.tensors.clear();
     this.quantized.clear();
     this.lora.dispose();
+    await this.fetching;
+    await this.source?.close();
   }
 }

@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { DejaDitError } from '../../errors/errors.ts';
 import { missing } from '../../parallel/collective/mpi/check.ts';
-import type { MpiFlavour } from '../../parallel/collective/mpi/environment.ts';
 import { findLaunchers, launchLine } from '../../parallel/collective/mpi/launchers.ts';
+import type { MpiFlavour } from '../../runtime/launched-by.ts';
 
 export interface LaunchFlags {
   nproc: number;

@@ -1,8 +1,8 @@
 /** The flags of several ranks: cache-dit's names, or the sizes themselves. */
 import type { Command } from 'commander';
 import { DejaDitError } from '../../errors/errors.ts';
-import { launchedBy } from '../../parallel/collective/mpi/environment.ts';
 import type { ParallelismOptions } from '../../parallel/config/parallelism-config.ts';
+import { launchedBy } from '../../runtime/launched-by.ts';
 
 export interface ParallelFlags {
   parallel?: string;

@@ -1,4 +1,5 @@
 /** Makes a model of its config and its weights, wherever they come from. */
+import { launchedBy } from '#runtime/launched-by';
 import { DejaDitError } from '../../errors/errors.ts';
 import { warn } from '../../errors/warnings.ts';
 import type { Backend } from '../../runtime/backend.ts';
@@ -65,9 +66,10 @@ export async function assembleModel(
 
 async function loadWeights(
   model: Transformer | BoundModel,
-  { weightDtype, signal, layerwiseOffload = false }: LoadOptions,
+  { weightDtype, signal, layerwiseOffload = false, deferWeights }: LoadOptions,
   { backend, origin, open, dtype }: Checkpoint & { backend: Backend; dtype: ComputeDtype },
 ): Promise<Weights> {
+  const deferred = layerwiseOffload === false && (deferWeights ?? launchedBy() !== undefined);
   const checkpoint = await open(model);
   const store = { backend, origin, weightDtype, signal };
   let weights: Weights | undefined;
@@ -81,7 +83,8 @@ async function loadWeights(
       (weightDtype === undefined && (layerwiseOffload !== false || checkpoint.stored?.preferred));
     const named = held && accounted.stored ? heldAsStored(accounted, account) : accounted;
     const source = inHeldDtypes(named, heldDtypes(model, dtype, backend), origin);
-    if (layerwiseOffload === false) weights = await WeightStore.load(source, store);
+    if (deferred) weights = WeightStore.defer(source, store);
+    else if (layerwiseOffload === false) weights = await WeightStore.load(source, store);
     else {
       const lists = 'blockLists' in model ? model.blockLists : repeatedModules(source.names);
       if (lists.length === 0)
@@ -93,8 +96,8 @@ async function loadWeights(
     }
     return weights;
   } finally {
-    // Offloaded weights go on reading.
-    if (!weights?.offloaded) await checkpoint.close();
+    // Offloaded and deferred weights go on reading.
+    if (!weights?.offloaded && !(weights && deferred)) await checkpoint.close();
   }
 }
 

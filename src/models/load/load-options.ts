@@ -23,6 +23,12 @@ export interface LoadOptions extends ProgramOptions {
   layerwiseOffload?: boolean | OffloadOptions | undefined;
   /** Loads a vision-language model without what it sees with. Default: with it, where its config has it. */
   textOnly?: boolean | undefined;
+  /**
+   * Leaves weights in their files until they are needed, as `layerwiseOffload` does in any case. Models on several ranks
+   * (`parallelismConfig`) then read for each rank only the parts that it computes with; alone a model is read by its first call. Default:
+   * true for a process of a job of MPI, else false.
+   */
+  deferWeights?: boolean | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -33,6 +39,7 @@ export const loadShape: ArgumentShape<LoadOptions> = {
   computeDtype: z.enum(computeDtypes),
   layerwiseOffload: z.union([z.boolean(), anyObject], 'expected true, false or an object of options'),
   textOnly: z.boolean(),
+  deferWeights: z.boolean(),
   signal: abortSignal,
 };
 

@@ -6,16 +6,18 @@ import type { ValueSpec } from '../../graph/graph.ts';
 import type { DeviceTensor } from '../../runtime/backend.ts';
 import { disposeTensors } from '../../runtime/tensor-table.ts';
 import { arrayClass } from '../../tensor/dtype.ts';
+import type { Selection } from '../../tensor/selection.ts';
 import { sizeOf, Tensor } from '../../tensor/tensor.ts';
-import { cutTensor, isWhole, type Layout, layoutKey, putPart, whole } from '../partition/layout.ts';
+import { cutTensor, isWhole, type Layout, layoutKey, putPart, selectionOf, whole } from '../partition/layout.ts';
 import type { SharedCrew } from './crew.ts';
 
 /** For each of this process's ranks, in order. */
 type Parts = readonly DeviceTensor[];
 
-/** The whole tensor on the host. */
+/** The tensor on the host, or in a file. */
 export interface HostSource {
-  read(): Tensor | Promise<Tensor>;
+  /** Parts are in memory of their own, and so is all that comes from a file. */
+  read(selection: Selection): Tensor | Promise<Tensor>;
   /** Whether it is given up once its values are on the ranks. */
   readonly temporary: boolean;
 }
@@ -65,7 +67,7 @@ export class Distributed {
 
   /** The whole tensor, in memory of its own where it comes from ranks. Where ranks are other processes, all of them have to ask. */
   async download(): Promise<Tensor> {
-    if (this.source) return this.source.read();
+    if (this.source) return this.source.read([]);
     const { spec } = this;
     const crew = await this.crew.ranks();
     const [own] = crew.ranks;
@@ -88,12 +90,14 @@ export class Distributed {
   }
 
   private async bring(layout: Layout): Promise<Parts> {
-    const tensor = await this.download();
+    const { source } = this;
+    const all = source && !isWhole(layout) ? undefined : await this.download();
     const { ranks } = await this.crew.ranks();
-    const parts = ranks.map(({ place, backend }) => {
-      const part = cutTensor(tensor, { layout, place });
-      return backend.upload(part, { transfer: part !== tensor });
-    });
+    const parts: DeviceTensor[] = [];
+    for (const { place, backend } of ranks) {
+      const part = all ? cutTensor(all, { layout, place }) : await source!.read(selectionOf(layout, place));
+      parts.push(backend.upload(part, { transfer: part !== all }));
+    }
     if (this.source?.temporary) this.source = undefined;
     if (this.disposed) disposeTensors(parts);
     return parts;

@@ -12,7 +12,9 @@ import type {
   Live,
   RanksReport,
 } from '../../runtime/backend.ts';
+import { StoredTensor } from '../../runtime/stored-tensor.ts';
 import { disposeTensors, TensorTable } from '../../runtime/tensor-table.ts';
+import { select } from '../../tensor/selection.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import { type Layout, layoutKey } from '../partition/layout.ts';
 import { type Features, partition, type WeightPart } from '../partition/partition.ts';
@@ -30,6 +32,7 @@ export interface ParallelBackendOptions {
 }
 
 export class ParallelBackend implements Backend {
+  readonly takesStored = true;
   closed = false;
   readonly tensors = new TensorTable<Distributed>((memory) => memory.dispose());
   readonly executables = new Set<ParallelExecutable>();
@@ -70,7 +73,11 @@ export class ParallelBackend implements Backend {
     const { dtype, shape } = tensor;
     const host = transfer ? tensor : new Tensor(dtype, tensor.data.slice(), shape);
     return this.tensors.adopt(
-      Distributed.fromHost(this.crew, { dtype, shape }, { read: () => host, temporary: transfer }),
+      Distributed.fromHost(
+        this.crew,
+        { dtype, shape },
+        { read: (selection) => select(host, selection), temporary: transfer },
+      ),
       {
         dtype,
         shape,
@@ -109,7 +116,9 @@ export class ParallelBackend implements Backend {
       memory = Distributed.fromHost(
         this.crew,
         { dtype, shape },
-        { read: () => home.download(tensor), temporary: false },
+        tensor instanceof StoredTensor
+          ? { read: (selection) => tensor.read(selection), temporary: false }
+          : { read: async (selection) => select(await home.download(tensor), selection), temporary: false },
       );
       this.foreign.set(tensor, memory);
     }

@@ -2,8 +2,9 @@
 import { collectiveDomain } from '../../graph/builder.ts';
 import { concat, gather } from '../../graph/ops.ts';
 import type { SymbolicTensor } from '../../graph/symbolic.ts';
+import { indicesOf, type Range } from '../../tensor/selection.ts';
 import { sizeOf } from '../../tensor/tensor.ts';
-import { type Dealt, localSize, type Range, rangesOf } from './layout.ts';
+import { type Dealt, localSize, rangesOf } from './layout.ts';
 import type { GroupName, Mesh, MeshAxis } from './mesh.ts';
 
 /** More pieces than this are picked by a list of indices. */
@@ -16,8 +17,7 @@ export function sliceAxis(x: SymbolicTensor, axis: number, ranges: readonly Rang
       ranges.map(({ from, to }) => x.slice(axis, from, to)),
       axis,
     );
-  const indices = ranges.flatMap(({ from, to }) => Array.from({ length: to - from }, (_, i) => from + i));
-  return gather(x, x.graph.integers(indices), axis);
+  return gather(x, x.graph.integers(indicesOf(ranges)), axis);
 }
 
 export interface DealtAxis {
@@ -68,9 +68,7 @@ export function inOrder(
     );
   }
   const dealt: Dealt = { over: 'sequence', segments };
-  const positions = parts.flatMap((_, member) =>
-    rangesOf(dealt, member).flatMap(({ from, to }) => Array.from({ length: to - from }, (_, i) => from + i)),
-  );
+  const positions = parts.flatMap((_, member) => indicesOf(rangesOf(dealt, member)));
   const order = new Array<number>(positions.length);
   for (const [at, position] of positions.entries()) order[position] = at;
   const joined = concat(present, axis);

@@ -3,8 +3,8 @@
  * other (the text, then the image), each cut into a part for every rank. A rank holds its parts in order. Parts may differ in size, so that
  * any length and any number of heads can be dealt.
  */
-import type { TypedArray } from '../../tensor/dtype.ts';
-import { type Shape, sizeOf, Tensor } from '../../tensor/tensor.ts';
+import { indicesOf, type Range, type Selection, select } from '../../tensor/selection.ts';
+import { type Shape, sizeOf, type Tensor } from '../../tensor/tensor.ts';
 import type { MeshAxis, Place } from './mesh.ts';
 
 export interface Dealt {
@@ -15,12 +15,6 @@ export interface Dealt {
 
 /** For each axis; undefined: whole. */
 export type Layout = readonly (Dealt | undefined)[];
-
-/** Elements `from` to `to` (exclusive) of an axis. */
-export interface Range {
-  readonly from: number;
-  readonly to: number;
-}
 
 export const whole = (rank: number): Layout => Array<Dealt | undefined>(rank).fill(undefined);
 
@@ -72,40 +66,21 @@ export function localShape(shape: Shape, { layout, place }: { layout: Layout; pl
   });
 }
 
-/** What a rank holds of a whole tensor on the host. */
-export function cutTensor(tensor: Tensor, { layout, place }: { layout: Layout; place: Place }): Tensor {
-  return layout.reduce<Tensor>(
-    (part, dealt, axis) => (dealt ? cutAxis(part, axis, rangesOf(dealt, place[dealt.over])) : part),
-    tensor,
-  );
+/** What a rank holds of a tensor. */
+export function selectionOf(layout: Layout, place: Place): Selection {
+  return layout.map((dealt) => dealt && rangesOf(dealt, place[dealt.over]));
 }
 
-function cutAxis({ dtype, data, shape }: Tensor, axis: number, ranges: readonly Range[]): Tensor {
-  const inner = sizeOf(shape.slice(axis + 1));
-  const outer = sizeOf(shape.slice(0, axis));
-  const row = shape[axis]! * inner;
-  const kept = sum(ranges.map(({ from, to }) => to - from));
-  const part = new (data.constructor as new (length: number) => TypedArray)(outer * kept * inner);
-  let at = 0;
-  for (let i = 0; i < outer; i++) {
-    for (const { from, to } of ranges) {
-      // The array classes are the same, which the compiler cannot know.
-      (part as Uint8Array).set(data.subarray(i * row + from * inner, i * row + to * inner) as Uint8Array, at);
-      at += (to - from) * inner;
-    }
-  }
-  return new Tensor(
-    dtype,
-    part,
-    shape.map((dim, i) => (i === axis ? kept : dim)),
-  );
+/** What a rank holds of a whole tensor on the host. */
+export function cutTensor(tensor: Tensor, { layout, place }: { layout: Layout; place: Place }): Tensor {
+  return select(tensor, selectionOf(layout, place));
 }
 
 /** Puts a rank's part where it belongs in the whole tensor. */
 export function putPart(target: Tensor, part: Tensor, { layout, place }: { layout: Layout; place: Place }): void {
   const indices = layout.map((dealt, axis) => {
     const ranges = dealt ? rangesOf(dealt, place[dealt.over]) : [{ from: 0, to: target.shape[axis]! }];
-    return ranges.flatMap(({ from, to }) => Array.from({ length: to - from }, (_, i) => from + i));
+    return indicesOf(ranges);
   });
   // Everything behind the last dealt axis is copied in one piece.
   const last = layout.findLastIndex((dealt) => dealt !== undefined);

@@ -40,6 +40,9 @@ export function inHeldDtypes(
     async read(name, options) {
       return converted(name, await source.read(name, held(name) ? {} : options));
     },
+    async readPart(name, selection, options) {
+      return converted(name, await source.readPart(name, selection, held(name) ? {} : options));
+    },
     async readInto(name, target) {
       if (!held(name)) return source.readInto(name, target);
       const { buffer, byteOffset, byteLength } = converted(name, await source.read(name)).data;

@@ -1,6 +1,7 @@
 /** Holds weights of a file in formats that programs multiply with, made when they are read, where the file has them in another layout. */
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
+import { type Range, select } from '../../tensor/selection.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { derivedSource, type WeightSource } from '../weight-source.ts';
 import type { QuantizedLayers } from './quantized-checkpoint.ts';
@@ -8,8 +9,19 @@ import { bytesOf, partName, partsOf } from './weight-format.ts';
 
 export interface HeldFormats {
   layers: QuantizedLayers;
-  /** Reads a weight as the parts of its format. */
-  readParts(weight: string): Promise<Readonly<Record<string, Tensor>>>;
+  /**
+   * Reads a weight as the parts of its format.
+   * @param rows those that are read, of all parts that have them. Default: all
+   */
+  readParts(weight: string, rows?: readonly Range[]): Promise<Readonly<Record<string, Tensor>>>;
+}
+
+/** Rows of all parts, which have them on their first axis. */
+export function rowsOfParts<Parts extends Readonly<Record<string, Tensor>>>(
+  parts: Parts,
+  rows: readonly Range[],
+): Record<string, Tensor> {
+  return Object.fromEntries(Object.entries(parts).map(([part, tensor]) => [part, select(tensor, [rows])]));
 }
 
 /** A source with parts in the place of some of its weights. */
@@ -53,6 +65,16 @@ export function withHeldFormats(source: WeightSource, { layers, readParts }: Hel
       return { ...spec, bytes: bytesOf(spec), file: source.info(found.weight).file };
     },
     read: (name, options) => (weightOf.has(name) ? readPart(name) : source.read(name, options)),
+    async readPart(name, selection, options) {
+      const found = weightOf.get(name);
+      if (!found) return source.readPart(name, selection, options);
+      const { weight, part } = found;
+      const { format, shape } = layers.get(weight)!;
+      const [rows, ...others] = selection;
+      const hasRows = partsOf(format, shape)[part]!.shape[0] === shape[0];
+      if (!rows || !hasRows) return select((await readParts(weight))[part]!, selection);
+      return select((await readParts(weight, rows))[part]!, [undefined, ...others]);
+    },
     async readInto(name, target) {
       if (!weightOf.has(name)) return source.readInto(name, target);
       const { buffer, byteOffset, byteLength } = (await readPart(name)).data;

@@ -34,6 +34,10 @@ export function heldSource(source: WeightSource, capabilities: BackendCapabiliti
       const tensor = await source.read(name, options);
       return isOperand(name) ? flipped(tensor) : tensor;
     },
+    async readPart(name, selection, options) {
+      const tensor = await source.readPart(name, selection, options);
+      return isOperand(name) ? flipped(tensor) : tensor;
+    },
     async readInto(name, target) {
       await source.readInto(name, target);
       if (isOperand(name)) flipTopBits(target);

@@ -9,6 +9,7 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import { parseJson } from '../../files/json.ts';
+import { indicesOf, type Range, type Selection, select } from '../../tensor/selection.ts';
 import { floatTensor, type Shape, sizeOf, type Tensor } from '../../tensor/tensor.ts';
 import type { StoredWeightInfo } from '../weight-info.ts';
 import { derivedSource, type WeightSource } from '../weight-source.ts';
@@ -88,10 +89,10 @@ interface Float8Tensors {
 }
 
 function widenedSource(source: WeightSource, { hidden, codes, scales }: Float8Tensors): WeightSource {
-  const widened = (name: string, tensor: Tensor) => {
+  const widened = (name: string, tensor: Tensor, selection: Selection = []) => {
     if (!codes.has(name)) return tensor;
     const found = scales.get(name);
-    return found ? multiplied(tensor.float(), found) : tensor.float();
+    return found ? multiplied(tensor.float(), found, selection) : tensor.float();
   };
   const read: WeightSource['read'] = async (name, options) => widened(name, await source.read(name, options));
   const result = derivedSource(source, {
@@ -102,6 +103,11 @@ function widenedSource(source: WeightSource, { hidden, codes, scales }: Float8Te
       return codes.has(name) ? { ...info, dtype: 'float32', bytes: 4 * sizeOf(info.shape) } : info;
     },
     read,
+    async readPart(name, selection, options) {
+      // Scales are those of a matrix.
+      if (source.info(name).shape.length > 2) return select(await read(name, options), selection);
+      return widened(name, await source.readPart(name, selection, options), selection);
+    },
     async readInto(name, target) {
       if (!codes.has(name)) return source.readInto(name, target);
       const { buffer, byteOffset, byteLength } = (await read(name)).data;
@@ -122,10 +128,15 @@ function widenedSource(source: WeightSource, { hidden, codes, scales }: Float8Te
           const format = formatFor(shape, scales.get(name));
           if (misfit(format, shape) === undefined) layers.set(name, { format, shape });
         }
-        const readParts = async (name: string) => {
+        const readParts = async (name: string, rows?: readonly Range[]) => {
           const { format, shape } = layers.get(name)!;
           const { values } = scales.get(name) ?? { values: Float32Array.of(1) };
-          return { codes: await source.read(name), scale: floatTensor(values, partsOf(format, shape)['scale']!.shape) };
+          const scale = floatTensor(values, partsOf(format, shape)['scale']!.shape);
+          const isPerRow = scale.dim(0) === shape[0];
+          return {
+            codes: await source.readPart(name, [rows, undefined]),
+            scale: rows && isPerRow ? select(scale, [rows]) : scale,
+          };
         };
         return withHeldFormats(result, { layers, readParts });
       },
@@ -189,14 +200,22 @@ function scalesFor(weight: StoredWeightInfo, { name, tensor }: { name: string; t
   );
 }
 
-/** Multiplies in place. */
-function multiplied(tensor: Tensor, { values, columns, tileRows, tileColumns }: Scales): Tensor {
+/** Multiplies in place. @param selection what of the weight the tensor is */
+function multiplied(
+  tensor: Tensor,
+  { values, columns, tileRows, tileColumns }: Scales,
+  [ofRows, ofColumns]: Selection,
+): Tensor {
   const data = tensor.f32;
   const rows = tensor.shape[0] ?? 1;
   const width = data.length / rows;
-  for (let row = 0, at = 0; row < rows; row++) {
+  const all = (count: number) => Array.from({ length: count }, (_, i) => i);
+  const columnIndices = ofColumns ? indicesOf(ofColumns) : all(width);
+  const column = Uint32Array.from(columnIndices, (index) => Math.floor(index / tileColumns));
+  let at = 0;
+  for (const row of ofRows ? indicesOf(ofRows) : all(rows)) {
     const first = Math.floor(row / tileRows) * columns;
-    for (let column = 0; column < width; column++) data[at++]! *= values[first + Math.floor(column / tileColumns)]!;
+    for (let i = 0; i < width; i++) data[at++]! *= values[first + column[i]!]!;
   }
   return tensor;
 }

@@ -1,6 +1,7 @@
 /** Quantised tensors of GGUF files as numbers, or held in formats that mean the same to the last bit. */
+import { lengthOf, type Range, select, selectedShape } from '../../tensor/selection.ts';
 import { type Shape, sizeOf, Tensor } from '../../tensor/tensor.ts';
-import { withHeldFormats } from '../formats/held-formats.ts';
+import { rowsOfParts, withHeldFormats } from '../formats/held-formats.ts';
 import { partsOf, type WeightFormat } from '../formats/weight-format.ts';
 import { derivedSource, type WeightSource } from '../weight-source.ts';
 import { type BlockType, blockTypes, decodeBlocks, unpackBlocks } from './block-types.ts';
@@ -22,6 +23,19 @@ export function withGgufBlocks(source: WeightSource): WeightSource {
       return { ...info, dtype: 'float32', shape: encoded.shape, bytes: 4 * sizeOf(encoded.shape) };
     },
     read,
+    async readPart(name, selection, options) {
+      const { encoded, shape } = source.info(name);
+      const type = typeOf(name);
+      if (!encoded || !type) return source.readPart(name, selection, options);
+      // A folded tensor is read whole.
+      if (encoded.shape.length !== 2 || shape[0] !== encoded.shape[0]) return select(await read(name), selection);
+      const [rows, columns] = selection;
+      const blocks = columns && wholeBlocks(columns, type);
+      const data = bytesOf(await source.readPart(name, [rows, blocks?.bytes], options));
+      const count = rows ? lengthOf(rows) : shape[0]!;
+      const part = new Tensor('float32', decodeBlocks(type, data), [count, blocks?.numbers ?? encoded.shape[1]!]);
+      return select(part, [undefined, blocks?.within]);
+    },
     async readInto(name, target) {
       if (!typeOf(name)) return source.readInto(name, target);
       const { buffer, byteOffset, byteLength } = (await read(name)).data;
@@ -38,8 +52,15 @@ export function withGgufBlocks(source: WeightSource): WeightSource {
           const { encoded } = type ? source.info(name) : {};
           if (type && encoded?.shape.length === 2) layers.set(name, { format: formatOf(type), shape: encoded.shape });
         }
-        const readParts = async (name: string) =>
-          partsFor(typeOf(name)!, bytesOf(await source.read(name)), layers.get(name)!.shape);
+        const readParts = async (name: string, rows?: readonly Range[]) => {
+          const { shape } = layers.get(name)!;
+          // A folded tensor is read whole.
+          const rest = rows && source.info(name).shape[0] !== shape[0] ? rows : undefined;
+          const read = rows && !rest ? [rows, undefined] : [];
+          const data = bytesOf(await source.readPart(name, read));
+          const parts = partsFor(typeOf(name)!, data, selectedShape(shape, read));
+          return rest ? rowsOfParts(parts, rest) : parts;
+        };
         return withHeldFormats(withGgufBlocks(source), { layers, readParts });
       },
     },
@@ -48,6 +69,24 @@ export function withGgufBlocks(source: WeightSource): WeightSource {
 
 function bytesOf({ data }: Tensor): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/**
+ * Columns as the bytes of the blocks that they lie in.
+ * @returns `numbers` in these blocks, and where `within` them the columns are
+ */
+function wholeBlocks(columns: readonly Range[], type: BlockType) {
+  let numbers = 0;
+  const bytes: Range[] = [];
+  const within: Range[] = [];
+  for (const { from, to } of columns) {
+    const [first, last] = [Math.floor(from / type.numbers), Math.ceil(to / type.numbers)];
+    bytes.push({ from: first * type.bytes, to: last * type.bytes });
+    const start = numbers + from - first * type.numbers;
+    within.push({ from: start, to: start + to - from });
+    numbers += (last - first) * type.numbers;
+  }
+  return { bytes, within, numbers };
 }
 
 function formatOf({ codes, group }: BlockType): WeightFormat {

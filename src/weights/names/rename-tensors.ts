@@ -4,6 +4,7 @@
  */
 import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
+import { select } from '../../tensor/selection.ts';
 import { type Shape, sizeOf, Tensor } from '../../tensor/tensor.ts';
 import type { TensorInfo } from '../safetensors/safetensors-header.ts';
 import { derivedSource, type WeightSource } from '../weight-source.ts';
@@ -165,6 +166,8 @@ export function withJoinedTensors(source: WeightSource, joined: RenamedTensors['
       };
     },
     read,
+    readPart: async (name, selection, options) =>
+      joined.has(name) ? select(await read(name, options), selection) : source.readPart(name, selection, options),
     async readInto(name, target) {
       const parts = joined.get(name);
       if (!parts) return source.readInto(name, target);

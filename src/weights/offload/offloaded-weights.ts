@@ -118,7 +118,7 @@ export class OffloadedWeights implements Weights, WeightBuckets {
 
   async dispose(): Promise<void> {
     await this.pool.dispose();
-    this.resident.dispose();
+    await this.resident.dispose();
     await this.source.close();
   }
 }

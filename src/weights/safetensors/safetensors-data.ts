@@ -7,6 +7,7 @@ import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import type { OpenedFile } from '../../files/files.ts';
 import { bytesPerElement, type DType, viewOf } from '../../tensor/dtype.ts';
+import { isAll, lengthOf, type Range, type Selection, select, selectedShape } from '../../tensor/selection.ts';
 import { sizeOf, Tensor } from '../../tensor/tensor.ts';
 import type { TensorInfo } from './safetensors-header.ts';
 
@@ -60,6 +61,58 @@ export async function readTensors(
       await onTensor(name, tensor);
     }
   }
+}
+
+/**
+ * Reads the selected elements of one tensor. Of a selection of rows nothing else is read; where columns are selected too, rows are read
+ * a few at a time, and cut.
+ */
+export async function readSelected(
+  opened: OpenedFile,
+  { name, info, selection }: { name: string; info: TensorInfo; selection: Selection },
+  { widen, signal }: ReadOptions,
+): Promise<Tensor> {
+  const { dtype, bytes } = info;
+  const rows = info.shape[0]!;
+  const shape = selectedShape(info.shape, selection);
+  const dtypeRead = widen && isNarrowFloat(dtype) ? 'float32' : dtype;
+  requireHoldable(name, { ...info, shape });
+  const rowBytes = bytes / rows;
+  const own = inMemory(() => new ArrayBuffer(sizeOf(shape) * bytesPerElement(dtypeRead)), name, info);
+  const result = new Tensor(dtypeRead, viewOf(dtypeRead, own, 0, sizeOf(shape)), shape);
+  const place = (row: number): TensorInfo => ({ ...info, offset: info.offset + row * rowBytes });
+  const ranges = selection[0] ?? [{ from: 0, to: rows }];
+  const columns: Selection = [undefined, ...selection.slice(1)];
+  if (dtypeRead === dtype && isAll(columns)) {
+    let at = 0;
+    for (const range of ranges) {
+      const length = lengthOf([range]) * rowBytes;
+      await readInto(new Uint8Array(own, at, length), { opened, name, info: place(range.from), signal });
+      at += length;
+    }
+    return result;
+  }
+  const atOnce = Math.max(1, Math.floor(groupBytes / rowBytes));
+  const scratch = inMemory(() => new ArrayBuffer(Math.min(atOnce, lengthOf(ranges)) * rowBytes), name, info);
+  let at = 0;
+  for (const { from, to } of ranges.flatMap((range) => stretches(range, atOnce))) {
+    const block = new Uint8Array(scratch, 0, (to - from) * rowBytes);
+    await readInto(block, { opened, name, info: place(from), signal });
+    const read = select(makeTensor(scratch, 0, { ...info, shape: [to - from, ...info.shape.slice(1)] }), columns);
+    const { data } = dtypeRead === dtype ? read : read.float();
+    // Both are of the same class, which the compiler cannot know.
+    (result.data as Uint8Array).set(data as Uint8Array, at);
+    at += data.length;
+  }
+  return result;
+}
+
+/** A range in pieces of at most so many. */
+function stretches({ from, to }: Range, length: number): Range[] {
+  return Array.from({ length: Math.ceil((to - from) / length) }, (_, i) => ({
+    from: from + i * length,
+    to: Math.min(to, from + (i + 1) * length),
+  }));
 }
 
 function requireHoldable(name: string, { dtype, shape, bytes, file }: TensorInfo): void {

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import type { MpiFlavour } from './environment.ts';
+import type { MpiFlavour } from '../../../runtime/launched-by.ts';
 import { findLaunchers, type Launcher, launchLine } from './launchers.ts';
 
 export interface MpiCheck {

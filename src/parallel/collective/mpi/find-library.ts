@@ -1,7 +1,7 @@
 /** Which files may be the MPI library that belongs to a launcher. */
 import { existsSync, realpathSync } from 'node:fs';
 import path from 'node:path';
-import type { Launched, MpiFlavour } from './environment.ts';
+import type { Launched, MpiFlavour } from '../../../runtime/launched-by.ts';
 
 /** Names that the system's loader looks for, the standard's interface first. */
 const names: Record<NodeJS.Platform & ('linux' | 'darwin'), Record<MpiFlavour, string[]>> = {

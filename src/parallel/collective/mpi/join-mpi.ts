@@ -2,9 +2,9 @@
 import { fstatSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
 import { DejaDitError } from '../../../errors/errors.ts';
+import { launchedBy, pmiDescriptor } from '../../../runtime/launched-by.ts';
 import type { Collective, GroupOptions } from '../collective.ts';
 import { Group } from '../group.ts';
-import { launchedBy, pmiDescriptor } from './environment.ts';
 import { libraryCandidates } from './find-library.ts';
 import { loadKoffi } from './library.ts';
 import { MpiProcess } from './mpi-process.ts';

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { DejaDitError } from '../../../errors/errors.ts';
-import type { MpiFlavour } from './environment.ts';
+import type { MpiFlavour } from '../../../runtime/launched-by.ts';
 
 const run = promisify(execFile);
 

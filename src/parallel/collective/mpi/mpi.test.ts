@@ -3,10 +3,10 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { launchedBy } from '../../../runtime/launched-by.ts';
 import { bundle } from '../testing/bundle.ts';
 import { launchersHere, mpiRun } from '../testing/mpi-run.ts';
 import type { Outcome, Scenario } from '../testing/scenarios.ts';
-import { launchedBy } from './environment.ts';
 import { interfaceOf } from './flavours.ts';
 import type { Launcher } from './launchers.ts';
 

@@ -1,7 +1,8 @@
 /** Additive biases of attention scores [B or 1, heads or 1, S or 1, T or 1], cut to what a rank scores. */
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
+import type { Range } from '../../../tensor/selection.ts';
 import { sliceAxis } from '../exchanges.ts';
-import type { Dealt, Range } from '../layout.ts';
+import type { Dealt } from '../layout.ts';
 import type { Partition } from '../partition.ts';
 
 export interface BiasOptions {
