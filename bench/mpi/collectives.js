@@ -6,9 +6,9 @@
  *   bench/mpi/two-hosts.sh mpirun --host left:1,right:1 -np 2 node bench/mpi/collectives.js
  */
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
-import { launchedBy } from '../../dist/parallel/collective/mpi/environment.js';
 import { joinMpi } from '../../dist/parallel/collective/mpi/join-mpi.js';
 import { createThreadSeats, joinThreads } from '../../dist/parallel/collective/threads/seats.js';
+import { launchedBy } from '../../dist/runtime/launched-by.js';
 
 /** Bytes that each rank has, and how often. */
 const messages = [
