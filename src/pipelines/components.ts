@@ -1,5 +1,7 @@
 /** What pipelines are made of: components as definitions declare them, loaded by their names in `model_index.json`. */
 import { DejaDitError } from '../errors/errors.ts';
+import { statPath } from '../files/files.ts';
+import { joinPath } from '../files/paths.ts';
 import { loadModel } from '../models/auto-model.ts';
 import { Autoencoder } from '../models/autoencoders/autoencoder.ts';
 import { ConfigReader } from '../models/config-reader.ts';
@@ -14,7 +16,9 @@ import { loadTokenizer } from '../tokenizers/tokenizer.ts';
 import { type ModelFolder, readConfig, requireComponent } from '../weights/model-folder.ts';
 import type { PipelineLoadOptions } from './pipeline.ts';
 import { ImageEncoder, readClipProcessor } from './request/image-encoder.ts';
+import { readPictureProcessor } from './request/picture-processor.ts';
 import { TextEncoder } from './request/text-encoder.ts';
+import { VisionEncoder } from './request/vision-encoder.ts';
 
 /** A component of a pipeline, as its definition declares it. */
 export interface Part<T> {
@@ -52,6 +56,11 @@ export function scheduler(): Part<Scheduler> {
 /** With the tokenizer of the same number: `tokenizer_2` for `text_encoder_2`. */
 export function textEncoder(): Part<TextEncoder> {
   return { load: (loader, name) => loader.textEncoder(name) };
+}
+
+/** A text encoder that sees pictures, with the tokenizer and the image processor of the component `processor`. */
+export function visionEncoder(): Part<VisionEncoder> {
+  return { load: (loader, name) => loader.visionEncoder(name) };
 }
 
 /** With its processor: `image_processor` for `image_encoder`. */
@@ -152,6 +161,18 @@ export class ComponentLoader {
     const tokenizer = await loadTokenizer(this.folderOf(name.replace('text_encoder', 'tokenizer')));
     const model = await this.model(name, { ...this.options, layerwiseOffload: this.textOffload, textOnly: true });
     if (model instanceof GraphModel) return new TextEncoder(name, model, tokenizer);
+    throw this.wrongKind(name, model, 'a text encoder');
+  }
+
+  async visionEncoder(name = 'text_encoder'): Promise<VisionEncoder> {
+    const folder = this.folderOf('processor');
+    const tokenizer = await loadTokenizer(folder);
+    // Transformers 5 has one file for all that a processor does.
+    const [now, before] = ['processor_config.json', 'preprocessor_config.json'];
+    const { config, path } = await readConfig(folder, (await statPath(joinPath(folder, now))) ? now : before);
+    const processor = readPictureProcessor(new ConfigReader(config, path));
+    const model = await this.model(name, { ...this.options, layerwiseOffload: this.textOffload });
+    if (model instanceof GraphModel) return new VisionEncoder(name, model, tokenizer, processor);
     throw this.wrongKind(name, model, 'a text encoder');
   }
 

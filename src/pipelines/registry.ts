@@ -20,6 +20,9 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   Lumina2Text2ImgPipeline: async () => (await import('./lumina2/lumina2-pipeline.ts')).lumina2Pipeline,
   PixArtSigmaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartSigmaPipeline,
   PixArtAlphaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartAlphaPipeline,
+  QwenImageEditPipeline: async () => (await import('./qwenimage/qwenimage-edit-pipeline.ts')).qwenImageEditPipeline,
+  QwenImageEditPlusPipeline: async () =>
+    (await import('./qwenimage/qwenimage-edit-plus-pipeline.ts')).qwenImageEditPlusPipeline,
   QwenImageImg2ImgPipeline: async () => (await import('./qwenimage/qwenimage-pipeline.ts')).qwenImagePipeline,
   QwenImagePipeline: async () => (await import('./qwenimage/qwenimage-pipeline.ts')).qwenImagePipeline,
   SanaPipeline: async () => (await import('./sana/sana-pipeline.ts')).sanaPipeline,

@@ -4,13 +4,11 @@
  */
 import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
-import { guideKeepingNorm } from '../request/guidance.ts';
-import { perSample } from '../request/latents.ts';
 import { packedLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
 import { maybeFromImages } from '../request/start-images.ts';
-import { padTexts } from '../request/text-encoder.ts';
-import { edges, noGuidanceEmbedding, startImage } from '../schema/sizes.ts';
+import { edges, startImage } from '../schema/sizes.ts';
+import { embedQwen, qwenCalls, qwenConditions, qwenGuidance, qwenOptions } from './calls.ts';
 
 /** The conversation that the model was trained with; the tokens before the prompt are read, but not passed on. */
 const instruction =
@@ -29,14 +27,11 @@ export const qwenImagePipeline = definePipeline({
   },
 
   options: {
-    conditions: { texts: ['prompt'], embeds: ['promptEmbeds'], masks: ['promptEmbedsMask'] },
-    guidance: { option: 'trueCfgScale', needsNegative: true },
+    conditions: qwenConditions,
+    guidance: qwenGuidance,
     options: {
-      numInferenceSteps: { default: 50 },
+      ...qwenOptions,
       ...edges(128),
-      sigmas: {},
-      trueCfgScale: { default: 4 },
-      guidanceScale: { unused: noGuidanceEmbedding },
       maxSequenceLength: { default: 512, max: 1024 },
       ...startImage(0.6),
     },
@@ -49,22 +44,15 @@ export const qwenImagePipeline = definePipeline({
     const latents = packedLatents([batch, transformer.traits.inChannels / 4, rows, columns]);
     return {
       tokens: tokens + maxSequenceLength,
-      embed: async ({ texts: [texts], embeds }) => {
-        if (embeds)
-          return { encoder_hidden_states: embeds.promptEmbeds, encoder_hidden_states_mask: embeds.promptEmbedsMask };
-        const options = { maxLength: maxSequenceLength, templateTokens, ...reading };
-        const { embeds: hidden, mask } = padTexts(await textEncoder.encodeEach(texts!.map(conversation), options));
-        return { encoder_hidden_states: hidden, encoder_hidden_states_mask: mask };
-      },
+      embed: (condition) =>
+        embedQwen(condition, (texts) => {
+          const options = { maxLength: maxSequenceLength, templateTokens, ...reading };
+          return textEncoder.encodeEach(texts.map(conversation), options);
+        }),
       latents,
       ...(await maybeFromImages({ latents, vae, settings })),
       schedule: flowSchedule(settings, { scheduler, tokens }),
-      inputsAt: (latents, timestep) => ({
-        hidden_states: latents,
-        timestep: perSample(latents, Math.fround(timestep) / 1000),
-        img_shapes: [[1, rows / 2, columns / 2]],
-      }),
-      combine: ([cond, uncond]) => (uncond ? guideKeepingNorm(cond!, uncond, trueCfgScale) : cond!),
+      ...qwenCalls([[rows / 2, columns / 2]], trueCfgScale),
     };
   },
 });

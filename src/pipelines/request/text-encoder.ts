@@ -28,6 +28,8 @@ export interface EncodeTextOptions {
   /** Takes what was cut. Left out where some other encoder of the pipeline still reads it. */
   warnings?: WarningLog | undefined;
   signal?: AbortSignal | undefined;
+  /** Of the model, beside those of texts. */
+  inputs?: ForwardInputs | undefined;
 }
 
 export interface EncodedTexts {
@@ -111,13 +113,14 @@ export class TextEncoder {
   /** Ids as they are. */
   async run(
     { inputIds, attentionMask }: Pick<TokenizedTexts, 'inputIds' | 'attentionMask'>,
-    { hiddenState, finalNorm, masked, signal }: Omit<EncodeTextOptions, 'maxLength'>,
+    { hiddenState, finalNorm, masked, signal, inputs }: Omit<EncodeTextOptions, 'maxLength'>,
   ): Promise<EncodedTexts> {
     const states = hiddenState === undefined ? [] : [hiddenState].flat();
     const mask = idTensor(attentionMask);
     const outputs = await this.model.call(
       'forward',
       {
+        ...inputs,
         input_ids: idTensor(inputIds),
         ...(masked ? { attention_mask: mask } : {}),
         ...(states.length > 0 ? { output_hidden_states: states, ...(finalNorm && { final_norm: true }) } : {}),

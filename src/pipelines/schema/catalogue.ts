@@ -334,6 +334,13 @@ export const catalogue: Catalogue = {
     flag: '--max-area <n>',
     help: 'pixels that pictures are brought to, whatever width and height say of their ratio',
   },
+  conditionArea: {
+    group: 'Size and number',
+    value: integer,
+    bounds: { min: 256, max: 16384 ** 2 },
+    flag: '--condition-area <n>',
+    help: 'pixels that pictures are brought to for the model that reads the prompt',
+  },
   autoResize: {
     group: 'Start',
     value: flag,

@@ -126,6 +126,8 @@ export interface GenerateOptions {
   lastImage?: ImageSource | readonly ImageSource[];
   /** Pixels that pictures are brought to, in the ratio of `width` and `height`. Default 1024². */
   maxArea?: number;
+  /** Of pictures as the model that reads the prompt sees them, in pixels. */
+  conditionArea?: number;
   /** Bring the image to the nearest size that the model was trained at. Default true. */
   autoResize?: boolean;
   /** How much of the schedule runs on the starting image: 1 all of it, near 0 almost nothing. Default 0.6. */

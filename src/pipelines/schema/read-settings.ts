@@ -98,13 +98,12 @@ export function readSettings<Spec extends AnyPipelineOptions>(
       idle('numInferenceSteps', `with a schedule of ${schedule.length} steps`);
     settings.numInferenceSteps = schedule.length;
   }
-  if (!spec.conditions) {
-    for (const { name, required, type } of options.values())
-      if (required && settings[name] === undefined) {
-        const message = whatIsWrong(type, undefined, name)?.message ?? 'is missing';
-        throw new DejaDitError('INVALID_ARGUMENT', message, { path: name });
-      }
-  }
+  // A prompt may have embeddings in its place.
+  for (const { name, required, type } of options.values())
+    if (required && name !== spec.conditions?.texts[0] && settings[name] === undefined) {
+      const message = whatIsWrong(type, undefined, name)?.message ?? 'is missing';
+      throw new DejaDitError('INVALID_ARGUMENT', message, { path: name });
+    }
   if (!spec.conditions) return settings as Settings<Spec>;
   const conditions = readConditions(settings, { names: spec.conditions, guidance: spec.guidance, idle });
   return { ...settings, conditions, batch: conditions.positive.count * settings.numImages! } as Settings<Spec>;

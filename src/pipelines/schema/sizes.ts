@@ -5,7 +5,7 @@ import type { TextEncoder } from '../request/text-encoder.ts';
 import type { GenerateOptions } from './options.ts';
 import { type FromModel, fromModel, type OptionUse } from './pipeline-options.ts';
 
-interface HasTransformer {
+export interface HasTransformer {
   readonly transformer: TransformerModel;
 }
 

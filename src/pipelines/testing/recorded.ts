@@ -76,7 +76,9 @@ export function assembleCheckpoint({ className, options, components }: Recording
 }
 
 function classOf(folder: string): unknown {
-  const file = readdirSync(folder).find((name) => /^(scheduler_|tokenizer_|preprocessor_)?config\.json$/.test(name))!;
+  const file = readdirSync(folder).find((name) =>
+    /^(scheduler_|tokenizer_|preprocessor_|guider_)?config\.json$/.test(name),
+  )!;
   const config = json<Record<string, unknown>>(folder, file);
   return (
     config['_class_name'] ??
