@@ -32,6 +32,9 @@ export class GraphBuilder {
   /** Floating-point operations of what has been emitted so far. */
   flops = 0;
 
+  /** @param shares equal parts of the rows of every batch that belong to requests of their own: what is measured over a tensor is measured over each */
+  constructor(readonly shares = 1) {}
+
   /** A run-time input. */
   input(name: string, dtype: DType, shape: readonly number[]): SymbolicTensor {
     this.inputs.set(name, { dtype, shape });

@@ -17,7 +17,7 @@ import type { IgnoredWeights, Prepared, State, Statics } from './definition.ts';
 import { checkInputs, type ForwardInputs, type InputSpec, uploadInputs } from './inputs.ts';
 import { Occupancy } from './occupancy.ts';
 import type { MakeOnes, SmallestCall } from './smallest-inputs.ts';
-import { SpanRunner } from './span.ts';
+import { SpanRunner } from './spans/span.ts';
 
 export interface FunctionDefinition<Config> {
   inputs(config: Config): readonly InputSpec[];

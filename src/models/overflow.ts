@@ -4,7 +4,7 @@ import { disposeTensors } from '../runtime/tensor-table.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { ForwardInputs } from './inputs.ts';
 import { blocks, listEdge, type Piece, prologue } from './pieces.ts';
-import type { DeviceState } from './span.ts';
+import type { DeviceState } from './spans/span.ts';
 import type { TransformerModel } from './transformer-model.ts';
 
 /** @throws DejaDitError RUNTIME naming the block, if a result of a model in float16 holds NaN or infinities */

@@ -13,12 +13,12 @@ import type { LoraSelection } from '../weights/lora/lora-weights.ts';
 import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import { type ComputeDtype, graphsIn, modulesIn } from './compute-dtype.ts';
-import type { Statics, Transformer, TransformerTraits } from './definition.ts';
+import type { Prepared, Statics, Transformer, TransformerTraits } from './definition.ts';
 import { checkInputs, type ForwardInputs, uploadInputs } from './inputs.ts';
 import { Occupancy } from './occupancy.ts';
 import { refuseOverflow } from './overflow.ts';
 import { epilogue, prologue, wholeList } from './pieces.ts';
-import { type DeviceState, SpanRunner } from './span.ts';
+import { type DeviceState, type SpanRun, SpanRunner, type SpanRuns } from './spans/span.ts';
 
 export interface ModelOutput {
   /** Diffusers' `Transformer2DModelOutput.sample`: a tensor, or a list where Diffusers returns one. */
@@ -30,6 +30,8 @@ export interface CallContext {
   /** Guidance branch; sessions keep one cache per branch. Default `cond`. */
   branch?: string;
   signal?: AbortSignal | undefined;
+  /** Who runs the call's spans. Default: the model's runner, each as it comes. */
+  spans?: SpanRuns | undefined;
 }
 
 /** What a step did, for progress displays. */
@@ -44,7 +46,7 @@ export interface StepReport {
 export interface ForwardSession {
   /** Takes the inputs over, whether it succeeds or not; the result is the caller's. */
   forward(inputs: PreparedInputs, context: CallContext): Promise<DeviceTensor>;
-  /** Whether a call's answer depends on its inputs alone, so that one session may answer calls of several requests. */
+  /** Whether a call's answer depends on its inputs alone, so that calls may be made at once, in any order. */
   readonly stateless?: boolean;
   /** How the last call of a branch was answered; undefined where every call is computed. */
   report?(branch: string): StepReport | undefined;
@@ -69,7 +71,7 @@ export interface SessionOptions {
 }
 
 /** Inputs on the device, ready for the prologue; whoever has them disposes them. */
-export interface PreparedInputs {
+export interface PreparedInputs extends Pick<SpanRun, 'rows'> {
   state: DeviceState;
   statics: Statics;
 }
@@ -212,9 +214,18 @@ export class TransformerModel {
 
   /** Checks a call's inputs, computes what the host computes, and uploads. */
   prepare(inputs: ForwardInputs): PreparedInputs {
+    return this.upload(this.hostInputs(inputs));
+  }
+
+  /** Checks a call's inputs, and computes what the host computes. */
+  hostInputs(inputs: ForwardInputs): Prepared {
+    return this.definition.prepare(checkInputs(this.definition.inputs, inputs), inputs);
+  }
+
+  /** @param rows as for `SpanRun` */
+  upload({ tensors, statics = {} }: Prepared, rows?: SpanRun['rows']): PreparedInputs {
     if (this.disposed) throw new DejaDitError('DISPOSED', `this ${this.className} was disposed`);
-    const { tensors, statics = {} } = this.definition.prepare(checkInputs(this.definition.inputs, inputs), inputs);
-    return { state: uploadInputs(this.programs.backend, tensors), statics };
+    return { state: uploadInputs(this.programs.backend, tensors), statics, rows };
   }
 
   /**
@@ -259,27 +270,19 @@ export class TransformerModel {
 
 /** Computes every call in full, as a single span. */
 class PlainSession implements ForwardSession {
+  readonly stateless = true;
+
   constructor(
     private readonly model: TransformerModel,
     private readonly loras: LoraSelection | undefined,
   ) {}
 
-  /** A request's own choice of LoRAs is its state. */
-  get stateless(): boolean {
-    return this.loras === undefined;
-  }
-
-  async forward({ state, statics }: PreparedInputs, { signal }: CallContext): Promise<DeviceTensor> {
+  async forward(inputs: PreparedInputs, { signal, spans = this.model.runner }: CallContext): Promise<DeviceTensor> {
     const { loras } = this;
-    const { definition, runner } = this.model;
+    const { definition } = this.model;
     const lists = definition.blockLists.flatMap((_, list) => wholeList(definition, list));
-    const { outputs } = await runner.run({
-      pieces: [prologue(definition), ...lists, epilogue(definition)],
-      state,
-      statics,
-      loras,
-      signal,
-    });
+    const pieces = [prologue(definition), ...lists, epilogue(definition)];
+    const { outputs } = await spans.run({ pieces, ...inputs, loras, signal });
     return outputs.sample!;
   }
 

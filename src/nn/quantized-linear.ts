@@ -39,7 +39,7 @@ const multiply: { [Kind in FormatKind]: Multiply<FormatOf<Kind>> } = {
     const weight = { codes, scale: part('scale'), zeroPoint };
     switch (format.activations) {
       case 'tensor':
-        return dynamicQuantizeMatMul(x, { ...weight, bias });
+        return eachShare(x, (share) => dynamicQuantizeMatMul(share, { ...weight, bias }));
       case 'row':
         return plus(rowwiseProduct(x, weight), bias);
       case 'float32':
@@ -118,7 +118,7 @@ export function quantizedProduct(x: SymbolicTensor, weight: QuantizedWeight, bia
 /** With all rows brought to the range -1…1, the operator's one scale for all rows is a scale for each. */
 function rowwiseProduct(x: SymbolicTensor, weight: Int8Operand): SymbolicTensor {
   const span = magnitude(x);
-  return dynamicQuantizeMatMul(x.div(span), weight).mul(span);
+  return eachShare(x.div(span), (share) => dynamicQuantizeMatMul(share, weight)).mul(span);
 }
 
 /**
@@ -231,6 +231,14 @@ function magnitude(x: SymbolicTensor): SymbolicTensor {
   return x.abs().max().clamp(1e-30, undefined);
 }
 
+/** With the rows of each request by themselves, where an operator's one scale for all rows would depend on those of others. */
+function eachShare(x: SymbolicTensor, compute: (share: SymbolicTensor) => SymbolicTensor): SymbolicTensor {
+  const { shares } = x.graph;
+  // What all requests have in common, such as a table of positions, has rows of no one.
+  if (shares === 1 || x.dim(0) % shares !== 0) return compute(x);
+  return concat(x.split(0, shares).map(compute), 0);
+}
+
 /** Largest value of float8 e4m3. */
 const float8Max = 448;
 
@@ -246,7 +254,7 @@ function roundToFloat8(x: SymbolicTensor, activations: FormatOf<'float8'>['activ
     case 'row':
       return round(x, magnitude(x));
     case 'tensor':
-      return round(x, magnitude(x).max(0));
+      return eachShare(x, (share) => round(share, magnitude(share).max(0)));
     case 'tile': {
       const tiles = x.reshape([rows * (inner / tileSize), tileSize]);
       return round(tiles, magnitude(tiles)).reshape([rows, inner]);

@@ -3,7 +3,7 @@
  * change; that is `advise.ts`.
  */
 
-import type { SpanStats } from '../../models/span.ts';
+import type { SpanStats } from '../../models/spans/span.ts';
 import type { Int8Product, RanksReport } from '../../runtime/backend.ts';
 import type { ProgramCacheStats } from '../../runtime/program-cache.ts';
 import { int8ProductOf } from '../../weights/formats/held-parts.ts';

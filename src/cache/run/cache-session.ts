@@ -73,11 +73,12 @@ export abstract class CacheSession implements ForwardSession {
 
   private async run(inputs: PreparedInputs, context: CallContext): Promise<DeviceTensor> {
     const { model, loras } = this.request;
-    const flow = new Flow(model.runner, { ...inputs, loras, signal: context.signal }, this.blockFlops);
+    const { spans = model.runner, signal } = context;
+    const flow = new Flow(spans, { ...inputs, loras, signal }, this.blockFlops);
     this.running = true;
     try {
       if (this.ended) throw new DejaDitError('DISPOSED', 'this request has ended; begin a new session');
-      throwIfAborted(context.signal);
+      throwIfAborted(signal);
       const sample = await this.compute(flow, inputs, context);
       this.peakBytes = Math.max(this.peakBytes, this.bytes);
       return sample;

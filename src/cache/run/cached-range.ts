@@ -186,7 +186,7 @@ export class CachedRange {
     const tensors = memory[stream].slice(0, forecaster.historySize);
     const input = { positions: memory.steps.slice(0, tensors.length), first: memory.first!, target };
     const residualGram = forecaster.needs.residual ? memory.residualGram : undefined;
-    const batch = probeGram?.length ?? residualGram?.length ?? 1;
+    const batch = tensors[0]!.shape[0]!;
     const forecasts = Array.from({ length: batch }, (_, b) =>
       forecaster.forecast({ ...input, probe: probeGram?.[b], residual: residualGram?.[b] }),
     );

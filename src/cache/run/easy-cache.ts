@@ -12,6 +12,7 @@ import { concat } from '../../graph/ops.ts';
 import type { SymbolicTensor } from '../../graph/symbolic.ts';
 import type { Transformer } from '../../models/definition.ts';
 import { type Piece, prologue, wholeList } from '../../models/pieces.ts';
+import type { SpanRuns } from '../../models/spans/span.ts';
 import type { PreparedInputs, TransformerModel } from '../../models/transformer-model.ts';
 import type { DeviceTensor } from '../../runtime/backend.ts';
 import { takeDown } from '../../runtime/host-tensors.ts';
@@ -75,7 +76,7 @@ export class EasyCache implements RequestCache {
     // How fast the output moves is known from the second computed step on.
     branchState(state, current.branch).computed = memory?.rate !== undefined;
     const early = preDecide({ state, config, shapeChanged });
-    const skipped = memory && early?.action !== 'compute' ? await this.skip(memory, input) : undefined;
+    const skipped = memory && early?.action !== 'compute' ? await this.skip(flow.runs, memory, input) : undefined;
     const decision = early ?? decideByDiff({ state, config, diff: memory!.moved });
     this.calls.push({ ...decision, ...current });
     if (decision.action === 'reuse') return skipped!;
@@ -93,12 +94,12 @@ export class EasyCache implements RequestCache {
   }
 
   /** What the step would be if it were skipped; adds the step's movement to the memory. */
-  private async skip(memory: Memory, input: DeviceTensor): Promise<DeviceTensor> {
-    const { runner } = this.model;
+  private async skip(runs: SpanRuns, memory: Memory, input: DeviceTensor): Promise<DeviceTensor> {
     const { input: computed, output, latest } = memory;
-    const { outputs } = await runner.run({
+    const { outputs } = await runs.run({
       pieces: [skipPiece],
       state: { hidden_states: input.retain() },
+      rows: new Set(['hidden_states']),
       extra: { latest: latest ?? computed, input: computed, output },
     });
     latest?.dispose();
@@ -175,7 +176,7 @@ function measuredForward(model: Transformer, { compare }: { compare: boolean }):
       context.output('sample', sample);
       context.output('output', sample);
       context.output('input', input!);
-      context.output('measured', concat([sample, ...changes].map(meanAbsolute), 0));
+      context.output('measured', concat([sample, ...changes].map(meanAbsolute), 1));
       context.state = {};
     },
   };

@@ -3,7 +3,7 @@
  * the spans return belongs to the flow, up to the end of the next span, unless it is kept.
  */
 import type { Piece } from '../../models/pieces.ts';
-import type { SpanResult, SpanRun, SpanRunner } from '../../models/span.ts';
+import type { SpanResult, SpanRun, SpanRuns } from '../../models/spans/span.ts';
 import type { PreparedInputs } from '../../models/transformer-model.ts';
 import type { DeviceTensor } from '../../runtime/backend.ts';
 import { disposeTensors } from '../../runtime/tensor-table.ts';
@@ -17,17 +17,20 @@ export class Flow {
   private made: DeviceTensor[] = [];
   private readers: ((outputs: Outputs) => void | Promise<void>)[] = [];
   private state: PreparedInputs['state'];
+  private rows: PreparedInputs['rows'];
   private readonly outputs = new Set<DeviceTensor>();
   private ids = 0;
 
   constructor(
-    private readonly runner: SpanRunner,
+    /** Who runs its spans. */
+    readonly runs: SpanRuns,
     /** The flow takes them over. */
     private readonly inputs: PreparedInputs & Pick<SpanRun, 'loras' | 'signal'>,
     /** Takes the floating-point operations of the blocks that are run, by module path. */
     private readonly blockFlops: Map<string, number>,
   ) {
     this.state = inputs.state;
+    this.rows = inputs.rows;
   }
 
   /** Shapes of the call's inputs, for telling whether remembered tensors still fit. */
@@ -70,15 +73,17 @@ export class Flow {
 
   /** Runs what has been collected. */
   async run(): Promise<Outputs> {
-    const { pieces, extra, readers, state } = this;
+    const { pieces, extra, readers, state, rows } = this;
     this.pieces = [];
     this.extra = {};
     this.readers = [];
     this.ids = 0;
     this.state = {};
     const { statics, loras, signal } = this.inputs;
-    const { outputs, blockFlops, ...next } = await this.runner.run({ pieces, extra, state, statics, loras, signal });
+    const run = { pieces, extra, state, rows, statics, loras, signal };
+    const { outputs, blockFlops, ...next } = await this.runs.run(run);
     this.state = next.state;
+    this.rows = next.rows;
     const before = [...this.outputs];
     for (const tensor of Object.values(outputs)) this.outputs.add(tensor);
     for (const [block, flops] of blockFlops) this.blockFlops.set(block, flops);

@@ -61,22 +61,26 @@ function everyNth(x: SymbolicTensor, step: number): SymbolicTensor {
   return graph.emit('Slice', { dtype: x.dtype, shape }, { inputs: [x, ...bounds] });
 }
 
-/** mean|previous − current| / mean|previous|, as a tensor of one element. */
+/** mean|previous − current| / mean|previous| of each request that is computed here, a row with one number. */
 function relativeChange(previous: SymbolicTensor, current: SymbolicTensor, importantTokens: number): SymbolicTensor {
   const change = previous.sub(current).abs();
   const size = previous.abs();
   if (importantTokens <= 0) return meanOf(change).div(meanOf(size));
   // Tokens below the limit weigh nothing, unless all are: then all count.
-  const important = change.mean(-1).div(size.mean(-1)).greater(importantTokens).cast('float32');
-  const all = sumOf(important).equal(0);
+  const [tokenChange, tokenSize] = [change, size].map((x) => ofRequests(x.mean(-1))) as [
+    SymbolicTensor,
+    SymbolicTensor,
+  ];
+  const important = tokenChange.div(tokenSize).greater(importantTokens).cast('float32');
+  const all = important.sum(1).equal(0);
   const weight = where(all, important.mul(0).add(1), important);
-  return sumOf(change.mean(-1).mul(weight)).div(sumOf(size.mean(-1).mul(weight)));
+  return tokenChange.mul(weight).sum(1).div(tokenSize.mul(weight).sum(1));
 }
 
-const flat = (x: SymbolicTensor): SymbolicTensor => x.reshape([-1]);
-/** Of all elements, as a tensor [1]. */
-export const meanOf = (x: SymbolicTensor): SymbolicTensor => flat(x).mean(0);
-const sumOf = (x: SymbolicTensor): SymbolicTensor => flat(x).sum(0);
+/** A row with all elements for each request that is computed here. */
+const ofRequests = (x: SymbolicTensor): SymbolicTensor => x.reshape([x.graph.shares, -1]);
+/** Of all elements of each request: [requests, 1]. */
+export const meanOf = (x: SymbolicTensor): SymbolicTensor => ofRequests(x).mean(1);
 
 /** Inner products [B, n, n] of the first tensor and the others' differences from it. */
 function gram(tensors: readonly SymbolicTensor[]): SymbolicTensor {

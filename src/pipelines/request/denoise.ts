@@ -7,7 +7,14 @@
 import { DejaDitError, throwIfAborted } from '../../errors/errors.ts';
 import type { Image } from '../../images/image.ts';
 import type { ForwardInputs, InputValue } from '../../models/inputs.ts';
-import type { ForwardSession, SessionOptions, StepReport, TransformerModel } from '../../models/transformer-model.ts';
+import type { SpanRuns } from '../../models/spans/span.ts';
+import type {
+  ForwardSession,
+  PreparedInputs,
+  SessionOptions,
+  StepReport,
+  TransformerModel,
+} from '../../models/transformer-model.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import type { NoiseStream } from '../../tensor/generator.ts';
 import { cut, join } from '../../tensor/slices.ts';
@@ -116,9 +123,16 @@ export class Denoising {
     }));
   }
 
-  /** A call's outputs, one for each branch in it. */
-  async answer({ model, session, branch, inputs, samples }: ModelCall): Promise<Tensor[]> {
-    const output = await session.forward(model.prepare(inputs), { branch, signal: this.options.signal });
+  /**
+   * A call's outputs, one for each branch in it.
+   * @param together its inputs, if they are on the device already, and who runs its spans
+   */
+  async answer(
+    { model, session, branch, inputs, samples }: ModelCall,
+    together?: { prepared: PreparedInputs; spans: SpanRuns },
+  ): Promise<Tensor[]> {
+    const { prepared = model.prepare(inputs), spans } = together ?? {};
+    const output = await session.forward(prepared, { branch, signal: this.options.signal, spans });
     return samplesOf(await model.present(output, inputs), samples);
   }
 

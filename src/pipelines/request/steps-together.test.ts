@@ -1,5 +1,6 @@
 /** Requests that step together: fewer runs, and what each gets alone. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { setWarningHandler } from '../../errors/warnings.ts';
 import { relativeError } from '../../models/testing/golden.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { bundledModel } from '../../weights/bundled-model.ts';
@@ -10,10 +11,15 @@ import type { PipelineRequest } from './request.ts';
 import { stepsTogether } from './steps-together.ts';
 
 let pipe: Pipeline;
+let restore: Parameters<typeof setWarningHandler>[0];
 beforeAll(async () => {
+  restore = setWarningHandler(() => {});
   pipe = await DiffusionPipeline.fromPretrained(bundledModel());
 });
-afterAll(() => pipe.dispose());
+afterAll(async () => {
+  setWarningHandler(restore);
+  await pipe.dispose();
+});
 
 const small = { numInferenceSteps: 3, width: 64, height: 64, outputType: 'latent' } as const;
 const apple: GenerateOptions = { ...small, prompt: 'red apple', seed: 1 };
@@ -23,7 +29,8 @@ const alone = async (options: GenerateOptions): Promise<Tensor> => (await pipe.g
 /** Takes rounds until all are done. @param arriving requests that join after so many rounds */
 async function together(given: readonly GenerateOptions[], arriving: ReadonlyMap<number, GenerateOptions> = new Map()) {
   const requests: PipelineRequest[] = [];
-  const run = vi.spyOn(pipe.transformers['transformer']!.runner, 'run');
+  const { runner } = pipe.transformers['transformer']!;
+  const spies = [vi.spyOn(runner, 'run'), vi.spyOn(runner, 'runTogether')];
   try {
     for (const options of given) requests.push(await pipe.begin(options));
     const failures: unknown[] = [];
@@ -33,15 +40,16 @@ async function together(given: readonly GenerateOptions[], arriving: ReadonlyMap
       if (newcomer) requests.push(await pipe.begin(newcomer));
       const active = requests.filter((request) => !request.done && !failures[requests.indexOf(request)]);
       if (active.length === 0) break;
-      run.mockClear();
+      for (const run of spies) run.mockClear();
       const results = await stepsTogether(active.map(({ denoising }) => denoising));
-      runs.push(run.mock.calls.length);
+      runs.push(spies.reduce((sum, run) => sum + run.mock.calls.length, 0));
       for (const [i, result] of results.entries())
         if (result.status === 'rejected') failures[requests.indexOf(active[i]!)] = result.reason;
     }
-    return { latents: requests.map(({ denoising }) => denoising.latents), runs, failures };
+    const summaries = await Promise.all(requests.map(async (request) => (await request.finish()).summary));
+    return { latents: requests.map(({ denoising }) => denoising.latents), runs, failures, summaries };
   } finally {
-    run.mockRestore();
+    for (const run of spies) run.mockRestore();
     for (const request of requests) request.end();
   }
 }
@@ -69,14 +77,53 @@ describe('steps together', () => {
       expect(relativeError(latents[i]!, await alone(options)), `request ${i}`).toBeLessThan(1e-5);
   });
 
-  it('leave a request with a cache to itself, bit for bit', async () => {
-    const cached = {
-      ...apple,
-      numInferenceSteps: 6,
-      cache: { cacheConfig: { residualDiffThreshold: 1, maxWarmupSteps: 1 } },
-    };
-    const { latents } = await together([apple, cached, { ...apple, seed: 6 }]);
-    expect(latents[1]!.data).toEqual((await alone(cached)).data);
+  const eager = { residualDiffThreshold: 1, maxWarmupSteps: 1 };
+  const six = { ...apple, numInferenceSteps: 5 };
+  it.each<[string, NonNullable<GenerateOptions['cache']>]>([
+    ['an error budget', { cacheConfig: { errorBudget: 0.3, maxWarmupSteps: 2 } }],
+    [
+      'tokens that have moved, and TaylorSeer',
+      {
+        cacheConfig: { ...eager, importantConditionThreshold: 0.01 },
+        calibratorConfig: { type: 'taylorseer', taylorseerOrder: 2 },
+      },
+    ],
+    ['DBPrune', { cacheConfig: { ...eager, cacheType: 'DBPrune', residualDiffThreshold: 0.4 } }],
+    ['EasyCache', { cacheConfig: { ...eager, cacheType: 'EasyCache' } }],
+    ['cache-dit itself', { cacheConfig: { ...eager, compat: 'cache-dit' } }],
+  ])('compute those with a cache as one where they decide alike: by %s', async (_, cache) => {
+    const requests = [
+      { ...six, cache },
+      { ...six, cache, prompt: 'pizza', seed: 2 },
+      { ...six, cache, seed: 3, trueCfgScale: 3, negativePrompt: 'red' },
+      { ...six, cache, seed: 4 },
+    ];
+    const { latents, summaries, runs } = await together(requests);
+    let separate = 0;
+    const { runner } = pipe.transformers['transformer']!;
+    for (const [i, options] of requests.entries()) {
+      const run = vi.spyOn(runner, 'run');
+      const { latents: expected, summary } = await pipe.generate(options);
+      separate += run.mock.calls.length;
+      run.mockRestore();
+      // The same decisions, and what they come to.
+      expect(summaries[i]!.map(({ cachedSteps }) => cachedSteps)).toEqual(
+        summary.map(({ cachedSteps }) => cachedSteps),
+      );
+      expect(relativeError(latents[i]!, expected), `request ${i}`).toBeLessThan(1e-5);
+    }
+    expect(runs.reduce((sum, count) => sum + count)).toBeLessThan(0.6 * separate);
+  });
+
+  it('compute a step in groups where some re-use and others do not, and newcomers compute by themselves', async () => {
+    const cached = { ...six, cache: { cacheConfig: eager } };
+    const careful = { ...six, seed: 7, cache: { cacheConfig: { ...eager, residualDiffThreshold: 1e-9 } } };
+    const requests = [cached, careful, { ...cached, seed: 8 }, six, { ...cached, numImages: 2 }];
+    const late = { ...cached, seed: 9 };
+    const { latents, summaries } = await together(requests, new Map([[2, late]]));
+    for (const [i, options] of [...requests, late].entries())
+      expect(relativeError(latents[i]!, await alone(options)), `request ${i}`).toBeLessThan(1e-5);
+    expect(summaries.map(([stats]) => stats!.cachedSteps.length > 0)).toEqual([true, false, true, false, true, true]);
   });
 
   it('end what is aborted, and nothing else', async () => {
@@ -91,14 +138,8 @@ describe('steps together', () => {
   });
 
   it('answer the others alone where their common run fails', async () => {
-    const run = pipe.transformers['transformer']!.runner;
-    const compute = run.run.bind(run);
-    const failing = vi.spyOn(run, 'run').mockImplementationOnce(async (asked) => {
-      // As a machine without memory for all of them: what the run was given is its own.
-      for (const tensor of Object.values(asked.state)) tensor.dispose();
-      throw new Error('no memory');
-    });
-    failing.mockImplementation(compute);
+    const { runner } = pipe.transformers['transformer']!;
+    const failing = vi.spyOn(runner, 'runTogether').mockRejectedValueOnce(new Error('no memory'));
     const requests = [await pipe.begin(apple), await pipe.begin({ ...apple, seed: 2 })];
     const results = await stepsTogether(requests.map(({ denoising }) => denoising));
     for (const request of requests) request.end();

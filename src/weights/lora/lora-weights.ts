@@ -36,10 +36,16 @@ export interface AdditionNames {
   readonly strength: string;
 }
 
+interface Strength {
+  value: number;
+  /** The value, a scalar. */
+  tensor: DeviceTensor;
+}
+
 /** Adapters by name, in the order in which they were set. */
 export class LoraWeights {
   private readonly adapters = new Map<string, Map<string, DeviceTensor>>();
-  private readonly strengths = new Map<string, DeviceTensor>();
+  private readonly strengths = new Map<string, Strength>();
   /** Adapters that change a text encoder too, whose strength is the one they were loaded with: requests choose it for transformers only. */
   readonly bound = new Map<string, { component: string; strength: number }>();
   /** All adapters, at the strengths they were set with: what applies unless a request selects its own. */
@@ -88,7 +94,7 @@ export class LoraWeights {
     for (const tensor of this.adapters.get(adapter)?.values() ?? []) tensor.dispose();
     this.adapters.delete(adapter);
     this.bound.delete(adapter);
-    this.strengths.get(adapter)?.dispose();
+    this.strengths.get(adapter)?.tensor.dispose();
     this.strengths.delete(adapter);
   }
 
@@ -96,26 +102,31 @@ export class LoraWeights {
     for (const adapter of this.names) this.delete(adapter);
   }
 
-  private upload(strength: number): DeviceTensor {
-    return this.backend.upload(floatTensor([strength], []));
+  private upload(value: number): Strength {
+    return { value, tensor: this.backend.upload(floatTensor([value], [])) };
   }
 }
 
 /** Adapters that apply to a request, each with a strength of its own. */
 export class LoraSelection {
-  /** @param strengths scalars by adapter, in the order in which the adapters were set */
+  /** @param strengths by adapter, in the order in which the adapters were set */
   constructor(
     readonly weights: Pick<LoraWeights, 'get'>,
-    private readonly strengths: ReadonlyMap<string, DeviceTensor>,
+    private readonly strengths: ReadonlyMap<string, Strength>,
   ) {}
 
   get names(): string[] {
     return [...this.strengths.keys()];
   }
 
+  /** Equal for selections that change a model in the same way. */
+  get key(): string {
+    return JSON.stringify([...this.strengths].map(([name, { value }]) => [name, value]));
+  }
+
   /** The strengths as inputs of graphs, named by place, so that other adapters of the same shapes share programs. */
   get inputs(): [name: string, strength: DeviceTensor][] {
-    return [...this.strengths.values()].map((strength, place) => [strengthName(place), strength]);
+    return [...this.strengths.values()].map(({ tensor }, place) => [strengthName(place), tensor]);
   }
 
   /** What the adapters add to a weight, one after the other. */
@@ -129,7 +140,7 @@ export class LoraSelection {
 
   /** Frees the strengths. */
   dispose(): void {
-    for (const strength of this.strengths.values()) strength.dispose();
+    for (const { tensor } of this.strengths.values()) tensor.dispose();
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * Weights of a model that is larger than memory: the blocks' are read from the checkpoint's files bucket by bucket, while those
- * before are computed with; all others are held as usual. Programs are cut to match in `models/bucketed-program.ts`.
+ * before are computed with; all others are held as usual. Programs are cut to match in `models/spans/bucketed-program.ts`.
  */
 import { DejaDitError } from '../../errors/errors.ts';
 import type { DeviceTensor } from '../../runtime/backend.ts';

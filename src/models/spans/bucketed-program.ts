@@ -2,13 +2,13 @@
  * A span whose weights do not all fit into memory, behind the interface of a program: cut into sections that each need the
  * weights of one bucket, which is acquired just before its section runs and released right after.
  */
-import { cutGraph, type Section } from '../graph/cut.ts';
-import type { Graph } from '../graph/graph.ts';
-import type { DeviceTensor } from '../runtime/backend.ts';
-import type { Program, ProgramCache } from '../runtime/program-cache.ts';
-import { runSections, type Stage } from '../runtime/section-runner.ts';
-import type { WeightBuckets } from '../weights/offload/weight-buckets.ts';
-import type { Weights } from '../weights/weight-store.ts';
+import { cutGraph, type Section } from '../../graph/cut.ts';
+import type { Graph } from '../../graph/graph.ts';
+import type { DeviceTensor } from '../../runtime/backend.ts';
+import type { Program, ProgramCache } from '../../runtime/program-cache.ts';
+import { runSections, type Stage } from '../../runtime/section-runner.ts';
+import type { WeightBuckets } from '../../weights/offload/weight-buckets.ts';
+import type { Weights } from '../../weights/weight-store.ts';
 
 type Tensors = Readonly<Record<string, DeviceTensor>>;
 
