@@ -40,6 +40,10 @@ export interface StepReport {
   reason: string;
   /** Relative movement of the probe since the last computed step, where it was measured. */
   diff: number | null;
+  /** What the step was to stay below to be re-used: `visibleError` where there is one, else `diff`. Null where nothing was compared. */
+  threshold: number | null;
+  /** With an error budget: the visible errors since the last computed step, weighted, this one's included. */
+  visibleError?: number;
 }
 
 /** Runs the successive forward calls of one request. */

@@ -25,6 +25,8 @@ export interface Core {
   readonly startedAt: number;
   /** Why it cannot draw yet, or any more. */
   notReady(): string | undefined;
+  /** Loads a model ahead of need, where the models are this server's own; `models` shows when it has. */
+  readonly load: ((name: string) => void) | undefined;
   /** Of the process that draws, while there is one here. */
   readonly enginePid: number | undefined;
   metrics(): Promise<{ contentType: string; text: string }>;
@@ -43,7 +45,7 @@ export interface Skin {
   name: string;
   /** Beginnings of the paths whose errors are in its shape, unknown paths and wrong keys included; the longest that fits counts. */
   paths: readonly string[];
-  /** Beginnings of paths that need no key, as those of a page that asks for it. Default: none. */
+  /** Beginnings of paths that need no key, as those of a page that asks for it; `/` is that path alone. Default: none. */
   open?: readonly string[];
   /** Adds its routes, with absolute paths. What a handler throws is answered in the shape of `error`. */
   routes(app: Routes, core: Core): void;

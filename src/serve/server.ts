@@ -93,6 +93,7 @@ export function createServer(options: ServerOptions = {}): Server {
     settings,
     log,
     startedAt: Date.now(),
+    load: engine.load && ((name) => engine.load!(name)),
     get enginePid() {
       return engine.pid;
     },

@@ -5,6 +5,7 @@ import { comfyuiSkin } from './comfyui/comfyui.ts';
 import type { Skin } from './core.ts';
 import { nativeSkin } from './native/native.ts';
 import { openaiSkin } from './openai/openai.ts';
+import { studioSkin } from './studio/studio.ts';
 import { systemSkin } from './system/system.ts';
 import { videosSkin } from './videos/videos.ts';
 
@@ -16,4 +17,5 @@ export const skins: readonly Skin[] = [
   nativeSkin,
   a1111Skin,
   comfyuiSkin,
+  studioSkin,
 ];

@@ -71,7 +71,8 @@ function decideByError(args: DecideArgs & { diff: number; budget: number }): Dec
   branch.residualDiffs[step] ??= diff;
   if (reuse) branch.accumulatedDiff = open;
   const reason = `error ${rounded(open)} ${reuse ? '<' : '≥'} ${rounded(threshold)}`;
-  const decision = { action: reuse ? 'reuse' : 'compute', gate: 'error_budget', reason, diff, threshold } as const;
+  const action = reuse ? 'reuse' : 'compute';
+  const decision = { action, gate: 'error_budget', reason, diff, threshold, visibleError: open } as const;
   return settle({ branch, step, config, decision });
 }
 

@@ -29,6 +29,8 @@ export interface Decision {
   /** Relative L1 change that was compared; null where none was needed. */
   diff: number | null;
   threshold: number | null;
+  /** With an error budget: the visible errors since the last computed step, this one's included, weighted; what `threshold` bounds. */
+  visibleError?: number;
 }
 
 export interface GateInput {

@@ -60,7 +60,9 @@ export abstract class CacheSession implements ForwardSession {
 
   report(branch: string): StepReport | undefined {
     const call = this.caches[0]?.calls.findLast((record) => record.branch === branch);
-    return call && { action: call.action, reason: call.reason, diff: call.diff };
+    if (!call) return undefined;
+    const { action, reason, diff, threshold, visibleError } = call;
+    return { action, reason, diff, threshold, ...(visibleError === undefined ? {} : { visibleError }) };
   }
 
   end(): void {

@@ -5,7 +5,16 @@ import { Image } from '../../images/image.ts';
 import type { ImageMetadata } from '../../images/metadata.ts';
 import type { Pipeline } from '../../pipelines/pipeline.ts';
 import type { GenerateOptions, GenerateResult, StepEvent } from '../../pipelines/schema/options.ts';
-import type { GenerateInput, GenerateReport, JobFile, OutputOptions, PlainOptions, WorkResult } from '../jobs/job.ts';
+import {
+  type GenerateInput,
+  type GenerateReport,
+  type JobFile,
+  type OutputOptions,
+  type PictureOption,
+  type PlainOptions,
+  pictureOptions,
+  type WorkResult,
+} from '../jobs/job.ts';
 import { encodeVideo } from './encode-video.ts';
 import { previewSteps, smallPicture } from './previews.ts';
 import type { StepBatcher } from './step-batcher.ts';
@@ -25,9 +34,12 @@ export async function generate(input: GenerateInput, context: WorkContext): Prom
     const [picture] = await event.preview();
     if (picture) emit({ type: 'preview', step, index: shown++, file: await smallPicture(picture, previews!) });
   };
-  const image = await startImages(options.image, maxPixels);
-  const given: GenerateOptions = { ...subjectOf(options, pipe), image, signal, onStep };
-  if (image === undefined) delete given.image;
+  const given: GenerateOptions = {
+    ...subjectOf(options, pipe),
+    ...(await pictures(options, maxPixels)),
+    signal,
+    onStep,
+  };
   const result = await inTurns(pipe, given, context.steps);
   const metadata = metadataOf(pipe, options, result, output.metadata);
   const warnings = [...result.warnings];
@@ -60,25 +72,29 @@ async function inTurns(pipe: Pipeline, options: GenerateOptions, steps: StepBatc
 }
 
 /** To a model that draws classes a text is their numbers or names, by commas. */
-function subjectOf({ prompt, ...options }: PlainOptions, { traits }: Pipeline): GenerateOptions {
-  const { image: _, ...others } = options;
-  if (traits.subject === 'prompt' || typeof prompt !== 'string' || others.classLabels !== undefined)
+function subjectOf(options: PlainOptions, { traits }: Pipeline): GenerateOptions {
+  const others = Object.fromEntries(Object.entries(options).filter(([name]) => name !== 'prompt' && !isPicture(name)));
+  const { prompt } = options;
+  if (traits.subject === 'prompt' || typeof prompt !== 'string' || others['classLabels'] !== undefined)
     return prompt === undefined ? others : { ...others, prompt };
   const labels = prompt.split(',').map((label) => label.trim());
   return { ...others, classLabels: labels.map((label) => (/^\d+$/.test(label) ? Number(label) : label)) };
 }
 
+const isPicture = (name: string): boolean => (pictureOptions as readonly string[]).includes(name);
+
 /** Decoded here, and not by the pipeline, so that the server's limit holds. */
-async function startImages(
-  given: PlainOptions['image'],
-  maxPixels: number,
-): Promise<Image | readonly Image[] | undefined> {
-  if (given === undefined) return undefined;
-  if (given instanceof Uint8Array) return Image.load(given, { maxPixels });
-  if (Array.isArray(given) && given.every((bytes) => bytes instanceof Uint8Array))
-    return Promise.all(given.map((bytes) => Image.load(bytes, { maxPixels })));
-  // A path would be a file of the server's.
-  throw new DejaDitError('INVALID_ARGUMENT', 'expected the bytes of a picture', { path: 'image' });
+async function pictures(options: PlainOptions, maxPixels: number): Promise<Partial<Record<PictureOption, Image[]>>> {
+  const decode = async (path: PictureOption, given: unknown): Promise<Image[]> =>
+    Promise.all(
+      [given].flat().map((bytes) => {
+        if (bytes instanceof Uint8Array) return Image.load(bytes, { maxPixels });
+        // A path would be a file of the server's.
+        throw new DejaDitError('INVALID_ARGUMENT', 'expected the bytes of a picture', { path });
+      }),
+    );
+  const given = pictureOptions.filter((name) => options[name] !== undefined);
+  return Object.fromEntries(await Promise.all(given.map(async (name) => [name, await decode(name, options[name])])));
 }
 
 async function encodeImage(

@@ -28,7 +28,8 @@ export function createApp({ core, skins, metrics }: AppOptions): Routes {
   });
   const shapeOf = (path: string) => closest(skins, path)?.error ?? plainError;
   const open = skins.flatMap((skin) => skin.open ?? []);
-  const isOpen = (path: string) => path === '/health' || open.some((prefix) => begins(path, prefix));
+  const isOpen = (path: string) =>
+    path === '/health' || open.some((prefix) => (prefix === '/' ? path === '/' : begins(path, prefix)));
 
   app.use(async (context, next) => {
     const begin = performance.now();
@@ -38,6 +39,7 @@ export function createApp({ core, skins, metrics }: AppOptions): Routes {
     context.set('log', log.child({ requestId }));
     await next();
     context.header('x-request-id', requestId);
+    context.header('x-content-type-options', 'nosniff');
     const [status, time, route] = [context.res.status, performance.now() - begin, routePath(context, -1)];
     const { method, path } = context.req;
     metrics.request({ method, route, status, time });
@@ -48,7 +50,6 @@ export function createApp({ core, skins, metrics }: AppOptions): Routes {
       corsHeaders({ origin: settings.cors.includes('*') ? '*' : [...settings.cors], exposeHeaders: ['x-request-id'] }),
     );
   app.use(async (context, next) => {
-    context.header('x-content-type-options', 'nosniff');
     const refused = refusedOrigin(context.req.raw, settings);
     if (refused !== undefined) throw new Problem(403, refused);
     await next();

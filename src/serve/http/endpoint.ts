@@ -23,7 +23,7 @@ export interface Endpoint {
   status?: number;
 }
 
-type RequestContext = Context<{ Variables: Variables }>;
+export type RequestContext = Context<{ Variables: Variables }>;
 
 /** Adds a route and documents it. */
 export function endpoint(app: Routes, described: Endpoint, handler: Handler<{ Variables: Variables }>): void {

@@ -20,10 +20,14 @@ export interface Works {
 
 export type WorkKind = keyof Works;
 
-/** Options that are plain data; a starting image is the bytes of a file. */
+/** Options that are pictures: a request's are the bytes of files, never a path, which would be a file of the server's. */
+export const pictureOptions = ['image', 'maskImage', 'lastImage'] as const;
+export type PictureOption = (typeof pictureOptions)[number];
+
+/** Options that are plain data; pictures are the bytes of files. */
 export type PlainOptions = Omit<
   GenerateOptions,
-  | 'image'
+  | PictureOption
   | 'onStep'
   | 'signal'
   | 'latents'
@@ -35,7 +39,7 @@ export type PlainOptions = Omit<
   | 'negativePooledPromptEmbeds'
   | 'negativePromptAttentionMask'
   | 'negativePromptEmbedsMask'
-> & { image?: Uint8Array | readonly Uint8Array[] };
+> & { [Name in PictureOption]?: Uint8Array | readonly Uint8Array[] };
 
 export interface GenerateInput {
   options: PlainOptions;

@@ -35,6 +35,8 @@ export interface ModelRunner extends Runner {
   readonly models: ReadonlyMap<string, ModelState>;
   /** Settles when the default model is loaded and has drawn once; rejects if it cannot be. */
   readonly warm: Promise<void>;
+  /** Loads a model ahead of need, where the runner can. */
+  load?(name: string): void;
   /** Of the process that computes, where there is one here. */
   readonly pid: number | undefined;
   close(): Promise<void>;

@@ -2,12 +2,12 @@
 import { z } from '@hono/zod-openapi';
 import { streamSSE } from 'hono/streaming';
 import type { Skin } from '../core.ts';
-import { endpoint, readJson } from '../http/endpoint.ts';
+import { checked, endpoint, type RequestContext, readJson } from '../http/endpoint.ts';
 import { fileAnswer } from '../http/file-answer.ts';
 import { Problem } from '../http/problem.ts';
 import { isFinished, type Job, type JobEvent } from '../jobs/job.ts';
 import { plainOptions } from '../requests/plain-options.ts';
-import { jobView } from './view.ts';
+import { jobView, withoutSummary } from './view.ts';
 
 const tag = 'jobs';
 
@@ -35,6 +35,14 @@ const jobBody = z
   })
   .describe('beside these, the options of the model (GET /v1/models): prompt, seed, width, cache, …');
 
+const listQuery = z.object({
+  limit: z.string().regex(/^\d+$/, 'expected a number').optional().describe('of the jobs that are over, as many'),
+  summary: z
+    .enum(['true', 'false'])
+    .optional()
+    .describe('false leaves out what caches did step by step, which is long'),
+});
+
 const eventTypes = 'text/event-stream';
 
 export const nativeSkin: Skin = {
@@ -49,37 +57,64 @@ export const nativeSkin: Skin = {
       throw new Problem(404, `there is no job '${id}'; it may have been removed to make room`);
     };
 
+    const readJob = async (context: RequestContext) => {
+      const { model, priority, timeout, output, previews, ...options } = await readJson(context, jobBody);
+      return {
+        ...(model ? { model } : {}),
+        ...(typeof priority === 'number' ? { priority } : {}),
+        ...(timeout ? { timeout } : {}),
+        input: { ...(output ? { output } : {}), ...(previews ? { previews } : {}) },
+        options: await plainOptions(options, core.pictures),
+      };
+    };
+    const created = (context: RequestContext, job: Job) => {
+      context.get('log').info({ job: job.id }, 'job created');
+      return context.json(jobView(job), 202, { location: `/v1/jobs/${job.id}` });
+    };
+
     endpoint(
       app,
       { method: 'post', path: '/v1/jobs', tag, summary: 'Create a job', body: jobBody, status: 202 },
       async (context) => {
-        const { model, priority, timeout, output, previews, ...options } = await readJson(context, jobBody);
-        const job = jobs.submit({
-          kind: 'generate',
-          model: model ?? undefined,
-          priority: priority ?? undefined,
-          timeout: timeout ?? undefined,
-          input: {
-            options: await plainOptions(options, core.pictures),
-            ...(output ? { output } : {}),
-            ...(previews ? { previews } : {}),
-          },
-        });
-        context.get('log').info({ job: job.id }, 'job created');
-        return context.json(jobView(job), 202, { location: `/v1/jobs/${job.id}` });
+        const { options, input, ...fields } = await readJob(context);
+        return created(context, jobs.submit({ kind: 'generate', ...fields, input: { ...input, options } }));
       },
     );
     endpoint(
       app,
-      { method: 'get', path: '/v1/jobs', tag, summary: 'All jobs: those that run, wait, are over' },
+      { method: 'get', path: '/v1/jobs', tag, summary: 'All jobs: those that run, wait, are over', query: listQuery },
       (context) => {
+        const { limit, summary } = checked(listQuery, context.req.query());
         const { queued, running, finished } = jobs.list();
+        const over = limit === undefined ? finished : finished.slice(0, Number(limit));
         const data = [
           ...running.map((job) => jobView(job)),
           ...queued.map(jobView),
-          ...finished.map((job) => jobView(job)),
+          ...over.map((job) => jobView(job)),
         ];
-        return context.json({ object: 'list', data });
+        return context.json({ object: 'list', data: summary === 'false' ? data.map(withoutSummary) : data });
+      },
+    );
+    endpoint(
+      app,
+      {
+        method: 'post',
+        path: '/v1/jobs/{id}/again',
+        tag,
+        summary: 'Create a job like another one, its pictures included, with some of its fields replaced',
+        body: jobBody,
+        status: 202,
+      },
+      async (context) => {
+        const { request } = requireJob(context.req.param('id')!);
+        if (request.kind !== 'generate') throw new Problem(409, 'only jobs that draw can be drawn again');
+        const { options, ...fields } = await readJob(context);
+        const job = jobs.submit({
+          ...request,
+          ...fields,
+          input: { ...request.input, ...fields.input, options: { ...request.input.options, ...options } },
+        });
+        return created(context, job);
       },
     );
     endpoint(app, { method: 'get', path: '/v1/jobs/{id}', tag, summary: 'One job' }, (context) => {

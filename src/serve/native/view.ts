@@ -1,8 +1,10 @@
 /** A job as the native protocol shows it. */
-import type { Job, JobFile } from '../jobs/job.ts';
+import type { GenerateReport, Job, JobFile } from '../jobs/job.ts';
+
+export type JobView = Record<string, unknown> & { report: GenerateReport | null };
 
 /** JSON of a job; its files are links. */
-export function jobView(job: Job, position?: number): Record<string, unknown> {
+export function jobView(job: Job, position?: number): JobView {
   const { id, request, model, state, createdAt, startedAt, finishedAt, progress, cancelling, result, error } = job;
   return {
     id,
@@ -23,6 +25,12 @@ export function jobView(job: Job, position?: number): Record<string, unknown> {
     report: result?.report ?? null,
     error: error ?? null,
   };
+}
+
+export function withoutSummary({ report, ...view }: JobView): Record<string, unknown> {
+  if (!report) return { ...view, report };
+  const { summary: _, ...others } = report;
+  return { ...view, report: others };
 }
 
 export function fileView({ bytes, ...about }: JobFile, url: string): Record<string, unknown> {

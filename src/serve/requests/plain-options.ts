@@ -5,7 +5,7 @@ import { catalogue, elsewhere, optionNames } from '../../pipelines/schema/catalo
 import type { OptionName } from '../../pipelines/schema/options.ts';
 import type { Pictures } from '../http/pictures.ts';
 import { Problem } from '../http/problem.ts';
-import type { PlainOptions } from '../jobs/job.ts';
+import { type PictureOption, type PlainOptions, pictureOptions } from '../jobs/job.ts';
 import { cacheSettings } from './cache-settings.ts';
 
 /** What no JSON holds, and what is the server's own business. */
@@ -41,15 +41,19 @@ export async function plainOptions(given: object, pictures: Pictures): Promise<P
     Object.entries(named).filter(([, value]) => value !== null && value !== undefined),
   );
   if ('cache' in options) options['cache'] = cacheSettings(options['cache']);
-  if ('image' in options) options['image'] = await images(options['image'], pictures);
+  for (const name of pictureOptions)
+    if (name in options) options[name] = await images(options[name], { path: name, pictures });
   return options;
 }
 
-async function images(value: unknown, pictures: Pictures): Promise<Uint8Array | Uint8Array[]> {
+async function images(
+  value: unknown,
+  { path, pictures }: { path: PictureOption; pictures: Pictures },
+): Promise<Uint8Array | Uint8Array[]> {
   const list = [value].flat();
   const bytes = await Promise.all(
     list.map((one, i) => {
-      const param = Array.isArray(value) ? `image[${i}]` : 'image';
+      const param = Array.isArray(value) ? `${path}[${i}]` : path;
       if (one instanceof Uint8Array) return one;
       if (typeof one === 'string') return pictures.fromText(one, param);
       throw new Problem(400, 'expected a picture in base64, or a data: URL', { param });

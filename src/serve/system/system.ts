@@ -3,6 +3,7 @@ import type { Core, Routes, Skin } from '../core.ts';
 import { endpoint } from '../http/endpoint.ts';
 import { Problem } from '../http/problem.ts';
 import type { ModelEntry } from '../models.ts';
+import { optionsForm } from '../requests/options-form.ts';
 import { docsPage } from './docs-page.ts';
 
 const tag = 'server';
@@ -26,6 +27,16 @@ export const systemSkin: Skin = {
     // A repository's name has a slash in it.
     endpoint(app, { method: 'get', path: '/v1/models/{name}', tag, summary: 'One model' }, (context) =>
       context.json(oneModel(core, context.req.param('name')!)),
+    );
+    endpoint(
+      app,
+      { method: 'post', path: '/v1/models/{name}/load', tag, summary: 'Load a model ahead of need', status: 202 },
+      (context) => {
+        const name = core.models.require(context.req.param('name')!);
+        if (!core.load) throw new Problem(501, 'workers of a queue load their models themselves');
+        core.load(name);
+        return context.json(oneModel(core, name), 202);
+      },
     );
     app.get('/v1/models/:owner/:name', (context) => context.json(oneModel(core, context.req.param('name'))));
     endpoint(
@@ -69,7 +80,7 @@ function modelView({ startedAt }: Core) {
           output: now.info.output,
           subject: now.info.subject,
           guidance: now.info.guidance,
-          options: now.info.schema,
+          ...optionsForm(now.info.schema),
         }
       : {}),
   });
