@@ -75,6 +75,8 @@ export interface TransformerTraits {
   readonly sampleSize?: number;
   /** Of the text embeddings that it takes. */
   readonly textWidth?: number;
+  /** How many layers of the text encoder it takes them from. Default: from one. */
+  readonly textLayers?: number;
   /** Whether it takes the scale it was distilled with as an input. Default: not. */
   readonly guidanceEmbedding?: boolean;
   /** What times, and the scale of distilled guidance, are multiplied with before it gets them. Default 1. */

@@ -80,6 +80,7 @@ export function definePipeline<
       const { className, path } = folder;
       const reader = new ConfigReader(folder.options, `${path}/${modelIndexName}`);
       const config = definition.config?.(reader) as Config;
+      reader.rejectUnsupported();
       const parts = await loadComponents(folder, loadOptions, definition.components);
       return new DefinedPipeline(definition, { className, path, defaults, parts, config });
     },

@@ -4,9 +4,11 @@ import type { PipelineClass } from './pipeline.ts';
 
 /** A new pipeline is a line here for each class of Diffusers whose work it does. */
 const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
+  BriaFiboPipeline: async () => (await import('./briafibo/bria-fibo-pipeline.ts')).briaFiboPipeline,
   ChromaPipeline: async () => (await import('./chroma/chroma-pipeline.ts')).chromaPipeline,
   CogView4Pipeline: async () => (await import('./cogview4/cogview4-pipeline.ts')).cogView4Pipeline,
   DiTPipeline: async () => (await import('./dit/dit-pipeline.ts')).ditPipeline,
+  ErnieImagePipeline: async () => (await import('./ernieimage/ernie-image-pipeline.ts')).ernieImagePipeline,
   FluxPipeline: async () => (await import('./flux/flux-pipeline.ts')).fluxPipeline,
   FluxImg2ImgPipeline: async () => (await import('./flux/flux-pipeline.ts')).fluxPipeline,
   Flux2Pipeline: async () => (await import('./flux2/flux2-pipeline.ts')).flux2Pipeline,
@@ -15,6 +17,8 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   FluxInpaintPipeline: async () => (await import('./flux/flux-inpaint-pipeline.ts')).fluxInpaintPipeline,
   FluxKontextPipeline: async () => (await import('./flux/flux-kontext-pipeline.ts')).fluxKontextPipeline,
   HunyuanVideoPipeline: async () => (await import('./hunyuanvideo/hunyuanvideo-pipeline.ts')).hunyuanVideoPipeline,
+  Krea2Pipeline: async () => (await import('./krea2/krea2-pipeline.ts')).krea2Pipeline,
+  LongCatImagePipeline: async () => (await import('./longcatimage/longcat-image-pipeline.ts')).longCatImagePipeline,
   LTXPipeline: async () => (await import('./ltx/ltx-pipeline.ts')).ltxPipeline,
   Lumina2Pipeline: async () => (await import('./lumina2/lumina2-pipeline.ts')).lumina2Pipeline,
   Lumina2Text2ImgPipeline: async () => (await import('./lumina2/lumina2-pipeline.ts')).lumina2Pipeline,

@@ -14,17 +14,20 @@ import { boundGrowth, checkLimits, checkText, longestText, type Steps } from './
 import { precompiledCharsmap } from './precompiled-charsmap.ts';
 import { readTokenizerFiles, type TokenizerFiles, type TokenizerSettings } from './tokenizer-files.ts';
 
-export interface TokenizeOptions {
+export interface PaddingOptions {
   /** Tokens per row, special ones included. Default: the tokenizer's `modelMaxLength`. */
   maxLength?: number;
   /** `'max_length'`: pad to `maxLength`; `'longest'`: to the longest row of this call; `false` (default): not at all. */
   padding?: 'max_length' | 'longest' | false;
+  /** Default: the tokenizer's own, which is `'right'` unless its config says otherwise. */
+  paddingSide?: 'left' | 'right';
+}
+
+export interface TokenizeOptions extends PaddingOptions {
   /** Cut rows to `maxLength`, keeping the special tokens at both ends. Default false. */
   truncation?: boolean;
   /** Add what the model expects around a text (`</s>`, ...). Default true. */
   addSpecialTokens?: boolean;
-  /** Default: the tokenizer's own, which is `'right'` unless its config says otherwise. */
-  paddingSide?: 'left' | 'right';
 }
 
 export interface TokenizedTexts {
@@ -155,7 +158,7 @@ export class Tokenizer {
    * pad token or without any length to pad to, and for texts above 100,000 characters.
    */
   tokenize(texts: string | string[], options: TokenizeOptions = {}): TokenizedTexts {
-    const { padding = false, truncation = false, addSpecialTokens = true } = options;
+    const { truncation = false, addSpecialTokens = true } = options;
     const maxLength = options.maxLength ?? this.modelMaxLength;
     const { prefix, suffix } = addSpecialTokens ? this.#specials : { prefix: [], suffix: [] };
     const room = maxLength - prefix.length - suffix.length;
@@ -172,7 +175,34 @@ export class Tokenizer {
       truncated.push(excess === 0 ? '' : this.decode([...ids.slice(0, from), ...ids.slice(to)]));
       return [...prefix, ...ids.slice(from, to), ...suffix];
     });
-    return { ...this.#pad(rows, { padding, maxLength, side: options.paddingSide }), truncated };
+    return { ...this.pad(rows, { ...options, maxLength }), truncated };
+  }
+
+  /**
+   * Rows of ids, each 1 in the mask, padded to one length.
+   * @throws DejaDitError as `tokenize`
+   */
+  pad(
+    rows: number[][],
+    { padding = false, maxLength = this.modelMaxLength, paddingSide: side }: PaddingOptions,
+  ): Pick<TokenizedTexts, 'inputIds' | 'attentionMask'> {
+    const ones = rows.map((row) => new Array<number>(row.length).fill(1));
+    if (!padding) return { inputIds: rows, attentionMask: ones };
+    const length = padding === 'longest' ? rows.reduce((longest, row) => Math.max(longest, row.length), 0) : maxLength;
+    if (length === Infinity)
+      throw this.#invalid('has no length limit of its own: padding to max_length needs maxLength');
+    if (padding === 'max_length' && length > longestText)
+      throw this.#invalid(
+        `padding to ${length} tokens is more than a text can have; maxLength takes at most ${longestText}`,
+      );
+    const pad = this.padTokenId;
+    if (pad === undefined) throw this.#invalid('has no pad token in its vocabulary, so texts cannot be padded');
+    const left = (side ?? this.#settings.paddingSide) === 'left';
+    const fill = (row: number[], value: number) => {
+      const rest = new Array<number>(Math.max(0, length - row.length)).fill(value);
+      return left ? [...rest, ...row] : [...row, ...rest];
+    };
+    return { inputIds: rows.map((row) => fill(row, pad)), attentionMask: ones.map((row) => fill(row, 0)) };
   }
 
   /** Ids back to text. Ids that the vocabulary does not have are left out, as transformers does. */
@@ -228,29 +258,6 @@ export class Tokenizer {
     if (this.#engine.token_to_id(token) !== undefined) return id;
     const bytes = [...new TextEncoder().encode(token)].map((byte) => this.tokenId(byteToken(byte)));
     return bytes.every((byte) => byte !== undefined) ? bytes : id;
-  }
-
-  #pad(
-    rows: number[][],
-    { padding, maxLength, side }: { padding: TokenizeOptions['padding']; maxLength: number; side?: 'left' | 'right' },
-  ): { inputIds: number[][]; attentionMask: number[][] } {
-    const ones = rows.map((row) => new Array<number>(row.length).fill(1));
-    if (!padding) return { inputIds: rows, attentionMask: ones };
-    const length = padding === 'longest' ? rows.reduce((longest, row) => Math.max(longest, row.length), 0) : maxLength;
-    if (length === Infinity)
-      throw this.#invalid('has no length limit of its own: padding to max_length needs maxLength');
-    if (padding === 'max_length' && length > longestText)
-      throw this.#invalid(
-        `padding to ${length} tokens is more than a text can have; maxLength takes at most ${longestText}`,
-      );
-    const pad = this.padTokenId;
-    if (pad === undefined) throw this.#invalid('has no pad token in its vocabulary, so texts cannot be padded');
-    const left = (side ?? this.#settings.paddingSide) === 'left';
-    const fill = (row: number[], value: number) => {
-      const rest = new Array<number>(Math.max(0, length - row.length)).fill(value);
-      return left ? [...rest, ...row] : [...row, ...rest];
-    };
-    return { inputIds: rows.map((row) => fill(row, pad)), attentionMask: ones.map((row) => fill(row, 0)) };
   }
 
   /** Which special tokens go before and after a text: by config where it says so, else by running the definition. */

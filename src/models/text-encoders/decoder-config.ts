@@ -6,7 +6,7 @@ import { mropeAxes, type RopeDefaults, ropeFrequencies } from './rope.ts';
 import { parseQwenVision, type QwenVisionConfig } from './vision/qwen2-5-vision.ts';
 
 /** Which layers have a sliding window; `layer_types` in a config overrides all but 'all'. */
-export type SlidingLayers = 'all' | 'even' | 'from max_window_layers';
+export type SlidingLayers = 'all' | 'even' | 'from max_window_layers' | 'without positions';
 
 /** A family: how it differs from Llama, and the values that Transformers assumes for absent config fields. */
 export interface DecoderFamily {
@@ -29,6 +29,8 @@ export interface DecoderFamily {
   readonly interleavedRope?: boolean;
   /** Default: no layer. */
   readonly slidingLayers?: SlidingLayers;
+  /** Whether `no_rope_layers` or `no_rope_layer_interval` in the config names layers whose queries and keys are not rotated. */
+  readonly layersWithoutPositions?: boolean;
   /** Queries and keys are normalised per head. */
   readonly queryKeyNorm?: boolean;
   /** Biases of queries, keys and values: always, or as `attention_bias` in the config says, which has this default. Default: none. */
@@ -61,6 +63,8 @@ export interface DecoderConfig {
   epsilon: number;
   /** Angle per position of every rotated pair. */
   frequencies: Float32Array;
+  /** Per layer: whether queries and keys are rotated. */
+  rotated: readonly boolean[];
   /** Width of the window in the layers that have one. */
   window: number | undefined;
   /** Per layer: whether it attends within the window only. */
@@ -105,6 +109,7 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
   const window = slidingWindow(config, family);
   const projectionBias = projectionBiasOf(config, family);
   const frequencies = ropeFrequencies(config, headDim, { theta: 10000, rotaryFactor: 1, ...rope });
+  const rotated = rotatedLayers(config, family, layers);
   return {
     family,
     vocabulary: config.integer('vocab_size', defaults.vocabulary),
@@ -122,8 +127,9 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
     mlpBias: family.mlpBias === true && config.boolean('mlp_bias', false),
     epsilon: config.positive('rms_norm_eps', defaults.epsilon),
     frequencies,
+    rotated,
     window,
-    sliding: window === undefined ? Array<boolean>(layers).fill(false) : slidingLayers(config, family, layers),
+    sliding: window === undefined ? Array<boolean>(layers).fill(false) : slidingLayers(config, family, rotated),
     scale: (gemma ? config.positive('query_pre_attn_scalar', 256) : headDim) ** -0.5,
     softcap: gemma ? softcapOf(config) : undefined,
     vision: family.vision ? visionOf(outer, { axes: mropeAxes(config, frequencies.length), width }) : undefined,
@@ -147,7 +153,11 @@ function visionOf(
 
 /** A `null` switches a default off, so it is not the same as an absent field. */
 function slidingWindow(config: ConfigReader, { slidingLayers: rule, defaults }: DecoderFamily): number | undefined {
-  if (rule === 'from max_window_layers' && !config.boolean('use_sliding_window', false)) return undefined;
+  if (
+    (rule === 'from max_window_layers' || rule === 'without positions') &&
+    !config.boolean('use_sliding_window', false)
+  )
+    return undefined;
   if (rule === undefined) return undefined;
   if (config.json.sliding_window === undefined) return defaults.slidingWindow;
   return config.nullable('sliding_window', (name) => config.integer(name));
@@ -161,7 +171,24 @@ function softcapOf(config: ConfigReader): number | undefined {
   return config.json.attn_logit_softcapping === null ? undefined : config.positive('attn_logit_softcapping', 50);
 }
 
-function slidingLayers(config: ConfigReader, { slidingLayers: rule }: DecoderFamily, layers: number): boolean[] {
+/** @throws DejaDitError if the config speaks of another number of layers */
+function rotatedLayers(config: ConfigReader, family: DecoderFamily, layers: number): boolean[] {
+  if (!family.layersWithoutPositions) return Array<boolean>(layers).fill(true);
+  const given = config.nullable('no_rope_layers', (name) => config.numbers(name));
+  if (given && given.length < layers) {
+    const message = `'no_rope_layers' has ${given.length} entries for ${layers} layers`;
+    throw new DejaDitError('INVALID_CONFIG', message, { path: config.origin });
+  }
+  const interval = config.count('no_rope_layer_interval', 4);
+  return Array.from({ length: layers }, (_, i) => (given ? given[i] !== 0 : (i + 1) % interval !== 0));
+}
+
+function slidingLayers(
+  config: ConfigReader,
+  { slidingLayers: rule }: DecoderFamily,
+  rotated: readonly boolean[],
+): boolean[] {
+  const layers = rotated.length;
   const types = config.nullable('layer_types', (name) => config.strings(name));
   if (types && rule !== 'all') {
     const unknown = types.find((type) => type !== 'full_attention' && type !== 'sliding_attention');
@@ -173,6 +200,7 @@ function slidingLayers(config: ConfigReader, { slidingLayers: rule }: DecoderFam
       { path: config.origin },
     );
   }
+  if (rule === 'without positions') return rotated.map((isRotated) => !isRotated);
   const first = rule === 'from max_window_layers' ? config.integer('max_window_layers', 28, { min: 0 }) : 0;
   return Array.from({ length: layers }, (_, i) => i >= first && (rule !== 'even' || i % 2 === 0));
 }

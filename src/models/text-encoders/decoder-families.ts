@@ -88,6 +88,45 @@ const qwen3: DecoderFamily = {
   outputBias: true,
 };
 
+/** Qwen3 that also sees (arXiv 2511.21631), the text encoder of Krea 2, Qwen-Image 2.1 and FLUX.3. */
+const qwen3Vl: DecoderFamily = {
+  classNames: ['Qwen3VLTextModel', 'Qwen3VLModel', 'Qwen3VLForConditionalGeneration'],
+  defaults: {
+    vocabulary: 151936,
+    width: 4096,
+    inner: 22016,
+    layers: 32,
+    heads: 32,
+    keyValueHeads: 32,
+    headDim: 128,
+    epsilon: 1e-6,
+  },
+  rope: { theta: 5e5 },
+  queryKeyNorm: true,
+  projectionBias: { default: false },
+  outputBias: true,
+};
+
+/** No positions in every fourth layer (Hugging Face, 2025); the text encoder of Bria FIBO. */
+const smolLm3: DecoderFamily = {
+  classNames: ['SmolLM3Model', 'SmolLM3ForCausalLM'],
+  defaults: {
+    vocabulary: 128256,
+    width: 2048,
+    inner: 11008,
+    layers: 36,
+    heads: 16,
+    keyValueHeads: 4,
+    epsilon: 1e-6,
+  },
+  rope: { theta: 2e6 },
+  slidingLayers: 'without positions',
+  layersWithoutPositions: true,
+  projectionBias: { default: false },
+  outputBias: true,
+  mlpBias: true,
+};
+
 /** Capped scores, a window in every other layer, norms around each part (arXiv 2408.00118); for Lumina 2 and Sana. */
 const gemma2: DecoderFamily = {
   classNames: ['Gemma2Model', 'Gemma2ForCausalLM'],
@@ -134,6 +173,8 @@ export const decoderFamilies: readonly DecoderFamily[] = [
   qwen2,
   qwen25Vl,
   qwen3,
+  qwen3Vl,
+  smolLm3,
   gemma2,
   glm,
 ];

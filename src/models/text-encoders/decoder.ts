@@ -54,7 +54,7 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
 
     functions: {
       forward: {
-        inputs: ({ vision }) => (vision ? [...textInputs, ...pictureInputs(vision)] : textInputs),
+        inputs: ({ vision }) => [...textInputs, ...finalNormInput, ...(vision ? pictureInputs(vision) : [])],
 
         prepare({ input_ids, attention_mask, ...rest }, config, inputs) {
           checkTokenIds(input_ids!, config.vocabulary);
@@ -72,7 +72,8 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
           const seeing = config.softcap === undefined ? seeingTokens(attention_mask) : undefined;
           if (seeing) tensors.seeing = seeing;
           if (config.window !== undefined && config.window < tokens) tensors.sliding_bias = bias(config.window);
-          return { tensors, statics: hiddenStateRequest(inputs, config.layers) };
+          const statics = { ...hiddenStateRequest(inputs, config.layers), final_norm: inputs['final_norm'] !== false };
+          return { tensors, statics };
         },
 
         build(m, inputs, config, statics) {
@@ -84,12 +85,12 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
             layer: (x, index) =>
               decoderLayer(text.at(`layers.${index}`), x, {
                 bias: config.sliding[index] ? sliding_bias! : bias!,
-                rotary: { cos: cos!, sin: sin! },
+                rotary: config.rotated[index] ? { cos: cos!, sin: sin! } : undefined,
                 seeing,
                 config,
               }),
             finalNorm: (x) => norm(text.at('norm'), x, config),
-            normIsLastState: true,
+            normIsLastState: statics['final_norm'] === true,
             statics,
           });
         },
@@ -107,6 +108,9 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
     },
   });
 }
+
+/** Whether the last hidden state passes the final norm, as it does in Transformers 5. Default true. */
+const finalNormInput: readonly InputSpec[] = [{ name: 'final_norm', kind: 'other', optional: true }];
 
 /** As Transformers' processors make them. */
 function pictureInputs({ tower: { channels, patch } }: DecoderVision): InputSpec[] {
@@ -177,7 +181,8 @@ const norm = layer((m, x: SymbolicTensor, { epsilon, family }: DecoderConfig): S
 interface DecoderLayer {
   /** [1 or B, 1, S, S]. */
   bias: SymbolicTensor;
-  rotary: Rotary;
+  /** Absent from layers that know no positions. */
+  rotary: Rotary | undefined;
   /** [B, S, 1], 0 for tokens that see none; absent if all see some. */
   seeing: SymbolicTensor | undefined;
   config: DecoderConfig;
@@ -218,7 +223,7 @@ const attention = layer((m, x: SymbolicTensor, { bias, rotary, seeing, config }:
     names: projections,
   });
   const rotated = (part: SymbolicTensor, count: number) =>
-    applyRotary(part, rotary, count, family.interleavedRope ?? false);
+    rotary ? applyRotary(part, rotary, count, family.interleavedRope ?? false) : part;
   const options: GroupedAttention = {
     query: rotated(query, heads),
     key: rotated(key, keyValueHeads),

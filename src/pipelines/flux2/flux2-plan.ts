@@ -6,8 +6,8 @@ import type { Scheduler } from '../../schedulers/scheduler.ts';
 import { join } from '../../tensor/slices.ts';
 import { dims, type Tensor } from '../../tensor/tensor.ts';
 import { initialLatents, perSample } from '../request/latents.ts';
-import { packTokens, unpackTokens } from '../request/packing.ts';
-import type { LatentLayout, Plan } from '../request/plan.ts';
+import { packTokens, tokenLatents } from '../request/packing.ts';
+import type { Plan } from '../request/plan.ts';
 import { flowSigmas } from '../request/schedule.ts';
 import { encodePictures, type ImageSource, loadImages } from '../request/start-images.ts';
 import type { GenerateOptions } from '../schema/options.ts';
@@ -42,12 +42,7 @@ export async function flux2Plan(
   const last = references.at(-1);
   const { height = last?.height ?? defaultEdge, width = last?.width ?? defaultEdge } = settings;
   const [rows, columns] = [height / multiple, width / multiple];
-  const latents: LatentLayout = {
-    drawn: [batch, inChannels, rows, columns],
-    shape: [batch, rows * columns, inChannels],
-    pack: packTokens,
-    unpack: (tokens) => unpackTokens(tokens, rows, columns),
-  };
+  const latents = tokenLatents([batch, inChannels, rows, columns]);
   const ids = references.map((picture, i) => pictureIds(picture.height / multiple, picture.width / multiple, i + 1));
   const img_ids = join([pictureIds(rows, columns), ...ids], 0);
   const levels =

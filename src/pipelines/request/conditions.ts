@@ -68,8 +68,10 @@ export interface ConditionReading {
  */
 export function readConditions(settings: GenerateOptions, { names, guidance, idle }: ConditionReading): Conditions {
   const positive = read(settings, names, { naming: (name) => name });
-  if (!positive)
-    throw invalid(names.texts[0]!, `expected a string or a list of strings (or ${names.embeds.join(' and ')})`);
+  if (!positive) {
+    const instead = names.embeds.length > 0 ? ` (or ${names.embeds.join(' and ')})` : '';
+    throw invalid(names.texts[0]!, `expected a string or a list of strings${instead}`);
+  }
   idle('maxSequenceLength', positive.embeds && 'on embeddings, which have their length');
   if (!guidance) return { positive, negative: undefined };
   const { option, above = 1, needsNegative = false } = guidance;

@@ -15,15 +15,24 @@ export function guidedBy(scale: number): (outputs: readonly Tensor[]) => Tensor 
   return ([cond, uncond]) => (uncond ? guide(cond!, uncond, scale) : cond!);
 }
 
-/** `guide`, every vector of the last axis brought back to the length that it has in `cond`. */
-export function guideKeepingNorm(cond: Tensor, uncond: Tensor, scale: number): Tensor {
+/**
+ * `guide`, every vector of the last axis brought back to the length that it has in `cond`.
+ * @param range of the factor that does so. Default: any
+ */
+export function guideKeepingNorm(
+  cond: Tensor,
+  uncond: Tensor,
+  scale: number,
+  [least, most]: readonly [number, number] = [0, Infinity],
+): Tensor {
   const guided = guide(cond, uncond, scale);
   const width = cond.dim(-1);
   const [c, g] = [cond.f32, guided.f32];
   for (let at = 0; at < g.length; at += width) {
     const row = g.subarray(at, at + width);
     const factor = Math.fround(norm(c.subarray(at, at + width)) / norm(row));
-    for (let i = 0; i < width; i++) row[i]! *= factor;
+    const within = Math.min(Math.max(factor, least), most);
+    for (let i = 0; i < width; i++) row[i]! *= within;
   }
   return guided;
 }

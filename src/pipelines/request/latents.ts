@@ -35,7 +35,7 @@ export function firstChannels(output: Tensor, channels: number): Tensor {
 }
 
 /** The transformer's latents [B, C, …] at the autoencoder's scale. */
-export function rawLatents(latents: Tensor, { traits }: Autoencoder): Tensor {
+export function rawLatents(latents: Tensor, { traits }: Pick<Autoencoder, 'traits'>): Tensor {
   const { latentsMean, latentsStd, scalingFactor, shiftFactor } = traits;
   if (!latentsMean || !latentsStd) return affine(latents, { scale: 1 / scalingFactor, shift: shiftFactor });
   // Diffusers divides by the reciprocal.

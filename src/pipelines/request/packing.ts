@@ -13,6 +13,17 @@ export function packedLatents(drawn: readonly [number, number, number, number]):
   };
 }
 
+/** Latents that are drawn as [B, C, rows, columns], of which each is a token. */
+export function tokenLatents(drawn: readonly [number, number, number, number]): LatentLayout {
+  const [batch, channels, rows, columns] = drawn;
+  return {
+    drawn,
+    shape: [batch, rows * columns, channels],
+    pack: packTokens,
+    unpack: (tokens) => unpackTokens(tokens, rows, columns),
+  };
+}
+
 /** [B, C, h, w] → [B, 4C, h/2, w/2], the channels in the order of `packLatents`. */
 export function toPatches(latents: Tensor): Tensor {
   const [, , height, width] = dims(latents, 4);

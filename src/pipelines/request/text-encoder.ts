@@ -17,7 +17,7 @@ export interface EncodeTextOptions {
   templateTokens?: number;
   /** Which hidden state to return, or several side by side; default the last one, behind the final norm. */
   hiddenState?: number | readonly number[];
-  /** Whether that one passes the final norm too. */
+  /** Whether that one passes the final norm too. Default: as the encoder has it, a decoder's last state does. */
   finalNorm?: boolean;
   /** Whether padding is hidden from the text. Default: it is read as if it were text. */
   masked?: boolean;
@@ -25,6 +25,10 @@ export interface EncodeTextOptions {
   paddingSide?: 'left' | 'right';
   /** Default true; false where a template has written them. */
   addSpecialTokens?: boolean;
+  /** A text that is read behind each text, beyond `maxLength`. `encodeEach` alone has it. */
+  suffix?: string;
+  /** Token that stands for an empty text, as often as the longest other text has tokens. Default: what the tokenizer makes of it. */
+  emptyText?: number;
   /** Takes what was cut. Left out where some other encoder of the pipeline still reads it. */
   warnings?: WarningLog | undefined;
   signal?: AbortSignal | undefined;
@@ -72,12 +76,18 @@ export class TextEncoder {
    * mask computes next to padding, at a fraction of the cost.
    */
   async encodeEach(texts: readonly string[], options: EncodeTextOptions): Promise<Tensor[]> {
+    const { templateTokens = 0, suffix, emptyText } = options;
+    const different = [...new Set(texts)];
+    const { inputIds } = this.tokenize(different, { ...options, padding: false });
+    const longest = Math.max(1, ...inputIds.filter((_, i) => different[i] !== '').map((row) => row.length));
+    const behind = suffix === undefined ? [] : this.tokenizer.encode(suffix);
     const known = new Map<string, Tensor>();
-    for (const text of texts) {
-      if (known.has(text)) continue;
-      const { hidden } = await this.run(this.tokenize([text], { ...options, padding: false }), options);
+    for (const [i, text] of different.entries()) {
+      const isReplaced = text === '' && emptyText !== undefined;
+      const ids = isReplaced ? Array<number>(longest).fill(emptyText) : [...inputIds[i]!, ...behind];
+      const { hidden } = await this.run(unpadded(ids.length > 0 ? ids : [this.tokenizer.bosTokenId ?? 0]), options);
       const [, tokens, width] = dims(hidden, 3);
-      const own = cut(hidden, { axis: 1, from: Math.min(options.templateTokens ?? 0, tokens), to: tokens });
+      const own = cut(hidden, { axis: 1, from: Math.min(templateTokens, tokens), to: tokens });
       known.set(text, own.reshape([-1, width]));
     }
     return texts.map((text) => known.get(text)!);
@@ -123,7 +133,9 @@ export class TextEncoder {
         ...inputs,
         input_ids: idTensor(inputIds),
         ...(masked ? { attention_mask: mask } : {}),
-        ...(states.length > 0 ? { output_hidden_states: states, ...(finalNorm && { final_norm: true }) } : {}),
+        ...(states.length > 0
+          ? { output_hidden_states: states, ...(finalNorm !== undefined && { final_norm: finalNorm }) }
+          : {}),
       },
       signal,
     );
@@ -134,6 +146,11 @@ export class TextEncoder {
       mask: mask.float(),
     };
   }
+}
+
+/** Ids of one text, all of which are read. */
+function unpadded(ids: readonly number[]): Pick<TokenizedTexts, 'inputIds' | 'attentionMask'> {
+  return { inputIds: [[...ids]], attentionMask: [ids.map(() => 1)] };
 }
 
 /** Texts [tokens, width] as one batch [texts, length, width] with zeros behind each. @param length default: the longest */

@@ -163,6 +163,19 @@ export const catalogue: Catalogue = {
     flag: '--cfg-normalization <x>',
     help: 'largest norm of the guided output relative to the unguided; false or 0 for no limit, true for 1',
   },
+  enableCfgRenorm: {
+    group: 'Guidance',
+    value: flag,
+    flag: '--no-cfg-renorm',
+    help: 'bring what guidance makes longer back to the length that it has without',
+  },
+  cfgRenormMin: {
+    group: 'Guidance',
+    value: number,
+    bounds: { min: 0, max: 1 },
+    flag: '--cfg-renorm-min <x>',
+    help: 'least factor by which it is brought back',
+  },
   cfgTruncRatio: {
     group: 'Guidance',
     value: number,
@@ -416,6 +429,8 @@ export const elsewhere: Readonly<Record<string, string>> = {
   attentionKwargs: 'strengths of LoRAs are set by loras',
   jointAttentionKwargs: 'strengths of LoRAs are set by loras',
   returnDict: 'results are objects',
+  enablePromptRewrite: 'prompts are drawn as they are written; pass false',
+  usePe: 'prompts are drawn as they are written; pass false',
 };
 
 /** Arguments of Diffusers that say what is the case anyway, and that are no options here: they are taken and change nothing. */
@@ -425,6 +440,8 @@ export const neutral: Readonly<Record<string, (value: unknown) => boolean>> = {
   eta: (value) => value === 0,
   useDynamicCfg: (value) => value === false,
   usePe: (value) => value === false,
+  doPatching: (value) => value === false,
+  enablePromptRewrite: (value) => value === false,
   controlGuidanceStart: (value) => value === 0,
   controlGuidanceEnd: (value) => value === 1,
   callbackOnStepEndTensorInputs: (value) => Array.isArray(value) && value.every((name) => name === 'latents'),

@@ -102,6 +102,10 @@ export interface GenerateOptions {
   trueCfgScale?: number;
   /** Largest norm of the guided output relative to the unguided; false or 0: no limit, true: 1. Default false. */
   cfgNormalization?: boolean | number;
+  /** Bring vectors that guidance makes longer back to the length that they have without. Default true. */
+  enableCfgRenorm?: boolean;
+  /** Least factor by which `enableCfgRenorm` brings them back; 1 is not at all. Default 0. */
+  cfgRenormMin?: number;
   /** How far the spread of the guided output is brought back to that of the unguided. Default 0: not at all. */
   guidanceRescale?: number;
   /** Shares of the steps between which there is guidance; elsewhere the call for it is saved. Default [0, 1]. */

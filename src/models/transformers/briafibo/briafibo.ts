@@ -65,6 +65,16 @@ export const briaFiboTransformer = defineTransformer<BriaFiboConfig, BriaFiboSta
     };
   },
 
+  traits: ({ width, inChannels, outChannels, textWidth, guidance, doubleBlocks, singleBlocks }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, 1, 1],
+    textWidth,
+    textLayers: doubleBlocks + singleBlocks,
+    guidanceEmbedding: guidance,
+  }),
+
   inputs: ({ inChannels, textWidth, guidance, axesDim: { length: axes } }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
@@ -79,25 +89,13 @@ export const briaFiboTransformer = defineTransformer<BriaFiboConfig, BriaFiboSta
   prepare({ img_ids, txt_ids, ...tensors }, config, inputs) {
     const { axesDim, theta, layerWidth, doubleBlocks, singleBlocks } = config;
     const [batch, tokens] = dims(tensors.encoder_hidden_states!, 3);
-    const layers = checkTensorList('text_encoder_layers', inputs.text_encoder_layers!, [batch, tokens, layerWidth]);
-    if (layers.length !== doubleBlocks + singleBlocks) {
-      throw new DejaDitError(
-        'INVALID_ARGUMENT',
-        `${layers.length} states, expected one for each of ${doubleBlocks + singleBlocks} blocks`,
-        {
-          path: 'text_encoder_layers',
-        },
-      );
-    }
+    const layers = captionLayers(inputs.text_encoder_layers!, [batch, tokens, doubleBlocks + singleBlocks, layerWidth]);
     const rotary = rotaryTables([...sharedPositions(txt_ids!), ...sharedPositions(img_ids!)], { axesDim, theta });
     const mask = givenMask(inputs.joint_attention_kwargs, [batch, tokens + tensors.hidden_states!.dim(1)]);
     return {
       tensors: {
         ...tensors,
-        text_encoder_layers: join(
-          layers.map((layer) => layer.reshape([1, ...layer.shape])),
-          0,
-        ),
+        text_encoder_layers: layers,
         ...attentionTensors(rotary, mask),
       },
     };
@@ -111,7 +109,7 @@ export const briaFiboTransformer = defineTransformer<BriaFiboConfig, BriaFiboSta
         width,
       );
     const time = embed('time_embed', inputs.timestep!);
-    const layers = inputs.text_encoder_layers!;
+    const layers = inputs.text_encoder_layers!.transpose([2, 0, 1, 3]);
     const captions = layers
       .chunk<number>(layers.dim(0), 0)
       .map((layer, i) => linear(m.at(`caption_projection.${i}.linear`), layer, Math.floor(width / 2), { bias: false }));
@@ -151,6 +149,24 @@ export const briaFiboTransformer = defineTransformer<BriaFiboConfig, BriaFiboSta
   epilogue: (m, { hidden_states, temb }, { outChannels: outFeatures }) =>
     modulatedOutput(m, hidden_states, { temb, outFeatures }),
 });
+
+/** The states for all blocks, given as a list of [B, T, C] or as one tensor, as [B, T, blocks, C]. */
+function captionLayers(value: InputValue, shape: readonly [number, number, number, number]): Tensor {
+  const path = 'text_encoder_layers';
+  const [batch, tokens, blocks, width] = shape;
+  if (value instanceof Tensor) {
+    if (String(value.shape) === String(shape)) return value.float();
+    throw new DejaDitError('SHAPE_MISMATCH', `shape [${value.shape}], expected [${shape}]`, { path });
+  }
+  const layers = checkTensorList(path, value, [batch, tokens, width]);
+  if (layers.length === blocks)
+    return join(
+      layers.map((layer) => layer.reshape([batch, tokens, 1, width])),
+      2,
+    );
+  const message = `${layers.length} states, expected one for each of ${blocks} blocks`;
+  throw new DejaDitError('INVALID_ARGUMENT', message, { path });
+}
 
 /** The state as a block sees it: with its caption in the text. */
 function captioned({ captions, ...state }: BriaFiboState, block: number): FluxState {

@@ -70,6 +70,14 @@ export const ernieImageTransformer = defineTransformer<ErnieImageConfig, ErnieIm
     };
   },
 
+  traits: ({ width, inChannels, outChannels, patchSize, textWidth }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, patchSize, patchSize],
+    textWidth,
+  }),
+
   inputs: ({ inChannels, textWidth }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] },
     { name: 'timestep', kind: 'float', shape: ['batch'] },

@@ -90,6 +90,15 @@ export const krea2Transformer = defineTransformer<Krea2Config, Krea2State>({
     };
   },
 
+  traits: ({ width, inChannels, textWidth, textLayers }) => ({
+    width,
+    inChannels,
+    outChannels: inChannels,
+    patch: [1, 1, 1],
+    textWidth,
+    textLayers,
+  }),
+
   inputs: ({ inChannels, textWidth, textLayers }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textLayers, textWidth] },

@@ -47,6 +47,14 @@ export const longCatImageTransformer = defineTransformer<LongCatImageConfig, Flu
     };
   },
 
+  traits: ({ width, inChannels, outChannels, textWidth }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, 1, 1],
+    textWidth,
+  }),
+
   inputs: ({ inChannels, textWidth, axesDim }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
