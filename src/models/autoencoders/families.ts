@@ -9,5 +9,6 @@ export const autoencoderFamilies: Readonly<Record<string, () => Promise<Autoenco
   AutoencoderKLHunyuanVideo: async () => (await import('./hunyuanvideo/hunyuanvideo.ts')).autoencoderKlHunyuanVideo,
   AutoencoderKLLTXVideo: async () => (await import('./ltx/ltx.ts')).autoencoderKlLtx,
   AutoencoderKLQwenImage: async () => (await import('./wan/wan.ts')).autoencoderKlQwenImage,
+  AutoencoderKLQwenImage21: async () => (await import('./wan/wan.ts')).autoencoderKlQwenImage21,
   AutoencoderKLWan: async () => (await import('./wan/wan.ts')).autoencoderKlWan,
 };

@@ -5,6 +5,7 @@
 
 import { concat, conv, pad } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
+import { convolution } from '../../../nn/conv.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 import { dims } from '../../../tensor/tensor.ts';
 
@@ -13,6 +14,8 @@ export interface HistoryOptions {
   previous?: ReadonlyMap<string, SymbolicTensor> | undefined;
   /** Whether a chunk comes after. */
   keep: boolean;
+  /** Whether the model knows single frames only, with kernels in two dimensions. Default: videos. */
+  ofPictures?: boolean;
 }
 
 /**
@@ -29,6 +32,10 @@ export class History {
   /** Whether this is the video's first frame. */
   get first(): boolean {
     return this.options.previous === undefined;
+  }
+
+  get ofPictures(): boolean {
+    return this.options.ofPictures ?? false;
   }
 
   get entries(): ReadonlyMap<string, SymbolicTensor> {
@@ -64,6 +71,7 @@ export class History {
  */
 export const causalConvolution = layer(
   (m, x: SymbolicTensor, outChannels: number, history: History): SymbolicTensor => {
+    if (history.ofPictures) return conv(x, { ...frameKernel(m, x.dim(1), outChannels), padding: [0, 1, 1] });
     const weight = m.weight('weight', [outChannels, x.dim(1), 3, 3, 3]);
     const bias = m.weight('bias', [outChannels]);
     const padding = [0, 1, 1];
@@ -72,6 +80,23 @@ export const causalConvolution = layer(
     return conv(history.begin(m, x), { weight: weight.slice(2, 2), bias, padding });
   },
 );
+
+/** A linear layer over the channels of every pixel of x [B, C, T, H, W]. */
+export function pointConvolution(m: Module, x: SymbolicTensor, outChannels: number, history: History): SymbolicTensor {
+  if (!history.ofPictures) return convolution(m, x, { outChannels, kernel: 1 });
+  return conv(x, frameKernel(m, x.dim(1), outChannels, 1));
+}
+
+/** A square convolution of single frames, stored in two dimensions. */
+export function frameKernel(
+  m: Module,
+  channels: number,
+  width: number,
+  edge = 3,
+): { weight: SymbolicTensor; bias: SymbolicTensor } {
+  const weight = m.weight('weight', [width, channels, edge, edge]).reshape([width, channels, 1, edge, edge]);
+  return { weight, bias: m.weight('bias', [width]) };
+}
 
 /** Twice as many frames: x [B, C, T, H, W] → [B, C, 2·T, H, W]. The video's first frame stays one frame. */
 export const doubleFrames = layer((m, x: SymbolicTensor, history: History): SymbolicTensor => {

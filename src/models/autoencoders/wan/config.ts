@@ -1,4 +1,4 @@
-/** The configs of `AutoencoderKLWan` and `AutoencoderKLQwenImage`. */
+/** The configs of `AutoencoderKLWan`, `AutoencoderKLQwenImage` and `AutoencoderKLQwenImage21`. */
 
 import { DejaDitError } from '../../../errors/errors.ts';
 import type { ConfigReader } from '../../config-reader.ts';
@@ -20,6 +20,22 @@ export interface WanConfig {
   patch: number;
   latentsMean: readonly number[];
   latentsStd: readonly number[];
+  /** Whether it knows single frames only. */
+  ofPictures: boolean;
+}
+
+/** What the classes assume for fields that a config leaves out. */
+export interface WanDefaults {
+  channels: number;
+  stem: number;
+  decoderStem?: number;
+  latentChannels: number;
+  multipliers: readonly number[];
+  temporal: readonly boolean[];
+  residual: boolean;
+  /** Per latent channel. Default: configs name them. */
+  latentsMean?: readonly number[];
+  latentsStd?: readonly number[];
 }
 
 const latentsMean = [
@@ -31,18 +47,40 @@ const latentsStd = [
   2.8251, 1.916,
 ];
 
-export function parseWanConfig(config: ConfigReader): WanConfig {
+export const wanDefaults: WanDefaults = {
+  channels: 3,
+  stem: 96,
+  latentChannels: 16,
+  multipliers: [1, 2, 4, 4],
+  temporal: [false, true, true],
+  residual: false,
+  latentsMean,
+  latentsStd,
+};
+
+export const pictureDefaults: WanDefaults = {
+  channels: 4,
+  stem: 96,
+  decoderStem: 144,
+  latentChannels: 64,
+  multipliers: [1, 2, 4, 8, 8],
+  temporal: [false, true, true, true],
+  residual: true,
+};
+
+export function parseWanConfig(config: ConfigReader, defaults: WanDefaults): WanConfig {
   config.requires('attn_scales', []);
   const patch = config.nullable('patch_size', (name) => config.count(name)) ?? 1;
-  const channels = config.integer('in_channels', config.integer('input_channels', 3));
+  const channels = config.integer('in_channels', config.integer('input_channels', defaults.channels));
   config.requires('out_channels', channels);
-  const multipliers = config.integers('dim_mult', [1, 2, 4, 4]);
-  const encoderStem = config.integer('base_dim', 96);
-  const decoderBase = config.nullable('decoder_base_dim', (name) => config.integer(name)) ?? encoderStem;
-  const temporal = booleans(config, 'temperal_downsample', [false, true, true]);
-  const latentChannels = config.integer('z_dim', 16);
-  const mean = config.numbers('latents_mean', latentsMean);
-  const std = config.positives('latents_std', latentsStd);
+  const multipliers = config.integers('dim_mult', defaults.multipliers);
+  const encoderStem = config.integer('base_dim', defaults.stem);
+  const decoderStem = config.json['decoder_base_dim'] === null ? encoderStem : (defaults.decoderStem ?? encoderStem);
+  const decoderBase = config.integer('decoder_base_dim', decoderStem);
+  const temporal = booleans(config, 'temperal_downsample', defaults.temporal);
+  const latentChannels = config.integer('z_dim', defaults.latentChannels);
+  const mean = config.numbers('latents_mean', defaults.latentsMean);
+  const std = config.positives('latents_std', defaults.latentsStd);
   checkLevels(config, multipliers.length - 1, { temperal_downsample: temporal });
   for (const [name, values] of Object.entries({ latents_mean: mean, latents_std: std })) {
     if (values.length === latentChannels) continue;
@@ -62,9 +100,10 @@ export function parseWanConfig(config: ConfigReader): WanConfig {
     decoderWidths: multipliers.map((multiplier) => multiplier * decoderBase),
     blocks: config.count('num_res_blocks', 2),
     temporal,
-    residual: config.boolean('is_residual', false),
+    residual: config.boolean('is_residual', defaults.residual),
     patch,
     latentsMean: mean,
     latentsStd: std,
+    ofPictures: defaults === pictureDefaults,
   };
 }

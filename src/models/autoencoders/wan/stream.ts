@@ -12,6 +12,8 @@ export interface StreamedFunction<Config> {
   /** Name of the video input [B, C, T, H, W]. */
   input: string;
   inputChannels(config: Config): number;
+  /** Whether there is only ever one frame. */
+  ofPictures(config: Config): boolean;
   /** Frames that later chunks are multiples of; the first frame comes before them. */
   framesPerStep(config: Config): number;
   build(m: Module, chunk: SymbolicTensor, config: Config, history: History): Record<string, SymbolicTensor>;
@@ -27,7 +29,11 @@ export function streamed<Config>(fn: StreamedFunction<Config>): FunctionDefiniti
   const { input } = fn;
   return {
     inputs: (config) => [
-      { name: input, kind: 'float', shape: ['batch', fn.inputChannels(config), 'frames', 'height', 'width'] },
+      {
+        name: input,
+        kind: 'float',
+        shape: ['batch', fn.inputChannels(config), fn.ofPictures(config) ? 1 : 'frames', 'height', 'width'],
+      },
       { name: 'history', kind: 'other', optional: true },
     ],
     prepare(tensors, config, { history }) {
@@ -53,7 +59,11 @@ export function streamed<Config>(fn: StreamedFunction<Config>): FunctionDefiniti
       const results: Record<string, SymbolicTensor>[] = [];
       let remembered: ReadonlyMap<string, SymbolicTensor> | undefined = previous.size > 0 ? previous : undefined;
       for (const [i, chunk] of chunks.entries()) {
-        const history = new History({ previous: remembered, keep: stream === true || i < chunks.length - 1 });
+        const history = new History({
+          previous: remembered,
+          keep: stream === true || i < chunks.length - 1,
+          ofPictures: fn.ofPictures(config),
+        });
         results.push(fn.build(m, chunk, config, history));
         remembered = history.entries;
       }

@@ -9,6 +9,7 @@ describe.each([
   ['Qwen-Image, one frame', 'autoencoder_kl_qwenimage'],
   ['Wan 2.1', 'autoencoder_kl_wan'],
   ['Wan 2.2: residual, in patches', 'autoencoder_kl_wan22'],
+  ['Qwen-Image 2.1: pictures with transparency', 'autoencoder_kl_qwenimage21'],
 ])('%s', (_, folder) => {
   itMatchesDiffusers(folder);
 });

@@ -1,6 +1,7 @@
 /**
- * The causal video autoencoder of Wan (arXiv 2503.20314), Diffusers' `AutoencoderKLWan` (2.1 and 2.2) and
- * `AutoencoderKLQwenImage` (2.1 with other weights): a KL autoencoder in three dimensions that sees no later frame.
+ * The causal video autoencoder of Wan (arXiv 2503.20314), Diffusers' `AutoencoderKLWan` (2.1 and 2.2),
+ * `AutoencoderKLQwenImage` (2.1 with other weights) and `AutoencoderKLQwenImage21` (2.2 for pictures with transparency, of whose kernels
+ * only what meets a first frame is left): a KL autoencoder in three dimensions that sees no later frame.
  *
  * A video of 1 + 4·n frames has 1 + n latent frames: the first frame is encoded alone, as an image is. Both functions work on
  * whole videos, or on a stream of chunks: give `history: {}` with the first chunk (which begins with the first frame) and with
@@ -11,23 +12,31 @@
 
 import { conv, gemm, multiHeadAttention, upsampleNearest } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { convolution } from '../../../nn/conv.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 import { dims } from '../../../tensor/tensor.ts';
+import type { IgnoredWeights } from '../../definition.ts';
 import { type AutoencoderFamily, defineAutoencoder } from '../definition.ts';
 import { gaussian } from '../gaussian.ts';
-import { causalConvolution, doubleFrames, type History, halveFrames } from './causal.ts';
-import { parseWanConfig, type WanConfig } from './config.ts';
+import { causalConvolution, doubleFrames, frameKernel, type History, halveFrames, pointConvolution } from './causal.ts';
+import { parseWanConfig, pictureDefaults, type WanConfig, type WanDefaults, wanDefaults } from './config.ts';
 import { averageDown, fromPatches, repeatUp, toPatches } from './shuffle.ts';
 import { streamed } from './stream.ts';
 
-export const autoencoderKlWan = defineWan('AutoencoderKLWan');
-export const autoencoderKlQwenImage = defineWan('AutoencoderKLQwenImage');
+export const autoencoderKlWan = defineWan('AutoencoderKLWan', wanDefaults);
+export const autoencoderKlQwenImage = defineWan('AutoencoderKLQwenImage', wanDefaults);
+export const autoencoderKlQwenImage21 = defineWan('AutoencoderKLQwenImage21', pictureDefaults, [
+  { names: /\.time_conv\./, reason: 'layers that would make several frames of one' },
+]);
 
-function defineWan(className: string): AutoencoderFamily {
+function defineWan(
+  className: string,
+  defaults: WanDefaults,
+  ignoredWeights: readonly IgnoredWeights[] = [],
+): AutoencoderFamily {
   return defineAutoencoder<WanConfig>({
     className,
-    parseConfig: parseWanConfig,
+    ignoredWeights,
+    parseConfig: (config) => parseWanConfig(config, defaults),
     traits: (config) => ({
       latentChannels: config.latentChannels,
       spatialScale: 2 ** config.temporal.length * config.patch,
@@ -45,23 +54,20 @@ function defineWan(className: string): AutoencoderFamily {
       encode: streamed({
         input: 'image',
         inputChannels: ({ imageChannels }) => imageChannels,
+        ofPictures: ({ ofPictures }) => ofPictures,
         framesPerStep: temporalScale,
         build: (m, image, config, history) => {
           const moments = encoder(m.at('encoder'), toPatches(image, config.patch), config, history);
-          return gaussian(
-            convolution(m.at('quant_conv'), moments, { outChannels: 2 * config.latentChannels, kernel: 1 }),
-          );
+          return gaussian(pointConvolution(m.at('quant_conv'), moments, 2 * config.latentChannels, history));
         },
       }),
       decode: streamed({
         input: 'latents',
         inputChannels: ({ latentChannels }) => latentChannels,
+        ofPictures: ({ ofPictures }) => ofPictures,
         framesPerStep: () => 1,
         build: (m, latents, config, history) => {
-          const hidden = convolution(m.at('post_quant_conv'), latents, {
-            outChannels: config.latentChannels,
-            kernel: 1,
-          });
+          const hidden = pointConvolution(m.at('post_quant_conv'), latents, config.latentChannels, history);
           return { image: fromPatches(decoder(m.at('decoder'), hidden, config, history), config.patch) };
         },
       }),
@@ -70,8 +76,8 @@ function defineWan(className: string): AutoencoderFamily {
 }
 
 /** Frames per latent frame. */
-function temporalScale({ temporal }: WanConfig): number {
-  return 2 ** temporal.filter(Boolean).length;
+function temporalScale({ temporal, ofPictures }: WanConfig): number {
+  return ofPictures ? 1 : 2 ** temporal.filter(Boolean).length;
 }
 
 const encoder = layer((m, image: SymbolicTensor, config: WanConfig, history: History): SymbolicTensor => {
@@ -130,7 +136,7 @@ const middle = layer((m, x: SymbolicTensor, history: History): SymbolicTensor =>
 const resnet = layer((m, x: SymbolicTensor, width: number, history: History): SymbolicTensor => {
   let hidden = causalConvolution(m.at('conv1'), channelNorm(m.at('norm1'), x).silu(), width, history);
   hidden = causalConvolution(m.at('conv2'), channelNorm(m.at('norm2'), hidden).silu(), width, history);
-  const shortcut = x.dim(1) === width ? x : convolution(m.at('conv_shortcut'), x, { outChannels: width, kernel: 1 });
+  const shortcut = x.dim(1) === width ? x : pointConvolution(m.at('conv_shortcut'), x, width, history);
   return hidden.add(shortcut);
 });
 
@@ -184,9 +190,3 @@ const upsample = layer((m, x: SymbolicTensor, { width, time, history }: Upsample
     padding: [0, 1, 1],
   });
 });
-
-/** A 3×3 convolution of single frames, stored in two dimensions. */
-function frameKernel(m: Module, channels: number, width: number): { weight: SymbolicTensor; bias: SymbolicTensor } {
-  const weight = m.weight('weight', [width, channels, 3, 3]).reshape([width, channels, 1, 3, 3]);
-  return { weight, bias: m.weight('bias', [width]) };
-}
