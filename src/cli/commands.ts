@@ -77,6 +77,7 @@ const addEngine = (command: CliCommand) =>
       addCacheFlags(
         addEngineFlags(command)
           .addOption(backendOption())
+          .addOption(dtypeOption())
           .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
       ),
     ),

@@ -4,6 +4,8 @@ import * as z from 'zod';
 import type { EnableCacheOptions } from '../api/enable-cache.ts';
 import { type ArgumentShape, anyObject, readArguments } from '../errors/arguments.ts';
 import { DejaDitError } from '../errors/errors.ts';
+import { type ComputeDtype, computeDtypes } from '../models/compute-dtype.ts';
+import { type BackendChoice, backendChoices } from '../runtime/create-backend.ts';
 import { bundledModel } from '../weights/bundled-model.ts';
 import { parseBytes } from '../weights/byte-size.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';
@@ -15,7 +17,7 @@ export interface ServerOptions {
    * loaded on demand. Their names are the last parts. Default: the bundled model.
    */
   model?: string | readonly string[] | undefined;
-  /** Memory that loaded models may take together: bytes, or `12GiB`. Default: three quarters of the machine's. */
+  /** Memory that loaded models may take together: bytes, or `12GiB`; a GPU's if they are there. Default: three quarters of the machine's. */
   memory?: number | string | undefined;
   /** A cache for requests that bring none, as `enableCache` takes it. Default: none. */
   cache?: EnableCacheOptions | undefined;
@@ -24,7 +26,10 @@ export interface ServerOptions {
   variant?: string | undefined;
   revision?: string | undefined;
   offline?: boolean | undefined;
-  backend?: 'cpu' | 'wasm' | undefined;
+  /** As for `createBackend`; on a GPU all models share one. Default: `cpu`, or `wasm` where that does not load. */
+  backend?: BackendChoice | undefined;
+  /** Default: float16 where the backend has it, else float32. */
+  computeDtype?: ComputeDtype | undefined;
   threads?: number | undefined;
   layerwiseOffload?: boolean | OffloadOptions | undefined;
   layerwiseTextOffload?: boolean | undefined;
@@ -85,7 +90,8 @@ export const optionsShape: ArgumentShape<ServerOptions> = {
   variant: z.string(),
   revision: z.string(),
   offline: z.boolean(),
-  backend: z.enum(['cpu', 'wasm']),
+  backend: z.enum(backendChoices),
+  computeDtype: z.enum(computeDtypes),
   threads: count,
   layerwiseOffload: z.union([z.boolean(), anyObject]),
   layerwiseTextOffload: z.boolean(),

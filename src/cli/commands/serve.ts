@@ -1,5 +1,7 @@
 /** `deja-dit serve` and `deja-dit worker`: until a signal ends them in order. */
 import { DejaDitError } from '../../errors/errors.ts';
+import type { ComputeDtype } from '../../models/compute-dtype.ts';
+import type { BackendChoice } from '../../runtime/create-backend.ts';
 import { isLoopback, listen } from '../../serve/listen.ts';
 import { createServer } from '../../serve/server.ts';
 import type { ServerOptions } from '../../serve/settings.ts';
@@ -11,7 +13,8 @@ import type { ServerFlags } from '../flags/server-flags.ts';
 
 export interface ServeFlags extends ServerFlags, ServerCacheFlags, OffloadFlags, Omit<ModelFlags, 'model'> {
   model?: string[];
-  backend?: 'cpu' | 'wasm';
+  backend?: BackendChoice;
+  computeDtype?: ComputeDtype;
   threads?: number;
   quantizeType?: string;
   loraPath?: string;
@@ -80,6 +83,7 @@ async function engineFlags(flags: ServeFlags): Promise<ServerOptions> {
     revision: flags.revision,
     offline: flags.offline,
     backend: flags.backend,
+    computeDtype: flags.computeDtype,
     threads: flags.threads,
     layerwiseOffload: offloadOptions(flags),
     layerwiseTextOffload: flags.layerwiseTextOffload,

@@ -4,7 +4,7 @@ import type { EngineOptions } from './engine.ts';
 
 export function engineOptions(settings: ServerSettings): EngineOptions {
   const { models, memory, cache, lora, maxPixels, concurrency } = settings;
-  const { variant, revision, offline, backend, threads } = settings;
+  const { variant, revision, offline, backend, computeDtype, threads } = settings;
   const { layerwiseOffload, layerwiseTextOffload, maxProgramBytes } = settings;
   return {
     models,
@@ -13,6 +13,16 @@ export function engineOptions(settings: ServerSettings): EngineOptions {
     lora,
     maxPixels,
     capacity: concurrency,
-    load: { variant, revision, offline, backend, threads, layerwiseOffload, layerwiseTextOffload, maxProgramBytes },
+    load: {
+      variant,
+      revision,
+      offline,
+      backend,
+      computeDtype,
+      threads,
+      layerwiseOffload,
+      layerwiseTextOffload,
+      maxProgramBytes,
+    },
   };
 }

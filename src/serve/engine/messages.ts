@@ -20,6 +20,7 @@ export interface EngineSettings {
     | 'revision'
     | 'offline'
     | 'backend'
+    | 'computeDtype'
     | 'threads'
     | 'layerwiseOffload'
     | 'layerwiseTextOffload'
@@ -39,6 +40,8 @@ export interface ModelInfo extends PipelineTraits {
   schema: OptionsSchema;
   /** Component names. */
   transformers: readonly string[];
+  /** What it computes on, for people: `cpu (worker thread)`. */
+  backend: string;
 }
 
 export type ModelState =

@@ -4,6 +4,7 @@
  */
 import { type EnableCacheOptions, enableCache } from '../../api/enable-cache.ts';
 import { DejaDitError, suggest, throwIfAborted } from '../../errors/errors.ts';
+import type { ProgramOptions } from '../../models/load/programs.ts';
 import { DiffusionPipeline } from '../../pipelines/diffusion-pipeline.ts';
 import { loadLora } from '../../pipelines/lora/lora.ts';
 import type { Pipeline } from '../../pipelines/pipeline.ts';
@@ -13,6 +14,7 @@ import { openModelFolder } from '../../weights/model-folder.ts';
 import { openWeights } from '../../weights/open-weights.ts';
 import { jobError } from '../jobs/jobs.ts';
 import type { EngineSettings, ModelInfo, ModelState } from './messages.ts';
+import { ModelBackends } from './model-backends.ts';
 
 /** A model that stays loaded until it is given back. */
 export interface Lease {
@@ -35,6 +37,7 @@ type PoolSettings = Pick<EngineSettings, 'models' | 'memory' | 'load' | 'lora'> 
 
 export class ModelPool {
   private readonly entries: Map<string, Entry>;
+  private readonly backends: ModelBackends;
   /** Loads happen one after the other. */
   private turn: Promise<unknown> = Promise.resolve();
   private readonly waiting = new Set<() => void>();
@@ -46,6 +49,7 @@ export class ModelPool {
     private readonly onState: (name: string, state: ModelState) => void,
   ) {
     const entry = (source: string): Entry => ({ source, pipe: undefined, bytes: 0, users: 0, lastUsed: 0 });
+    this.backends = new ModelBackends(settings.load);
     this.entries = new Map(settings.models.map(({ name, source }) => [name, entry(source)]));
   }
 
@@ -88,15 +92,19 @@ export class ModelPool {
   async dispose(): Promise<void> {
     await this.turn.catch(() => undefined);
     for (const [name, entry] of this.entries) if (entry.pipe) await this.free(name, entry);
+    await this.backends.dispose();
   }
 
   private load(name: string, entry: Entry): Promise<Pipeline> {
     const loading = this.turn.then(async () => {
       this.onState(name, { state: 'loading' });
       const root = await resolveModel(entry.source, this.source);
-      await this.makeRoom(name, await weightBytes(root, this.settings.load.variant));
-      const pipe = await this.open(root);
-      entry.bytes = pipe.programs.backend.live.bytes;
+      const place = await this.backends.forModel();
+      await this.makeRoom(name, await weightBytes(root, this.settings.load, place));
+      const before = place.programs?.backend.live.bytes ?? 0;
+      const pipe = await this.open(root, place);
+      // Of a backend that others use too it is what has come; what their requests take meanwhile is little beside weights.
+      entry.bytes = Math.max(1, pipe.programs.backend.live.bytes - before);
       this.onState(name, { state: 'loaded', info: describeModel(pipe), bytes: entry.bytes });
       return pipe;
     });
@@ -112,11 +120,10 @@ export class ModelPool {
     return { variant, revision, offline };
   }
 
-  private async open(root: string): Promise<Pipeline> {
+  private async open(root: string, place: ProgramOptions): Promise<Pipeline> {
     const { load, lora, cache } = this.settings;
-    const { revision: _, ...options } = load;
-    // Runs block their thread; this one has to hear of cancelled tasks.
-    const pipe = await DiffusionPipeline.fromPretrained(root, { ...options, worker: true });
+    const { revision: _, backend: _b, threads: _t, maxProgramBytes: _m, ...options } = load;
+    const pipe = await DiffusionPipeline.fromPretrained(root, { ...options, ...place });
     try {
       if (lora) await loadLora(pipe, lora.path, lora.strength === undefined ? {} : { strength: lora.strength });
       if (cache) await enableCache(pipe, cache);
@@ -172,11 +179,20 @@ function describeModel(pipe: Pipeline): ModelInfo {
     ...pipe.traits,
     schema: optionsSchema(pipe),
     transformers: Object.keys(pipe.transformers),
+    backend: pipe.programs.backend.name,
   };
 }
 
-/** Bytes of all weights of a model once loaded, about: numbers of 16 bits are widened. What cannot be read is for loading to say. */
-async function weightBytes(root: string, variant: string | undefined): Promise<number> {
+/**
+ * Bytes of all weights of a model once loaded, about: numbers of 16 bits are widened, or in float16 those of 32 halved. What cannot be read
+ * is for loading to say.
+ */
+async function weightBytes(
+  root: string,
+  { variant, computeDtype }: EngineSettings['load'],
+  { programs }: ProgramOptions,
+): Promise<number> {
+  const isFloat16 = computeDtype !== 'float32' && programs?.backend.capabilities.float16;
   const folder = await openModelFolder(root).catch(() => undefined);
   let total = 0;
   for (const component of folder?.components.values() ?? []) {
@@ -184,7 +200,9 @@ async function weightBytes(root: string, variant: string | undefined): Promise<n
     if (!source) continue;
     for (const name of source.names) {
       const { dtype, bytes } = source.info(name);
-      total += dtype === 'float16' || dtype === 'bfloat16' ? 2 * bytes : bytes;
+      if (dtype === 'float32') total += isFloat16 ? bytes / 2 : bytes;
+      else if (dtype === 'float16' || dtype === 'bfloat16') total += isFloat16 ? bytes : 2 * bytes;
+      else total += bytes;
     }
     await source.close();
   }

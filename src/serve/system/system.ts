@@ -77,6 +77,7 @@ function modelView({ startedAt }: Core) {
       ? {
           bytes: now.bytes,
           pipeline: now.info.className,
+          backend: now.info.backend,
           output: now.info.output,
           subject: now.info.subject,
           guidance: now.info.guidance,
