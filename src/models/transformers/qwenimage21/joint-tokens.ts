@@ -1,5 +1,7 @@
 /** The one sequence that Qwen-Image 2.1 makes of a prompt's text and pictures. */
 import { DejaDitError } from '../../../errors/errors.ts';
+import { MASKED } from '../../../nn/attention/attention-mask.ts';
+import { floatTensor, type Tensor } from '../../../tensor/tensor.ts';
 import type { ImageShape } from '../qwenimage/image-shapes.ts';
 
 /** Tokens that a picture has for each slot of the prompt. */
@@ -47,6 +49,42 @@ export function jointTokens(
     image++;
   }
   return tokens;
+}
+
+/**
+ * What is added to scores, [samples, 1, S, S]: a token sees what is before it, and all of its own picture, but no padding. Written by runs of
+ * tokens, since there are millions of pairs.
+ * @param keptText by sample, which of the text is not padding; default: one sample, all of it
+ */
+export function blockCausalBias(
+  tokens: readonly JointToken[],
+  keptText: readonly (readonly boolean[])[] | undefined,
+): Tensor {
+  const count = tokens.length;
+  const samples = keptText?.length ?? 1;
+  const bias = new Float32Array(samples * count * count);
+  const ends = runEnds(tokens.map(({ image }) => image));
+  for (let sample = 0; sample < samples; sample++) {
+    const isPadding = tokens.map(({ image, source }) => image === undefined && keptText?.[sample]?.[source] === false);
+    const paddingEnds = runEnds(isPadding);
+    for (let query = 0; query < count; query++) {
+      const row = (sample * count + query) * count;
+      const seen = tokens[query]!.image === undefined ? query + 1 : ends[query]!;
+      bias.fill(MASKED, row + seen, row + count);
+      for (let key = 0; key < seen; key = paddingEnds[key]!) {
+        if (isPadding[key]) bias.fill(MASKED, row + key, row + paddingEnds[key]!);
+      }
+    }
+  }
+  return floatTensor(bias, [samples, 1, count, count]);
+}
+
+/** For each of some values, where the run of equal ones that it is in ends. */
+function runEnds(values: readonly unknown[]): number[] {
+  const ends = Array<number>(values.length);
+  for (let i = values.length - 1; i >= 0; i--)
+    ends[i] = i + 1 < values.length && values[i] === values[i + 1] ? ends[i + 1]! : i + 1;
+  return ends;
 }
 
 function fail(message: string): never {

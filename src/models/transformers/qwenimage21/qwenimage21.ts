@@ -10,7 +10,7 @@
 import { concat, gather, rmsNormalization } from '../../../graph/ops.ts';
 import type { ListOf, SymbolicTensor } from '../../../graph/symbolic.ts';
 import { attention } from '../../../nn/attention/attention.ts';
-import { MASKED, maskRows } from '../../../nn/attention/attention-mask.ts';
+import { maskRows } from '../../../nn/attention/attention-mask.ts';
 import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
 import { gatedFeedForward, linear } from '../../../nn/linear.ts';
 import { layer } from '../../../nn/module.ts';
@@ -19,7 +19,7 @@ import { rotaryTables } from '../../../nn/rotary.ts';
 import { dims, floatTensor, intTensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 import { imageShapes } from '../qwenimage/image-shapes.ts';
-import { jointTokens } from './joint-tokens.ts';
+import { blockCausalBias, jointTokens } from './joint-tokens.ts';
 
 interface QwenImage21Config {
   inChannels: number;
@@ -94,14 +94,6 @@ export const qwenImage21Transformer = defineTransformer<QwenImage21Config, QwenI
       tokens.map(({ position }) => position),
       { axesDim, theta: 10000, precision: 'single' },
     );
-    const bias = (keptText ?? [undefined]).flatMap((kept) =>
-      tokens.flatMap((query, q) =>
-        tokens.map((key, k) => {
-          const isValid = key.image !== undefined || !kept || kept[key.source];
-          return isValid && (q >= k || (query.image !== undefined && query.image === key.image)) ? 0 : MASKED;
-        }),
-      ),
-    );
     const target = shapes.length - 1;
     const rows = Array.from({ length: batch }, (_, sample) =>
       tokens.map(({ image }) => (image === target ? sample : batch)),
@@ -110,7 +102,7 @@ export const qwenImage21Transformer = defineTransformer<QwenImage21Config, QwenI
       tensors: {
         ...tensors,
         joint_rows: intTensor(tokens.map(({ image, source }) => (image === undefined ? source : textTokens + source))),
-        attention_bias: floatTensor(bias, [keptText?.length ?? 1, 1, tokens.length, tokens.length]),
+        attention_bias: blockCausalBias(tokens, keptText),
         ...(causal ? { temb_rows: intTensor(rows.flat(), [batch, tokens.length]) } : {}),
         rotary_cos: rotary.cos,
         rotary_sin: rotary.sin,
