@@ -137,9 +137,10 @@ addHubFlags(program.command('bench'))
   .option('--against <python>', 'a Python with torch and diffusers: runs the same model there, side by side')
   .option(
     '--quantize <types>',
-    'time these types beside float32 instead, by commas; --against then runs compiled bfloat16',
+    'time these types beside plain numbers instead, by commas; --against then runs compiled bfloat16',
     list,
   )
+  .option('--dry-run', 'one turn of the smallest model: shows that everything runs, the times say nothing')
   .option('--json', 'print as JSON')
   .action(async (options) => (await import('./commands/bench.ts')).bench(options));
 

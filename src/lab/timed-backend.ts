@@ -1,16 +1,31 @@
-/** A backend that adds up the time spent inside it, and the work of the graphs it runs. */
+/** A backend that adds up the time spent inside it, the work of the graphs it runs, and what is brought to it and back. */
 import type { Graph } from '../graph/graph.ts';
-import type { Executable } from '../runtime/backend.ts';
+import type { DeviceTensor, Executable } from '../runtime/backend.ts';
 import { WrappedBackend } from '../runtime/wrapped-backend.ts';
+import type { Tensor } from '../tensor/tensor.ts';
 
 export class TimedBackend extends WrappedBackend {
   /** Milliseconds inside runs since the last `reset`. */
   runTime = 0;
   flops = 0;
+  /** Bytes. */
+  transferred = 0;
 
   reset(): void {
     this.runTime = 0;
     this.flops = 0;
+    this.transferred = 0;
+  }
+
+  override upload(tensor: Tensor, options?: { transfer?: boolean }): DeviceTensor {
+    this.transferred += tensor.data.byteLength;
+    return super.upload(tensor, options);
+  }
+
+  override async download(tensor: DeviceTensor, options?: { copy?: boolean }): Promise<Tensor> {
+    const downloaded = await super.download(tensor, options);
+    this.transferred += downloaded.data.byteLength;
+    return downloaded;
   }
 
   override async compile(graph: Graph): Promise<Executable> {

@@ -1,5 +1,6 @@
 /** `deja-dit bench`: this machine's step times, overhead and cold start, or with `--quantize` those of fewer bits. */
 import { fileURLToPath } from 'node:url';
+import type { BenchPlace } from '../../lab/bench/cases.ts';
 import { timeColdStart } from '../../lab/bench/cold-start.ts';
 import { timeTypes } from '../../lab/bench/quantized-steps.ts';
 import { describeMachine, timeCases } from '../../lab/bench/steps.ts';
@@ -14,16 +15,28 @@ export interface BenchFlags extends ModelFlags {
   against?: string;
   backend?: BackendChoice;
   computeDtype?: ComputeDtype;
+  dryRun?: boolean;
   json?: boolean;
 }
 
-export async function bench({ quantize, against, backend, computeDtype, json, ...flags }: BenchFlags): Promise<void> {
+export async function bench({
+  quantize,
+  against,
+  backend,
+  computeDtype,
+  dryRun,
+  json,
+  ...flags
+}: BenchFlags): Promise<void> {
   const { source, options: fromHub } = modelOf(flags);
   const model = await resolveModel(source, fromHub);
-  if (quantize) return benchTypes({ model, quantize, against, json });
+  const on = { backend, computeDtype, dryRun };
+  if (quantize) return benchTypes({ model, quantize, against, on, json });
   const command = fileURLToPath(new URL('../main.js', import.meta.url));
-  const cold = await timeColdStart({ command, model });
-  const results = await timeCases(model, { against, on: { backend, computeDtype } });
+  const chosen = Object.entries({ '--backend': backend, '--compute-dtype': computeDtype });
+  const given = chosen.flatMap(([flag, value]) => (value === undefined ? [] : [flag, value]));
+  const cold = await timeColdStart({ command, model, flags: given });
+  const results = await timeCases(model, { against, on });
   const machine = describeMachine();
   if (json) return console.log(JSON.stringify({ machine, cold, results }, null, 2));
 
@@ -35,6 +48,7 @@ export async function bench({ quantize, against, backend, computeDtype, json, ..
     'overhead',
     'GFLOP/s',
     'of one GEMM',
+    'transferred',
     ...peer,
   ];
   const rows = results.map((r) => [
@@ -43,6 +57,7 @@ export async function bench({ quantize, against, backend, computeDtype, json, ..
     `${(100 * r.overhead).toFixed(1)} %`,
     r.gflops.toFixed(0),
     r.gemmGflops.toFixed(0),
+    bytes(r.transferred),
     ...(r.python ? [milliseconds(r.python.step), `${r.python.ratio.toFixed(2)}×`] : []),
   ]);
   console.log(table([header, ...rows]));
@@ -65,9 +80,10 @@ async function benchTypes({
   model,
   quantize: types,
   against,
+  on,
   json,
-}: { model: string; quantize: string[] } & Pick<BenchFlags, 'against' | 'json'>): Promise<void> {
-  const results = await timeTypes({ model, types, against });
+}: { model: string; quantize: string[]; on: BenchPlace } & Pick<BenchFlags, 'against' | 'json'>): Promise<void> {
+  const results = await timeTypes({ model, types, against, on });
   if (json) return console.log(JSON.stringify(results, null, 2));
   for (const { name, rows } of results) {
     const [base] = rows;
@@ -79,6 +95,6 @@ async function benchTypes({
       weightBytes === 0 ? '' : `${(weightBytes / base!.weightBytes).toFixed(3)}×`,
       layerShare === undefined ? '' : `${layerShare.toFixed(3)}×`,
     ]);
-    console.log(`${table([[name, 'step', 'faster', 'weights', 'of float32', 'quantised layers'], ...lines])}\n`);
+    console.log(`${table([[name, 'step', 'faster', 'weights', `of ${base!.type}`, 'quantised layers'], ...lines])}\n`);
   }
 }

@@ -1,5 +1,6 @@
 /** The transformer steps that are timed: the bundled model, and FLUX-shaped ones of larger width with made-up weights. */
 
+import os from 'node:os';
 import path from 'node:path';
 import { AutoModel } from '../../models/auto-model.ts';
 import { type ComputeDtype, computeDtypeOn } from '../../models/compute-dtype.ts';
@@ -8,6 +9,8 @@ import type { ForwardInputs } from '../../models/inputs.ts';
 import { TransformerModel } from '../../models/transformer-model.ts';
 import { fluxTransformer } from '../../models/transformers/flux/flux.ts';
 import { imageIds, textIds } from '../../pipelines/flux/positions.ts';
+import type { Backend } from '../../runtime/backend.ts';
+import { type BackendChoice, createBackend } from '../../runtime/create-backend.ts';
 import type { ProgramCache } from '../../runtime/program-cache.ts';
 import { Generator } from '../../tensor/generator.ts';
 import { floatTensor } from '../../tensor/tensor.ts';
@@ -36,10 +39,37 @@ const fluxConfig = {
   joint_attention_dim: 1024,
 };
 
+const fluxSize = {
+  ...fluxConfig,
+  num_attention_heads: 24,
+  attention_head_dim: 128,
+  axes_dims_rope: [16, 56, 56],
+  num_layers: 1,
+  num_single_layers: 1,
+};
+
+/** What computes, in which type, and how much of it. Default: the processor. */
+export interface BenchPlace {
+  backend?: BackendChoice | undefined;
+  computeDtype?: ComputeDtype | undefined;
+  /** One turn of the smallest model alone: shows that everything runs, the times say nothing. */
+  dryRun?: boolean | undefined;
+}
+
 /** @param model folder of a FLUX pipeline */
-export function benchCases(model: string): BenchCase[] {
+export function benchCases(model: string, { backend, dryRun }: BenchPlace): BenchCase[] {
+  const bundled = { name: 'emoji-flux, 128 px', model: path.join(model, 'transformer'), imageEdge: 8, textTokens: 16 };
+  if (dryRun) return [{ ...bundled, runs: turn }];
+  // Sizes that a processor needs seconds for.
+  const large = [32, 64].map((imageEdge) => ({
+    name: `FLUX.1 size (1 double + 1 single block, ${imageEdge ** 2} + 512 tokens)`,
+    model: fluxSize,
+    imageEdge,
+    textTokens: 512,
+    runs: 12,
+  }));
   return [
-    { name: 'emoji-flux, 128 px', model: path.join(model, 'transformer'), imageEdge: 8, textTokens: 16, runs: 60 },
+    { ...bundled, runs: 60 },
     {
       name: 'DiT-XL size (width 1152, 2 double + 4 single blocks, 256 + 16 tokens)',
       model: {
@@ -56,19 +86,18 @@ export function benchCases(model: string): BenchCase[] {
     },
     {
       name: 'FLUX.1 size (width 3072, 1 double + 1 single block, 256 + 128 tokens)',
-      model: {
-        ...fluxConfig,
-        num_attention_heads: 24,
-        attention_head_dim: 128,
-        axes_dims_rope: [16, 56, 56],
-        num_layers: 1,
-        num_single_layers: 1,
-      },
+      model: fluxSize,
       imageEdge: 16,
       textTokens: 128,
       runs: 6,
     },
+    ...(backend === 'webgpu' ? large : []),
   ];
+}
+
+/** With as many threads as the machine has, where it computes in threads. */
+export function openBackend({ backend = 'cpu' }: BenchPlace): Promise<Backend> {
+  return createBackend({ backend, ...(backend === 'webgpu' ? {} : { threads: os.availableParallelism() }) });
 }
 
 export async function loadCase(

@@ -18,10 +18,19 @@ export interface ColdStart {
  * The middle one of three starts.
  * @param command the `deja-dit` script
  * @param model folder of a pipeline
+ * @param flags further ones of `generate`
  */
-export async function timeColdStart({ command, model }: { command: string; model: string }): Promise<ColdStart> {
+export async function timeColdStart({
+  command,
+  model,
+  flags: given = [],
+}: {
+  command: string;
+  model: string;
+  flags?: readonly string[];
+}): Promise<ColdStart> {
   const out = path.join(os.tmpdir(), `deja-dit-bench-${process.pid}.png`);
-  const flags = ['-m', model, '--steps', '1', '--json', '-o', out];
+  const flags = ['-m', model, '--steps', '1', '--json', '-o', out, ...given];
   const samples: ColdStart[] = [];
   try {
     for (let i = 0; i < 3; i++) {

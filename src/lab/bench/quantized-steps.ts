@@ -4,19 +4,19 @@ import type { ForwardInputs } from '../../models/inputs.ts';
 import { TransformerModel } from '../../models/transformer-model.ts';
 import { quantize } from '../../quantize/quantize.ts';
 import { layerBytes } from '../../quantize/report.ts';
-import { createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { memoryWeights } from '../../weights/weight-source.ts';
 import { WeightStore } from '../../weights/weight-store.ts';
 import { median } from '../median.ts';
-import { type BenchCase, benchCases, caseInputs, loadCase, turn } from './cases.ts';
+import { type BenchCase, type BenchPlace, benchCases, caseInputs, loadCase, openBackend, turn } from './cases.ts';
 import { startPython } from './python.ts';
 
 export interface TypeTimesOptions {
   model: string;
   types: readonly string[];
-  against?: string;
+  against?: string | undefined;
+  on?: BenchPlace | undefined;
 }
 
 export interface Timed {
@@ -28,36 +28,36 @@ export interface Timed {
   layerShare?: number | undefined;
 }
 
-/** A case's rows, float32 first. */
+/** A case's rows, the one in plain numbers first. */
 export interface TypeTimes {
   name: string;
   rows: Timed[];
 }
 
 /**
- * Steps of every case in float32 and in each of the types, in turns.
+ * Steps of every case in the type that is computed in and in each of the types, in turns.
  * @param model folder of a FLUX pipeline
  * @param against a Python with torch and diffusers, which takes its turns in compiled bfloat16
  * @throws DejaDitError INVALID_ARGUMENT for an unknown type, RUNTIME if that Python cannot
  */
-export async function timeTypes({ model, types, against }: TypeTimesOptions): Promise<TypeTimes[]> {
+export async function timeTypes({ model, types, against, on = {} }: TypeTimesOptions): Promise<TypeTimes[]> {
   const threads = os.availableParallelism();
   const results: TypeTimes[] = [];
-  for (const item of benchCases(model))
-    results.push({ name: item.name, rows: await timeCase(item, { types, threads, against }) });
+  for (const item of benchCases(model, on))
+    results.push({ name: item.name, rows: await timeCase(item, { types, threads, against, on }) });
   return results;
 }
 
 async function timeCase(
   item: BenchCase,
-  { types, threads, against }: { types: readonly string[]; threads: number; against: string | undefined },
+  { types, threads, against, on }: Omit<TypeTimesOptions, 'model'> & { threads: number; on: BenchPlace },
 ): Promise<Timed[]> {
-  const backend = await createBackend({ backend: 'cpu', threads });
+  const backend = await openBackend(on);
   const programs = new ProgramCache(backend);
-  const plain = await loadCase(item, programs);
+  const plain = await loadCase(item, programs, on.computeDtype);
   const inputs = caseInputs(item, plain.config);
   await plain.forward(inputs);
-  const models = new Map([['float32', plain]]);
+  const models = new Map<string, TransformerModel>([[plain.computeDtype, plain]]);
   const shares = new Map<string, number>();
   for (const quantType of types) {
     const copy = await copyOf(plain);
@@ -100,9 +100,10 @@ async function timeSteps(model: TransformerModel, inputs: ForwardInputs): Promis
 }
 
 /** A model with weights of its own, which can be replaced. */
-async function copyOf({ definition, weights, programs }: TransformerModel): Promise<TransformerModel> {
+async function copyOf({ definition, weights, programs, computeDtype }: TransformerModel): Promise<TransformerModel> {
   const tensors: Record<string, Tensor> = {};
   for (const name of weights.names) tensors[name] = await programs.backend.download(weights.get(name));
-  const store = await WeightStore.load(memoryWeights(tensors), { backend: programs.backend, origin: weights.origin });
-  return new TransformerModel(definition, store, programs);
+  const options = { backend: programs.backend, origin: weights.origin, weightDtype: 'stored' } as const;
+  const store = await WeightStore.load(memoryWeights(tensors), options);
+  return new TransformerModel(definition, store, programs, computeDtype);
 }

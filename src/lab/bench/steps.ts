@@ -2,14 +2,12 @@
 import os from 'node:os';
 import { GraphBuilder } from '../../graph/builder.ts';
 import { gemm } from '../../graph/ops.ts';
-import type { ComputeDtype } from '../../models/compute-dtype.ts';
-import { type BackendChoice, createBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import { disposeTensors } from '../../runtime/tensor-table.ts';
 import { Generator } from '../../tensor/generator.ts';
 import { median } from '../median.ts';
 import { TimedBackend } from '../timed-backend.ts';
-import { type BenchCase, benchCases, caseInputs, loadCase, turn } from './cases.ts';
+import { type BenchCase, type BenchPlace, benchCases, caseInputs, loadCase, openBackend, turn } from './cases.ts';
 import { startPython } from './python.ts';
 
 export interface CaseTimes {
@@ -21,6 +19,8 @@ export interface CaseTimes {
   gflops: number;
   /** A single matrix product of the model's tokens and width, GFLOP/s. */
   gemmGflops: number;
+  /** Bytes that a step brought to the backend and back. */
+  transferred: number;
   python?: { version: string; step: number; ratio: number };
 }
 
@@ -35,31 +35,29 @@ export function describeMachine() {
 }
 
 /**
- * A transformer step of every case, on a processor in float32 with as many threads as the machine has.
+ * A transformer step of every case.
  * @param model folder of a FLUX pipeline
  * @throws DejaDitError RUNTIME if that Python cannot
  */
 export async function timeCases(model: string, { against, on = {} }: TimeCasesOptions = {}): Promise<CaseTimes[]> {
   const threads = os.availableParallelism();
   const results: CaseTimes[] = [];
-  for (const item of benchCases(model)) results.push(await timeCase(item, { threads, against, on }));
+  for (const item of benchCases(model, on)) results.push(await timeCase(item, { threads, against, on }));
   return results;
 }
 
 export interface TimeCasesOptions {
   /** A Python with torch and diffusers, which runs the same in turns on the processor. */
   against?: string | undefined;
-  /** What computes, in which type. Default: the processor. */
-  on?: { backend?: BackendChoice | undefined; computeDtype?: ComputeDtype | undefined };
+  on?: BenchPlace | undefined;
 }
 
 async function timeCase(
   item: BenchCase,
-  { threads, against, on }: TimeCasesOptions & { threads: number; on: NonNullable<TimeCasesOptions['on']> },
+  { threads, against, on }: TimeCasesOptions & { threads: number; on: BenchPlace },
 ): Promise<CaseTimes> {
-  const { backend: name = 'cpu', computeDtype } = on;
-  const backend = new TimedBackend(await createBackend({ backend: name, ...(name === 'webgpu' ? {} : { threads }) }));
-  const model = await loadCase(item, new ProgramCache(backend), computeDtype);
+  const backend = new TimedBackend(await openBackend(on));
+  const model = await loadCase(item, new ProgramCache(backend), on.computeDtype);
   const inputs = caseInputs(item, model.config);
   for (let i = 0; i < turn; i++) await model.forward(inputs);
   const python = against === undefined ? undefined : await startPython(against, item, threads);
@@ -68,7 +66,7 @@ async function timeCase(
   const steps: number[] = [];
   const pythonSteps: number[] = [];
   const outside: number[] = [];
-  let flops = 0;
+  let [flops, transferred] = [0, 0];
   while (steps.length < item.runs) {
     for (let i = 0; i < turn; i++) {
       backend.reset();
@@ -77,7 +75,7 @@ async function timeCase(
       const time = performance.now() - start;
       steps.push(time);
       outside.push((time - backend.runTime) / time);
-      flops = backend.flops;
+      ({ flops, transferred } = backend);
     }
     if (python) pythonSteps.push(...(await python.time(turn)));
   }
@@ -94,6 +92,7 @@ async function timeCase(
     overhead: median(outside),
     gflops: flops / step / 1e6,
     gemmGflops,
+    transferred,
     ...(python
       ? { python: { version: python.version, step: median(pythonSteps), ratio: median(pythonSteps) / step } }
       : {}),
