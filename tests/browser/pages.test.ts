@@ -12,19 +12,7 @@ import type * as Library from '../../src/web.ts';
 import { hasChromium, launch } from './chromium.ts';
 import { type StaticServer, serveFolders } from './static-server.ts';
 
-const root = path.resolve(import.meta.dirname, '../..');
-const model = path.join(root, 'models/emoji-flux');
-const ort = path.join(root, 'node_modules/onnxruntime-web/dist/');
 const request = { prompt: 'red apple, flat style', seed: 7, numInferenceSteps: 4 };
-
-declare const dejaDit: typeof Library;
-
-/** A page of plain files, as they would lie on a web space. */
-const html = `<!doctype html><title>deja-dit</title><script type="module">
-  import * as dejaDit from './library.js';
-  dejaDit.setAssets({ wasm: './ort/' });
-  globalThis.dejaDit = dejaDit;
-</script>`;
 
 describe.skipIf(!hasChromium())('in a page', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'deja-dit-page-'));

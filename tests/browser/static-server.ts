@@ -20,13 +20,15 @@ export interface StaticServer extends AsyncDisposable {
   readonly requests: string[];
 }
 
-/**
- * @param folders by the path that they are served under, the longest first; a text is the content of a page
- * @param isolated whether pages may share memory between threads (COOP and COEP)
- */
+export interface ServeOptions {
+  /** Whether pages may share memory between threads (COOP and COEP). Default false. */
+  isolated?: boolean;
+}
+
+/** @param folders by the path that they are served under, the longest first */
 export async function serveFolders(
   folders: Readonly<Record<string, string>>,
-  { isolated = false }: { isolated?: boolean } = {},
+  { isolated = false }: ServeOptions = {},
 ): Promise<StaticServer> {
   const requests: string[] = [];
   const server = createServer(async (request, response) => {

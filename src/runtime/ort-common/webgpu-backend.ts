@@ -11,10 +11,12 @@ export interface WebGpuOptions {
   provider: InferenceSession.WebGpuExecutionProviderOption;
   /** Bytes of the largest buffer that a shader can be given, where that is known. */
   maxBinding?: number | undefined;
+  /** False where the device is known to have none: ONNX Runtime would print an error of the trial. Default: it is tried. */
+  float16?: boolean | undefined;
 }
 
 /** @throws DejaDitError UNSUPPORTED where there is no device, or it computes wrong */
-export async function openWebGpu({ ort, provider, maxBinding }: WebGpuOptions): Promise<Backend> {
+export async function openWebGpu({ ort, provider, maxBinding, float16 }: WebGpuOptions): Promise<Backend> {
   const sessionOptions: InferenceSession.SessionOptions = {
     // The other layout gives wrong convolutions for some numbers of channels.
     executionProviders: [{ preferredLayout: 'NCHW', ...provider }],
@@ -28,6 +30,6 @@ export async function openWebGpu({ ort, provider, maxBinding }: WebGpuOptions): 
     // An operator that the device lacks is an error: on the processor it would be slow, unseen.
     sessionOptions: { ...sessionOptions, extra: { session: { disable_cpu_ep_fallback: '1' } } },
     place: (call) => devicePlace({ ort, sessionOptions, call }),
-    findCapabilities: (backend) => webgpuCapabilities(backend, { maxBinding }),
+    findCapabilities: (backend) => webgpuCapabilities(backend, { maxBinding, float16 }),
   });
 }

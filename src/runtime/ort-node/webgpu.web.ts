@@ -13,13 +13,14 @@ export async function createWebGpuBackend(): Promise<Backend> {
   device.catch(() => {
     device = undefined;
   });
-  const { limits } = await device;
+  const { limits, features } = await device;
   const ort = await import('onnxruntime-web/webgpu');
   useAssets(ort.env.wasm, 'ort-wasm-simd-threaded.asyncify.wasm');
   return openWebGpu({
     ort,
     provider: { name: 'webgpu', device: await device },
     maxBinding: limits.maxStorageBufferBindingSize,
+    float16: features.has('shader-f16'),
   });
 }
 

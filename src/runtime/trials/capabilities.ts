@@ -25,17 +25,21 @@ export async function processorCapabilities(
 /**
  * Of ONNX Runtime's WebGPU provider.
  * @param maxBinding what the device says, where it says; default: what WebGPU guarantees
+ * @param float16 false if the device says that it has none; default: a trial decides
  * @throws DejaDitError UNSUPPORTED on a device that does not compute right even with the plainest operators
  */
 export async function webgpuCapabilities(
   backend: Trial,
-  { maxBinding = 128 * 2 ** 20 }: { maxBinding?: number | undefined } = {},
+  {
+    maxBinding = 128 * 2 ** 20,
+    float16 = true,
+  }: { maxBinding?: number | undefined; float16?: boolean | undefined } = {},
 ): Promise<BackendCapabilities> {
   await checkProducts(backend);
   await checkConvolution(backend);
   return {
     fusedAttention: await isFusedAttentionRight(backend),
-    float16: await computesFloat16(backend),
+    float16: float16 && (await computesFloat16(backend)),
     // As its sources have it: no trial would add to that.
     narrowFloats: false,
     wideIntegers: false,
