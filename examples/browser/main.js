@@ -1,12 +1,13 @@
 /** The page: draws the same picture twice, cached and computed in full, and shows what each step did. */
 import { DiffusionPipeline, dropped, toImageData } from 'deja-dit/web';
+import { keepPage } from './offline.js';
 
 const find = (id) => document.getElementById(id);
 const [form, button, bar, status] = ['form', 'draw', 'bar', 'status'].map(find);
 
 /** What is loaded: from where, and what computes. */
 let loaded;
-let source = './model';
+let source = new URLSearchParams(location.search).get('model') ?? './model';
 
 async function pipeline(backend) {
   if (loaded?.backend === backend && loaded.source === source) return loaded.pipe;
@@ -24,7 +25,8 @@ async function pipeline(backend) {
   });
   // The first request compiles; the two that are compared shall not.
   say('Warming up');
-  for (const cache of [{}, false]) await pipe.generate({ prompt: 'warm', seed: 0, numInferenceSteps: 10, cache });
+  const numInferenceSteps = Math.min(10, Number(find('steps').value));
+  for (const cache of [{}, false]) await pipe.generate({ prompt: 'warm', seed: 0, numInferenceSteps, cache });
   loaded = { backend, source, pipe };
   return pipe;
 }
@@ -67,7 +69,7 @@ form.addEventListener('submit', async (event) => {
     find('cached').querySelector('em').textContent = `${(plain / cached).toFixed(1)} times as fast`;
     say('Done');
   } catch (error) {
-    say(error.message);
+    say(`Failed: ${error.message}`);
   } finally {
     button.disabled = false;
   }
@@ -79,6 +81,10 @@ addEventListener('drop', async (event) => {
   source = await dropped(event.dataTransfer);
   form.requestSubmit();
 });
+find('folder').addEventListener('change', ({ target }) => {
+  source = [...target.files];
+  form.requestSubmit();
+});
 
 const say = (text) => {
   status.textContent = text;
@@ -86,4 +92,9 @@ const say = (text) => {
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
 const memory = () => (performance.memory ? `${megabytes(performance.memory.usedJSHeapSize)} in use` : '');
 
+// A link may say what to draw, and with which model: ?prompt=green+leaf&steps=10&model=https://…
+for (const [id, value] of new URLSearchParams(location.search)) if (form.elements[id]) form.elements[id].value = value;
+
+// The page draws, kept or not.
+await keepPage().catch((error) => console.warn(error));
 form.requestSubmit();

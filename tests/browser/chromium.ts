@@ -1,6 +1,6 @@
 /** The system's Chromium, driven over its debugging protocol. */
 import { existsSync } from 'node:fs';
-import { type Browser, chromium } from 'playwright-core';
+import { type Browser, chromium, type Page } from 'playwright-core';
 
 export const executable = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
 
@@ -39,4 +39,11 @@ export function launch({ gpu = false }: { gpu?: boolean } = {}): Promise<Browser
     executablePath: executable,
     args: ['--no-sandbox', '--disable-dev-shm-usage', ...(gpu ? ['--enable-unsafe-webgpu'] : [])],
   });
+}
+
+/** In a context of its own, with nothing stored; closing that closes it. Waits for what it waits for as long as the test may take. */
+export async function newPage(browser: Browser): Promise<Page> {
+  const context = await browser.newContext();
+  context.setDefaultTimeout(0);
+  return context.newPage();
 }

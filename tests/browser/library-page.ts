@@ -5,6 +5,7 @@ import path from 'node:path';
 import { build } from 'esbuild';
 import type { Browser, Page } from 'playwright-core';
 import type * as Library from '../../src/web.ts';
+import { newPage } from './chromium.ts';
 import { type ServeOptions, type StaticServer, serveFolders } from './static-server.ts';
 
 export const root = path.resolve(import.meta.dirname, '../..');
@@ -50,7 +51,7 @@ export class LibraryPage implements Disposable {
 
   /** In a context of its own, with nothing stored. */
   async open({ origin }: StaticServer, browser: Browser): Promise<Page> {
-    const page = await (await browser.newContext()).newPage();
+    const page = await newPage(browser);
     await page.goto(`${origin}/index.html`);
     await page.waitForFunction(() => 'dejaDit' in globalThis);
     return page;
@@ -61,15 +62,21 @@ export class LibraryPage implements Disposable {
   }
 }
 
-/** Draws with the model beside the page; the picture's bytes. */
+type Request = Pick<Library.GenerateOptions, 'prompt' | 'seed' | 'numInferenceSteps' | 'width' | 'height'>;
+type Options = Pick<
+  Library.FromPretrainedOptions,
+  'backend' | 'worker' | 'threads' | 'hubUrl' | 'revision' | 'store' | 'update' | 'retries'
+>;
+
+/** Draws; the picture's bytes. @param source default: the model beside the page */
 export function draw(
   page: Page,
-  request: Library.GenerateOptions,
-  options: Library.FromPretrainedOptions,
+  request: Request,
+  { source = './model', ...options }: Options & { source?: string } = {},
 ): Promise<number[]> {
   return page.evaluate(
-    async ({ request, options }) => {
-      const pipe = await dejaDit.DiffusionPipeline.fromPretrained('./model', options);
+    async ({ source, request, options }) => {
+      const pipe = await dejaDit.DiffusionPipeline.fromPretrained(source, options);
       try {
         const { images } = await pipe.generate(request);
         return [...images![0]!.data];
@@ -77,6 +84,6 @@ export function draw(
         await pipe.dispose();
       }
     },
-    { request, options },
+    { source, request, options },
   );
 }

@@ -77,6 +77,11 @@ async function filesOf(source: ModelSource, options: MountOptions): Promise<{ na
 
 async function remoteFiles(source: string | URL, options: MountOptions): Promise<{ name: string; files: Files }> {
   const address = addressOf(source);
+  if (address?.protocol === 'file:') {
+    const remedy =
+      'a page may not read the disk by address: let the folder be chosen or dropped, or serve it over HTTP';
+    throw new DejaDitError('UNSUPPORTED', remedy, { path: address.href });
+  }
   const name = address ? address.href.replace(/[?#].*$/, '').replace(/\/+$/, '') : `${source}`;
   const open = () => (address ? openUrl(address, options) : openRepository(name, options));
   const root = options.store === false ? undefined : await openStore();
