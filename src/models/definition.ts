@@ -124,9 +124,10 @@ export interface TransformerDefinition<Config, S extends State = State> {
   present?(sample: Tensor, inputs: ForwardInputs, config: Config): Tensor | Tensor[];
   /**
    * Entries of the state after the prologue that run along tokens, and on which axis: what context parallelism deals out to ranks. Not
-   * those that every token reads all of, such as the text of cross-attention. Default: context parallelism is refused.
+   * those that every token reads all of, such as the text of cross-attention. Or why there are none, as what follows the class name in a sentence.
+   * Without, context parallelism is refused.
    */
-  readonly tokens?: Readonly<Record<string, number>>;
+  readonly tokens?: Readonly<Record<string, number>> | string;
   /**
    * Block lists that cache-dit treats as one, each group with one decision per step. Default: every list on its own.
    */
@@ -144,6 +145,8 @@ export interface Transformer {
   readonly blockLists: readonly BlockList[];
   readonly cacheGroups: readonly (readonly string[])[];
   readonly tokens: Readonly<Record<string, number>> | undefined;
+  /** Why it has none. */
+  readonly withoutTokens: string | undefined;
   readonly separateCfg: boolean;
   prepare(tensors: Record<string, Tensor>, inputs: ForwardInputs): Prepared;
   prologue(m: Module, inputs: State, statics: Statics): State;
@@ -192,7 +195,8 @@ export function defineTransformer<Config, S extends State>(
         // A list is only ever given the state that this definition's own prologue and blocks return.
         blockLists: lists as readonly unknown[] as readonly BlockList[],
         cacheGroups: definition.cacheGroups ?? lists.map(({ name }) => [name]),
-        tokens: definition.tokens,
+        tokens: typeof definition.tokens === 'string' ? undefined : definition.tokens,
+        withoutTokens: typeof definition.tokens === 'string' ? definition.tokens : undefined,
         separateCfg: definition.separateCfg,
         prepare: (tensors, inputs) => definition.prepare?.(tensors, config, inputs) ?? { tensors },
         prologue: (m, inputs, statics) => definition.prologue(m, inputs, config, statics),

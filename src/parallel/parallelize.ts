@@ -48,7 +48,10 @@ function featuresOf(model: TransformerModel, config: ParallelismConfig): Feature
   const tokens = cpPlan ?? definition.tokens;
   const context = mesh.ring > 1 ? 'ringSize' : 'ulyssesSize';
   if (!tokens && mesh.ring * mesh.ulysses > 1)
-    throw refuse(context, 'does not say which of its tensors run along tokens; use tpSize, or give a cpPlan');
+    throw refuse(
+      context,
+      `${definition.withoutTokens ?? 'does not say which of its tensors run along tokens'}; use tpSize, or give a cpPlan`,
+    );
   if (cpPlan) {
     const known = new Set([...definition.inputs.map(({ name }) => name), ...Object.keys(definition.tokens ?? {})]);
     const unknown = Object.keys(cpPlan).find((name) => !known.has(name));

@@ -50,6 +50,7 @@ type AllegroState = Partial<AttentionInputs> & {
 export const allegroTransformer = defineTransformer<AllegroConfig, AllegroState>({
   className: 'AllegroTransformer3DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1 },
   float32Modules: ['adaln_single.**'],
 
   parseConfig(config) {

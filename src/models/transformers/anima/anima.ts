@@ -49,6 +49,7 @@ const names = { query: 'q_proj', key: 'k_proj', value: 'v_proj', queryNorm: 'q_n
 export const animaTextConditioner = defineTransformer<AnimaConfig, AnimaState>({
   className: 'AnimaTextConditioner',
   separateCfg: false,
+  tokens: { hidden_states: 1 },
 
   parseConfig: (config) => {
     const width = config.integer('model_dim', 1024);

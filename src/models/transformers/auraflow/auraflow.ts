@@ -51,6 +51,7 @@ const attentionSettings = {
 export const auraFlowTransformer = defineTransformer<AuraFlowConfig, AuraFlowState>({
   className: 'AuraFlowTransformer2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['time_step_proj.**'],
   originalNames: auraFlowNames,
   cacheGroups: [['single_transformer_blocks']],

@@ -30,6 +30,7 @@ interface BriaConfig {
 export const briaTransformer = defineTransformer<BriaConfig, FluxState>({
   className: 'BriaTransformer2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['time_embed.**'],
 
   parseConfig(config) {

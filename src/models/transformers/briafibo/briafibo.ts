@@ -44,6 +44,7 @@ type BriaFiboState = FluxState & {
 export const briaFiboTransformer = defineTransformer<BriaFiboConfig, BriaFiboState>({
   className: 'BriaFiboTransformer2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['time_embed.**', 'guidance_embed.**'],
 
   parseConfig(config) {

@@ -59,6 +59,7 @@ type CogVideoXState = Partial<AttentionInputs> & {
 export const cogVideoXTransformer = defineTransformer<CogVideoXConfig, CogVideoXState>({
   className: 'CogVideoXTransformer3DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['time_embedding.**', 'ofs_embedding.**'],
 
   parseConfig(config) {

@@ -62,6 +62,7 @@ const noBias = { bias: false };
 export const cosmosTransformer = defineTransformer<CosmosConfig, CosmosState>({
   className: 'CosmosTransformer3DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1 },
   float32Modules: ['time_embed.**'],
 
   parseConfig(config) {

@@ -51,6 +51,7 @@ type MaskState = { mask_keys?: SymbolicTensor; mask_bias?: SymbolicTensor };
 export const ernieImageTransformer = defineTransformer<ErnieImageConfig, ErnieImageState>({
   className: 'ErnieImageTransformer2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1 },
   float32Modules: ['time_embedding.**'],
 
   parseConfig(config) {

@@ -58,6 +58,7 @@ const noBias = { bias: false };
 export const flux3Transformer = defineTransformer<Flux3Config, Flux3State>({
   className: 'Flux3Transformer2DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1, references: 1 },
   float32Modules: ['timestep_embedder.**', 'target_timestep_embedder.**'],
   cacheGroups: [['single_transformer_blocks']],
 

@@ -53,6 +53,7 @@ const epsilon = 1e-5;
 export const glmImageTransformer = defineTransformer<GlmImageConfig, GlmImageState>({
   className: 'GlmImageTransformer2DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['time_condition_embed.**'],
 
   parseConfig(config) {

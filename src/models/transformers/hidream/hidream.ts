@@ -65,6 +65,7 @@ const noBias = { bias: false };
 export const hiDreamTransformer = defineTransformer<HiDreamConfig, HiDreamState>({
   className: 'HiDreamImageTransformer2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   // A token whose scores are near would take another expert.
   float32Modules: ['t_embedder.**', '*.*.block.ff_i.gate'],
 

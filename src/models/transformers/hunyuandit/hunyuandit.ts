@@ -56,6 +56,7 @@ const POOL_HEADS = 8;
 export const hunyuanDiTTransformer = defineTransformer<HunyuanDiTConfig, HunyuanDiTState>({
   className: 'HunyuanDiT2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1 },
   float32Modules: ['time_extra_emb.**'],
 
   parseConfig(config) {

@@ -46,6 +46,7 @@ interface HunyuanImageConfig {
 export const hunyuanImageTransformer = defineTransformer<HunyuanImageConfig, FluxState>({
   className: 'HunyuanImageTransformer2DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['time_guidance_embed.**', 'context_embedder.time_text_embed.**'],
 
   parseConfig(config) {

@@ -44,6 +44,7 @@ interface HunyuanVideo15Config {
 export const hunyuanVideo15Transformer = defineTransformer<HunyuanVideo15Config, FluxState>({
   className: 'HunyuanVideo15Transformer3DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['time_embed.**', 'context_embedder.time_text_embed.**'],
 
   parseConfig(config) {

@@ -53,6 +53,7 @@ const names = { query: 'to_query', key: 'to_key', value: 'to_value', queryNorm: 
 export const kandinsky5Transformer = defineTransformer<Kandinsky5Config, Kandinsky5State>({
   className: 'Kandinsky5Transformer3DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1 },
   float32Modules: ['time_embeddings.**'],
 
   parseConfig(config) {

@@ -60,6 +60,7 @@ type Krea2State = AttentionInputs & {
 export const krea2Transformer = defineTransformer<Krea2Config, Krea2State>({
   className: 'Krea2Transformer2DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1 },
   // The text is the states of a language model's layers, of which single channels are thousands of times the others.
   float32Modules: ['time_embed.**', 'text_fusion.**', 'txt_in.norm'],
 

@@ -30,6 +30,7 @@ interface LongCatImageConfig {
 export const longCatImageTransformer = defineTransformer<LongCatImageConfig, FluxState>({
   className: 'LongCatImageTransformer2DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['time_embed.**'],
 
   parseConfig(config) {

@@ -53,6 +53,7 @@ const BASE_AREA = 192 * 192;
 export const mochiTransformer = defineTransformer<MochiConfig, MochiState>({
   className: 'MochiTransformer3DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['time_embed.**'],
 
   parseConfig(config) {

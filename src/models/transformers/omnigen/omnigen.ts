@@ -51,6 +51,7 @@ type OmniGenState = {
 export const omniGenTransformer = defineTransformer<OmniGenConfig, OmniGenState>({
   className: 'OmniGenTransformer2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1 },
   float32Modules: ['time_token.**', 't_embedder.**'],
 
   parseConfig(config) {

@@ -23,6 +23,7 @@ interface OvisImageConfig {
 export const ovisImageTransformer = defineTransformer<OvisImageConfig, FluxState>({
   className: 'OvisImageTransformer2DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['timestep_embedder.**'],
 
   parseConfig(config) {

@@ -55,6 +55,7 @@ const noBias = { bias: false };
 export const prxTransformer = defineTransformer<PRXConfig, PRXState>({
   className: 'PRXTransformer2DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1 },
   float32Modules: ['time_in.**', 'resolution_embedder.**'],
 
   parseConfig(config) {

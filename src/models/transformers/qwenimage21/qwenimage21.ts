@@ -54,6 +54,7 @@ const noBias = { bias: false };
 export const qwenImage21Transformer = defineTransformer<QwenImage21Config, QwenImage21State>({
   className: 'QwenImage21Transformer2DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1 },
   float32Modules: ['time_text_embed.**'],
 
   parseConfig(config) {

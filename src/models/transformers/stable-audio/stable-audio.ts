@@ -45,6 +45,7 @@ const noBias = { bias: false };
 export const stableAudioTransformer = defineTransformer<StableAudioConfig, StableAudioState>({
   className: 'StableAudioDiTModel',
   separateCfg: false,
+  tokens: { hidden_states: 1 },
   float32Modules: ['time_proj.**', 'timestep_proj.**'],
 
   parseConfig(config) {

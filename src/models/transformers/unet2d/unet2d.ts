@@ -30,6 +30,7 @@ type UNetState = State & {
 export const unet2D = defineTransformer<UNetConfig, UNetState>({
   className: 'UNet2DConditionModel',
   separateCfg: false,
+  tokens: 'is made of convolutions, each of which looks at the pixels around its own',
   float32Modules: ['time_embedding.**', 'add_embedding.**'],
   cacheGroups: [],
   parseConfig: (config: ConfigReader) => parseUNetConfig(config),
