@@ -14,7 +14,7 @@ import {
 } from './codec-options.ts';
 import { exifBlock } from './exif.ts';
 import { type ImageFormat, isReadable, oneLine } from './files.ts';
-import { type ImageMetadata, metadataJson, parametersText } from './metadata.ts';
+import { asciiJson, type ImageMetadata, parametersText } from './metadata.ts';
 import type { Pixels } from './pixels.ts';
 import { insertPngChunks, isPng, pictureChunks, pngChunk, pngText } from './png-chunks.ts';
 import { readImageFile } from './read-file.ts';
@@ -79,7 +79,7 @@ export async function encodeImage(image: Pixels, format: ImageFormat, options: E
     const png = await pixels.png().toBuffer();
     return about === undefined
       ? png
-      : insertPngChunks(png, [pngText('parameters', parametersText(about)), pngText('deja-dit', metadataJson(about))]);
+      : insertPngChunks(png, [pngText('parameters', parametersText(about)), pngText('deja-dit', asciiJson(about))]);
   }
   const target = about === undefined ? pixels : await withExif(pixels, { format, about });
   switch (format) {
@@ -112,7 +112,7 @@ async function withExif(
   pixels: Sharp,
   { format, about }: { format: ImageFormat; about: ImageMetadata },
 ): Promise<Sharp> {
-  const exif = exifBlock({ userComment: parametersText(about), makerNote: metadataJson(about) });
+  const exif = exifBlock({ userComment: parametersText(about), makerNote: asciiJson(about) });
   if (format === 'jpeg' && exif.length > largestJpegExif) {
     const message = `${exif.length} bytes of metadata do not fit into a JPEG: save as PNG or WebP, or without metadata`;
     throw new DejaDitError('INVALID_ARGUMENT', message, { path: 'metadata' });

@@ -12,7 +12,7 @@ import {
   qualityFor,
 } from './codec-options.ts';
 import { type ImageFormat, isReadable, oneLine } from './files.ts';
-import { metadataJson, parametersText } from './metadata.ts';
+import { asciiJson, parametersText } from './metadata.ts';
 import type { Pixels } from './pixels.ts';
 import { insertPngChunks, isPng, pictureChunks, pngText } from './png-chunks.ts';
 
@@ -84,10 +84,7 @@ export async function encodeImage(image: Pixels, format: ImageFormat, options: E
   const bytes = await bytesOf(blob);
   if (!metadata) return bytes;
   const about = { ...metadata, width: image.width, height: image.height };
-  return insertPngChunks(bytes, [
-    pngText('parameters', parametersText(about)),
-    pngText('deja-dit', metadataJson(about)),
-  ]);
+  return insertPngChunks(bytes, [pngText('parameters', parametersText(about)), pngText('deja-dit', asciiJson(about))]);
 }
 
 /** Red, green, blue and alpha of a CSS colour, as bytes. */

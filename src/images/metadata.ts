@@ -61,8 +61,8 @@ export function parseParameters(text: string): ImageMetadata | undefined {
 }
 
 /** Everything, in characters that survive any encoding. */
-export function metadataJson(metadata: ImageMetadata): string {
-  return JSON.stringify(metadata).replace(
+export function asciiJson(value: unknown): string {
+  return JSON.stringify(value).replace(
     /[^\x20-\x7e]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );

@@ -6,7 +6,7 @@ import { encodeAnimatedWebp } from './animated-webp.ts';
 import { exifBlock } from './exif.ts';
 import { encodeMp4 } from './ffmpeg.ts';
 import type { Image } from './image.ts';
-import { type ImageMetadata, metadataJson, parametersText } from './metadata.ts';
+import { asciiJson, type ImageMetadata, parametersText } from './metadata.ts';
 import type { Video } from './video.ts';
 
 export interface VideoFile {
@@ -36,7 +36,7 @@ export async function saveVideo(video: Video, { file, fps, metadata }: VideoFile
         return [file];
       }
       if (!writesOutputs()) return [file];
-      const exif = about && exifBlock({ userComment: parametersText(about), makerNote: metadataJson(about) });
+      const exif = about && exifBlock({ userComment: parametersText(about), makerNote: asciiJson(about) });
       await writeFileAtomically(file, await encodeAnimatedWebp(frames, { fps, exif }));
       return [file];
     }

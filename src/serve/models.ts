@@ -1,7 +1,8 @@
 /** The server's models by name, and what is known of them without asking the engine. */
 import path from 'node:path';
 import { DejaDitError, suggest } from '../errors/errors.ts';
-import type { ModelState } from './engine/messages.ts';
+import type { ModelInfo, ModelState } from './engine/messages.ts';
+import type { ModelRunner } from './jobs/runner.ts';
 
 export interface ModelEntry {
   name: string;
@@ -9,16 +10,16 @@ export interface ModelEntry {
 }
 
 export class Models {
-  /** @param states by name, the default model first; read whenever it is asked for */
-  constructor(private readonly states: ReadonlyMap<string, ModelState>) {}
+  /** @param runner whose models they are, the default one first; read whenever they are asked for */
+  constructor(private readonly runner: Pick<ModelRunner, 'models' | 'load'>) {}
 
   /** The first is the default. */
   list(): ModelEntry[] {
-    return [...this.states].map(([name, now]) => ({ name, now }));
+    return [...this.runner.models].map(([name, now]) => ({ name, now }));
   }
 
   get default(): string {
-    return this.states.keys().next().value!;
+    return this.runner.models.keys().next().value!;
   }
 
   /** The model that a request means. @throws DejaDitError NOT_FOUND */
@@ -26,18 +27,30 @@ export class Models {
     if (name === undefined) return this.default;
     const known = this.find(name);
     if (known !== undefined) return known;
-    throw new DejaDitError('NOT_FOUND', `no model '${name}'; ${suggest(name, this.states.keys())}`);
+    throw new DejaDitError('NOT_FOUND', `no model '${name}'; ${suggest(name, this.runner.models.keys())}`);
   }
 
   /** By its name, or by a path or repository that ends in it. */
   find(name: string): string | undefined {
-    if (this.states.has(name)) return name;
+    if (this.runner.models.has(name)) return name;
     const last = modelName(name);
-    return this.states.has(last) ? last : undefined;
+    return this.runner.models.has(last) ? last : undefined;
   }
 
   state(name: string): ModelState | undefined {
-    return this.states.get(name);
+    return this.runner.models.get(name);
+  }
+
+  /** What a model is, if it was ever loaded. */
+  info(name: string): ModelInfo | undefined {
+    const now = this.state(name);
+    return now && 'info' in now ? now.info : undefined;
+  }
+
+  /** What a model is, for which it is loaded if need be; undefined if it cannot be, which its jobs will say. */
+  async learn(name: string): Promise<ModelInfo | undefined> {
+    if (!this.info(name)) await this.runner.load?.(name);
+    return this.info(name);
   }
 }
 

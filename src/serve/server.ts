@@ -60,7 +60,7 @@ export function createServer(options: ServerOptions = {}): Server {
           },
         })
       : new RedisRunner({ url: queue, models: settings.models.map(({ name }) => name), capacity: maxQueued });
-  const models = new Models(engine.models);
+  const models = new Models(engine);
   const jobs = new Jobs({
     runner: engine,
     modelOf: (name) => models.require(name),

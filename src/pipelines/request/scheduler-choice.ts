@@ -26,11 +26,19 @@ export function chooseScheduler(own: Scheduler, choice: SchedulerChoice): Schedu
   const sampler = samplerNamed(asked, levels);
   const name = sampler?.className ?? asked;
   const fields = { ...sampler?.fields, ...given };
+  if (levels !== 'flows' && given['shift'] !== undefined)
+    throw new DejaDitError('INVALID_ARGUMENT', `a shift is of flows, this model was trained with ${levels}`, {
+      path: 'scheduler.shift',
+    });
+  // What the one calls shift is the other's flow_shift.
+  const shift = own.config['shift'] ?? own.config['flow_shift'] ?? 1;
   const flows = levels === 'flows';
   const told =
     flows && solvers.includes(name)
-      ? { prediction_type: 'flow_prediction', use_flow_sigmas: true, flow_shift: own.config['shift'] ?? 1 }
-      : {};
+      ? { prediction_type: 'flow_prediction', use_flow_sigmas: true, flow_shift: shift }
+      : flows
+        ? { shift }
+        : {};
   try {
     const chosen = createScheduler(name, { ...own.config, ...told, ...fields });
     if (levelsOf(chosen) !== levelsOf(own)) throw mismatch(own, chosen);

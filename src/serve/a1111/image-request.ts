@@ -25,8 +25,7 @@ export async function imageRequest(core: Core, fields: Fields, state: WebUiOptio
   if (fields.mask) throw refused('mask', 'pictures are drawn as a whole here');
   const wanted = fields.override_settings?.['sd_model_checkpoint'] ?? state.sd_model_checkpoint;
   const model = core.models.require(wanted === undefined ? undefined : String(wanted));
-  const now = core.models.state(model);
-  const guidance = now?.state === 'loaded' ? now.info.guidance : 'guidanceScale';
+  const guidance = (await core.models.learn(model))?.guidance ?? 'guidanceScale';
   const count = Math.max(1, (fields.batch_size ?? 1) * (fields.n_iter ?? 1));
   const { maxImages } = core.settings;
   if (!Number.isInteger(count) || count > maxImages)

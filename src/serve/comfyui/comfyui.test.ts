@@ -3,50 +3,12 @@ import { Client } from '@stable-canvas/comfyui-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { Image } from '../../images/image.ts';
+import { readPngTexts } from '../../images/png-texts.ts';
 import { readMetadata } from '../../images/read-metadata.ts';
 import { listen } from '../listen.ts';
 import type { Server } from '../server.ts';
 import { ask, startServer } from '../testing/start.ts';
-
-type Node = { class_type: string; inputs: Record<string, unknown> };
-
-/** Text to image, as ComfyUI exports it. */
-function graph(changes: Record<string, Record<string, unknown>> = {}): Record<string, Node> {
-  const nodes: Record<string, Node> = {
-    4: { class_type: 'CheckpointLoaderSimple', inputs: { ckpt_name: 'emoji-flux.safetensors' } },
-    5: { class_type: 'EmptyLatentImage', inputs: { width: 64, height: 64, batch_size: 1 } },
-    6: { class_type: 'CLIPTextEncode', inputs: { text: 'red apple', clip: ['4', 1] } },
-    7: { class_type: 'CLIPTextEncode', inputs: { text: '', clip: ['4', 1] } },
-    3: {
-      class_type: 'KSampler',
-      inputs: {
-        model: ['4', 0],
-        seed: 7,
-        steps: 4,
-        cfg: 1,
-        sampler_name: 'euler',
-        scheduler: 'simple',
-        positive: ['6', 0],
-        negative: ['7', 0],
-        latent_image: ['5', 0],
-        denoise: 1,
-      },
-    },
-    8: { class_type: 'VAEDecode', inputs: { samples: ['3', 0], vae: ['4', 2] } },
-    9: { class_type: 'SaveImage', inputs: { images: ['8', 0], filename_prefix: 'fruit/apple' } },
-  };
-  for (const [id, inputs] of Object.entries(changes)) Object.assign(nodes[id]!.inputs, inputs);
-  return nodes;
-}
-
-interface History {
-  outputs: Record<string, { images: { filename: string; subfolder: string; type: string }[] }>;
-  status: { status_str: string; completed: boolean; messages: [string, Record<string, unknown>][] };
-}
-interface Refusal {
-  error: { type: string; message: string };
-  node_errors: Record<string, { class_type: string; errors: { type: string; message: string }[] }>;
-}
+import { fileOf, graph, type History, type Refusal, refused, run } from './testing.ts';
 
 let server: Server;
 let address: string;
@@ -57,29 +19,10 @@ beforeAll(async () => {
   afterAll(() => listening.close());
 });
 
-async function run(prompt: object): Promise<{ id: string; history: History }> {
-  const { status, body } = await ask<{ prompt_id: string }>(server, '/prompt', { body: { prompt } });
-  expect(status, JSON.stringify(body)).toBe(200);
-  for (;;) {
-    const { body: all } = await ask<Record<string, History>>(server, `/history/${body.prompt_id}`);
-    const history = all[body.prompt_id];
-    if (history) return { id: body.prompt_id, history };
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-async function picture(history: History, node = '9'): Promise<{ bytes: Uint8Array; image: Image }> {
-  expect(history.status, JSON.stringify(history)).toMatchObject({ status_str: 'success', completed: true });
-  const query = new URLSearchParams(history.outputs[node]!.images[0]!);
-  const answer = await server.fetch(new Request(`http://localhost/api/view?${query}`));
-  expect(answer.status).toBe(200);
-  const bytes = new Uint8Array(await answer.arrayBuffer());
-  return { bytes, image: await Image.load(bytes) };
-}
-
 it('draws what the same request draws elsewhere, and tells in the file what from', async () => {
-  const { history } = await run(graph());
-  const { bytes, image } = await picture(history);
+  const { history } = await run(server, graph());
+  const bytes = await fileOf(server, history);
+  const image = await Image.load(bytes);
   expect(history.outputs['9']!.images[0]).toEqual({
     filename: 'apple_00001_.png',
     subfolder: 'fruit',
@@ -132,7 +75,7 @@ describe('a client over its socket', () => {
       });
     });
     await new Promise((resolve) => socket.on('open', resolve));
-    await run(graph());
+    await run(server, graph());
     const { body } = await ask<{ prompt_id: string }>(server, '/api/prompt', {
       body: { prompt: graph({ 3: { steps: 8 } }), client_id: 'mine' },
     });
@@ -164,48 +107,102 @@ it('is interrupted', async () => {
   expect(all[body.prompt_id]!.status.messages.at(-1)![0]).toBe('execution_interrupted');
 });
 
-it('starts from a picture that was sent, and draws as many steps as it is told', async () => {
-  const drawn = await picture((await run(graph())).history);
-  const form = new FormData();
-  form.set('image', new Blob([new Uint8Array(drawn.bytes)]), 'start.png');
-  const sent = await server.fetch(new Request('http://localhost/upload/image', { method: 'POST', body: form }));
-  expect(await sent.json()).toEqual({ name: 'start.png', subfolder: '', type: 'input' });
-  const nodes = {
-    ...graph({ 3: { latent_image: ['11', 0], denoise: 0.3, steps: 5 } }),
-    10: { class_type: 'LoadImage', inputs: { image: 'start.png' } },
-    11: { class_type: 'VAEEncode', inputs: { pixels: ['10', 0], vae: ['4', 2] } },
-  };
-  const { history } = await run(nodes);
-  const { image } = await picture(history);
-  expect([image.width, image.height]).toEqual([64, 64]);
-  const [job] = server.core.jobs.list().finished;
-  expect(job!.progress.steps).toBe(5);
+describe('what was drawn before', () => {
+  const jobs = () => server.core.jobs.list().finished.length;
+  const cachedNodes = ({ status }: History) =>
+    (status.messages.find(([event]) => event === 'execution_cached')![1]['nodes'] as string[]).sort();
+
+  it('is not drawn again, whatever changes beside it', async () => {
+    const first = await run(server, graph({ 3: { seed: 101 } }));
+    const before = jobs();
+    const again = await run(server, graph({ 3: { seed: 101 } }));
+    expect(again.id).not.toBe(first.id);
+    expect(again.history.outputs).toEqual(first.history.outputs);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const { body } = await ask<Record<string, History>>(server, `/history/${again.id}`);
+    expect(cachedNodes(body[again.id]!)).toEqual(['3', '4', '5', '6', '7', '8', '9']);
+    // At a cfg of 1 nobody reads the negative prompt.
+    const renamed = await run(
+      server,
+      graph({ 3: { seed: 101 }, 7: { text: 'pear' }, 9: { filename_prefix: 'other' } }),
+    );
+    expect(renamed.history.outputs['9']!.images[0]!.filename).toMatch(/^other_/);
+    const picture = async (history: History) => (await Image.load(await fileOf(server, history))).data;
+    expect(await picture(renamed.history)).toEqual(await picture(first.history));
+    expect(jobs()).toBe(before);
+    await run(server, graph({ 3: { seed: 102 } }));
+    expect(jobs()).toBe(before + 1);
+  });
+
+  it('stays for a prompt when another one that has it is forgotten, and goes with the last', async () => {
+    const first = await run(server, graph({ 3: { seed: 103 } }));
+    const second = await run(server, graph({ 3: { seed: 103 } }));
+    await ask(server, '/history', { body: { delete: [first.id] } });
+    await fileOf(server, second.history);
+    const before = jobs();
+    await ask(server, '/history', { body: { delete: [second.id] } });
+    expect(jobs()).toBe(before - 1);
+    await run(server, graph({ 3: { seed: 103 } }));
+    expect(jobs()).toBe(before);
+  });
+
+  it('is told to a client over its socket', async () => {
+    const client = new Client({
+      api_host: address.replace('http://', ''),
+      ssl: false,
+      clientId: 'again',
+      WebSocket: WebSocket as never,
+    });
+    client.connect();
+    try {
+      const draw = () => client.enqueue(graph({ 3: { seed: 104 } }) as never, { workflow: undefined });
+      expect((await draw()).images).toHaveLength(1);
+      expect((await draw()).images).toHaveLength(1);
+    } finally {
+      client.close();
+    }
+  });
 });
 
-it.each([
-  ['EasyCache', { reuse_threshold: 3, start_percent: 0.15, end_percent: 0.95, verbose: false }],
-  [
-    'CacheDiT_Model_Optimizer',
-    { enable: true, model_type: 'Custom', warmup_steps: 2, skip_interval: 0, print_summary: true },
-  ],
-  ['DejaDitCache', { enable: true, error_budget: 0.5 }],
-])('%s caches', async (name, inputs) => {
-  const cached = {
-    ...graph({ 3: { steps: 12, model: ['20', 0] } }),
-    20: { class_type: name, inputs: { ...inputs, model: ['4', 0] } },
-  };
-  await picture((await run(cached)).history);
-  const [job] = server.core.jobs.list().finished;
-  expect(job!.result!.report.summary.length).toBeGreaterThan(0);
-  if (name !== 'CacheDiT_Model_Optimizer') expect(job!.result!.report.reusedSteps).toBeGreaterThan(0);
+it('writes graphs into PNGs as ComfyUI does', async () => {
+  const workflow = { id: 'é', nodes: [] };
+  const nodes = graph({ 3: { seed: 106 } });
+  const { history } = await run(server, nodes, { extra_data: { extra_pnginfo: { workflow } } });
+  const texts = readPngTexts(await fileOf(server, history), ['prompt', 'workflow']);
+  expect(JSON.parse(texts.get('prompt')!)).toEqual(nodes);
+  expect(JSON.parse(texts.get('workflow')!)).toEqual(workflow);
+  const wrong = { prompt: graph(), extra_data: { extra_pnginfo: { '\u0000': 1 } } };
+  expect((await ask<Refusal>(server, '/prompt', { body: wrong })).body.error.message).toMatch(
+    /name of a text in a PNG/,
+  );
+});
+
+it('lists prompts as jobs', async () => {
+  const { id } = await run(server, graph({ 3: { seed: 105 } }), {
+    extra_data: { extra_pnginfo: { workflow: { id: 'w' } } },
+  });
+  const { body } = await ask<{ jobs: Record<string, unknown>[]; pagination: object }>(
+    server,
+    '/api/jobs?limit=1&status=completed',
+  );
+  expect(body.jobs).toEqual([
+    expect.objectContaining({
+      id,
+      status: 'completed',
+      outputs_count: 1,
+      workflow_id: 'w',
+      preview_output: expect.objectContaining({ nodeId: '9' }),
+    }),
+  ]);
+  expect((await ask(server, `/api/jobs/${id}`)).body).toMatchObject({
+    outputs: { 9: {} },
+    workflow: { prompt: graph({ 3: { seed: 105 } }) },
+  });
+  expect((await ask(server, '/api/jobs/none')).status).toBe(404);
+  expect((await ask(server, '/api/jobs?status=odd')).status).toBe(400);
 });
 
 describe('refusals', () => {
-  const refused = async (prompt: object) => {
-    const { status, body } = await ask<Refusal>(server, '/prompt', { body: { prompt } });
-    expect(status).toBe(400);
-    return body;
-  };
   it.each([
     [{ 3: { scheduler: 'karras' } }, '3', 'value_not_in_list', /'karras' not in \[automatic, simple\]/],
     [{ 3: { sampler_name: 'dpm_adaptive' } }, '3', 'value_not_in_list', /'dpm_adaptive' not in/],
@@ -217,16 +214,16 @@ describe('refusals', () => {
     [{ 3: { denoise: 0.5 } }, '3', 'custom_validation_failed', /no picture to start from/],
     [{ 4: { ckpt_name: 'sd15.safetensors' } }, '4', 'value_not_in_list', /emoji-flux/],
   ])('%j', async (changes, node, type, message) => {
-    const { error, node_errors: nodes } = await refused(graph(changes as never));
+    const { error, node_errors: nodes } = await refused(server, graph(changes as never));
     expect(error.type).toBe('prompt_outputs_failed_validation');
     expect(nodes[node]!.errors[0]).toMatchObject({ type, message: expect.stringMatching(message) });
   });
 
   it('names a node that it has not, and what could stand for it', async () => {
-    const { error } = await refused({ ...graph(), 30: { class_type: 'KSamplerAdvanced', inputs: {} } });
+    const { error } = await refused(server, { ...graph(), 30: { class_type: 'SamplerCustom', inputs: {} } });
     expect(error).toMatchObject({
       type: 'missing_node_type',
-      message: "Node 'KSamplerAdvanced' not found; in its place: KSampler",
+      message: "Node 'SamplerCustom' not found; in its place: KSampler",
     });
   });
 
@@ -240,7 +237,7 @@ describe('refusals', () => {
   });
 
   it.each([[{}], [{ 4: graph()['4']! }]])('a graph without an output: %j', async (prompt) => {
-    expect((await refused(prompt)).error.type).toBe('prompt_no_outputs');
+    expect((await refused(server, prompt)).error.type).toBe('prompt_no_outputs');
   });
 });
 
@@ -250,7 +247,17 @@ it('answers what clients ask before they begin', async () => {
   expect(info.body['KSampler']!.input.required['sampler_name']![0]).toContain('euler');
   expect((await ask(server, '/api/object_info/Nothing')).body).toEqual({});
   expect((await ask(server, '/prompt')).body).toEqual({ exec_info: { queue_remaining: 0 } });
-  for (const name of ['system_stats', 'features', 'embeddings', 'extensions', 'models', 'queue', 'history'])
+  for (const name of [
+    'system_stats',
+    'features',
+    'embeddings',
+    'extensions',
+    'models',
+    'queue',
+    'history',
+    'users',
+    'settings',
+  ])
     for (const path of [`/${name}`, `/api/${name}`]) expect((await ask(server, path)).status, path).toBe(200);
   expect((await ask(server, '/view?filename=../../etc/passwd')).status).toBe(404);
 });

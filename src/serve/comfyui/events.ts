@@ -1,4 +1,5 @@
 /** What happens to jobs, as ComfyUI tells it: to the client that sent the prompt, and to the prompt's history. */
+import type { Logger } from 'pino';
 import type { Job, JobEvent } from '../jobs/job.ts';
 import type { Prompt, Prompts } from './prompts.ts';
 import type { Sockets } from './sockets.ts';
@@ -7,6 +8,7 @@ export class Events {
   constructor(
     private readonly prompts: Prompts,
     private readonly sockets: Sockets,
+    private readonly log: Logger,
   ) {}
 
   hear(job: Job, event: JobEvent): void {
@@ -55,6 +57,20 @@ export class Events {
     for (const node of order.slice(0, order.indexOf(drawing.node) + 1)) this.executing(prompt, node);
   }
 
+  /** Of a prompt that another one's job answers. @param same nodes that show the same files as there */
+  answered(prompt: Prompt, same: ReadonlySet<string>): void {
+    const { order } = prompt.read;
+    const isNew = (node: string) => prompt.read.outputs.some((output) => output.node === node) && !same.has(node);
+    this.record(prompt, 'execution_start', {});
+    this.record(prompt, 'execution_cached', { nodes: order.filter((node) => !isNew(node)) });
+    for (const node of order) {
+      if (isNew(node)) this.executing(prompt, node);
+      this.executed(prompt, node);
+    }
+    this.succeeded(prompt);
+    this.sockets.sendStatus();
+  }
+
   private stepped(prompt: Prompt, { step, steps }: { step: number; steps: number }): void {
     const { node } = prompt.read.drawing;
     const progress = { value: step, max: steps, prompt_id: prompt.id, node };
@@ -74,15 +90,28 @@ export class Events {
 
   private done(prompt: Prompt, job: Job): void {
     const { drawing, order } = prompt.read;
-    this.prompts.name(prompt, job.result?.files ?? []);
+    this.prompts.show(prompt, job);
+    for (const node of drawing.summaries) {
+      this.executed(prompt, node);
+      this.log.info({ prompt: prompt.id, node, summary: prompt.outputs.get(node)?.text?.[0] }, 'cache summary');
+    }
     for (const node of order.slice(order.indexOf(drawing.node) + 1)) {
       this.executing(prompt, node);
-      const images = prompt.files.get(node);
-      const data = { node, display_node: node, output: { images }, prompt_id: prompt.id };
-      if (images) this.sockets.send(prompt.client, 'executed', data);
+      this.executed(prompt, node);
     }
+    this.succeeded(prompt);
+  }
+
+  private succeeded(prompt: Prompt): void {
     this.record(prompt, 'execution_success', {});
     this.sockets.send(prompt.client, 'executing', { node: null, prompt_id: prompt.id });
+  }
+
+  /** What a node shows, if it shows something. */
+  private executed(prompt: Prompt, node: string): void {
+    const output = prompt.outputs.get(node);
+    const data = { node, display_node: node, output, prompt_id: prompt.id };
+    if (output) this.sockets.send(prompt.client, 'executed', data);
   }
 
   private ended(prompt: Prompt, event: string, more: object): void {

@@ -1,11 +1,18 @@
 /** Pictures that clients sent, in memory, within a limit: the oldest go first. */
 import { randomUUID } from 'node:crypto';
 import { Image } from '../../images/image.ts';
-import type { Picture } from './values.ts';
+
+export interface Upload {
+  /** `image/png`, … */
+  type: string;
+  bytes: Uint8Array<ArrayBuffer>;
+  width: number;
+  height: number;
+}
 
 export class Uploads {
   /** Oldest first; by name, with the folder before it. */
-  private readonly kept = new Map<string, Picture>();
+  private readonly kept = new Map<string, Upload>();
   private bytes = 0;
 
   constructor(private readonly limits: { bytes: number; maxPixels: number }) {}
@@ -14,7 +21,7 @@ export class Uploads {
     return [...this.kept.keys()];
   }
 
-  get(name: string): Picture | undefined {
+  get(name: string): Upload | undefined {
     return this.kept.get(name.replace(/ \[input\]$/, ''));
   }
 

@@ -37,6 +37,8 @@ export class Engine implements ModelRunner {
   private child: ChildProcess | undefined;
   private readonly tasks = new Map<string, Running>();
   private readonly states: Map<string, ModelState>;
+  /** Who waits for models to be loaded, by name. */
+  private readonly loading = new Map<string, (() => void)[]>();
   private isClosed = false;
   private failures = 0;
   private restart: NodeJS.Timeout | undefined;
@@ -83,11 +85,15 @@ export class Engine implements ModelRunner {
     }
   }
 
-  /** Loads a model ahead of need, or frees it; `models` shows when it has. */
-  load(name: string): void {
+  /** Loads a model ahead of need. Settles when it is, or cannot be, which `models` shows. */
+  async load(name: string): Promise<void> {
+    if (this.isClosed) return;
+    if (!this.child) this.start();
     this.send({ load: name });
+    await new Promise<void>((resolve) => this.loading.set(name, [...(this.loading.get(name) ?? []), resolve]));
   }
 
+  /** Frees a model when no task uses it any more. */
   unload(name: string): void {
     this.send({ unload: name });
   }
@@ -127,7 +133,8 @@ export class Engine implements ModelRunner {
 
   private lose(how: string, lived: number): void {
     this.child = undefined;
-    for (const name of this.states.keys()) this.states.set(name, { state: 'unloaded' });
+    for (const name of this.states.keys()) this.become(name, { state: 'unloaded' });
+    for (const name of [...this.loading.keys()]) this.loaded(name);
     const tasks = [...this.tasks.values()];
     const reason = `the engine process was ended by ${how}`;
     for (const { reject } of tasks)
@@ -155,10 +162,24 @@ export class Engine implements ModelRunner {
     else if ('warning' in message) this.options.onWarning?.(message.warning);
     else if ('warm' in message) this.settleWarm.resolve();
     else {
-      this.states.set(message.model, message.now);
+      this.become(message.model, message.now);
       const isFirst = message.model === this.options.models[0]?.name;
       if (isFirst && message.now.state === 'failed') this.settleWarm.reject(taskError(message.now.error));
+      if (message.now.state === 'loaded' || message.now.state === 'failed') this.loaded(message.model);
     }
+  }
+
+  /** What a model is stays known when it is freed. */
+  private become(name: string, now: ModelState): void {
+    const before = this.states.get(name);
+    const info = before && 'info' in before ? before.info : undefined;
+    this.states.set(name, info && !('info' in now) && now.state !== 'failed' ? { ...now, info } : now);
+  }
+
+  private loaded(name: string): void {
+    const waiting = this.loading.get(name) ?? [];
+    this.loading.delete(name);
+    for (const resolve of waiting) resolve();
   }
 }
 

@@ -45,7 +45,8 @@ export interface ModelInfo extends PipelineTraits {
 }
 
 export type ModelState =
-  | { state: 'unloaded' | 'loading' }
+  /** `info` of one that was loaded before. */
+  | { state: 'unloaded' | 'loading'; info?: ModelInfo }
   | { state: 'loaded'; info: ModelInfo; bytes: number }
   | { state: 'failed'; error: JobError };
 

@@ -33,6 +33,8 @@ export interface Runner {
 export interface ModelRunner extends Runner {
   /** By name, the default one first. */
   readonly models: ReadonlyMap<string, ModelState>;
+  /** Loads a model, where whoever waits can have that done. Settles when it is, or cannot be. */
+  load?(name: string): Promise<void>;
   /** Settles when the default model is loaded and has drawn once; rejects if it cannot be. */
   readonly warm: Promise<void>;
   /** Loads a model ahead of need, where the runner can. */

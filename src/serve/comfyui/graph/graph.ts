@@ -1,9 +1,11 @@
 /** From a graph in ComfyUI's API format to what it draws, with everything checked that can be before it runs. */
 import { z } from '@hono/zod-openapi';
-import { nearestName } from '../../errors/errors.ts';
-import { Problem } from '../http/problem.ts';
-import { type Input, Inputs, type NodeClass, NodeRefusal, type Surroundings } from './node.ts';
-import { modelCalled, nodeClasses, standIns } from './nodes.ts';
+import { nearestName } from '../../../errors/errors.ts';
+import { Problem } from '../../http/problem.ts';
+import { modelCalled } from '../nodes/loaders.ts';
+import { nodeClasses } from '../nodes/nodes.ts';
+import { standIns } from '../nodes/stand-ins.ts';
+import { type Input, Inputs, type NodeClass, NodeRefusal, type OutputUse, type Surroundings } from './node.ts';
 import type { Drawing, Value } from './values.ts';
 
 const nodeSchema = z.looseObject({ class_type: z.string(), inputs: z.record(z.string(), z.unknown()) });
@@ -12,11 +14,9 @@ export const graphSchema = z
   .describe('nodes by id, as ComfyUI exports them for its API');
 export type Graph = z.infer<typeof graphSchema>;
 
-/** An output node: a name for its files, and where they are shown. */
-export interface Output {
+/** An output node, and what it does with the files. */
+export interface Output extends OutputUse {
   node: string;
-  prefix: string;
-  type: 'output' | 'temp';
 }
 
 export interface ReadGraph {
@@ -24,6 +24,8 @@ export interface ReadGraph {
   outputs: Output[];
   /** Node ids in the order in which they would run. */
   order: string[];
+  /** What has no effect, and why. */
+  notes: readonly string[];
 }
 
 export interface NodeError {
@@ -55,40 +57,42 @@ export function readGraph(graph: Graph, around: Surroundings): ReadGraph {
   if (ids.length > mostNodes) throw new GraphProblem('invalid_prompt', `has more than ${mostNodes} nodes`);
   for (const id of ids) if (!classOf(graph[id]!.class_type)) throw unknownClass(id, graph[id]!.class_type);
   const reader = new Reader(graph, around);
-  const outputs = ids.filter((id) => classOf(graph[id]!.class_type)!.isOutput);
-  if (outputs.length === 0) throw new GraphProblem('prompt_no_outputs', 'Prompt has no outputs', {});
-  const drawings = outputs.flatMap((id) => {
-    const [image] = reader.read(id, id) ?? [];
-    if (image?.type !== 'IMAGE') return [];
-    if (image.from === 'drawing') return [image.drawing];
-    reader.refuse(id, {
-      input: 'images',
-      type: 'custom_validation_failed',
-      message: 'is a picture that was sent, and nothing would be drawn',
-    });
-    return [];
-  });
-  const different = outputs.find((_, i) => drawings[i] && drawings[i] !== drawings[0]);
-  if (different !== undefined)
-    reader.refuse(different, {
-      input: 'images',
-      type: 'custom_validation_failed',
-      message: 'shows what a second KSampler drew; send one prompt for each',
-    });
+  const ends = ids.filter((id) => classOf(graph[id]!.class_type)!.output);
+  if (ends.length === 0) throw new GraphProblem('prompt_no_outputs', 'Prompt has no outputs', {});
+  const outputs: Output[] = [];
+  let drawing: Drawing | undefined;
+  for (const id of ends) {
+    const [shown] = reader.read(id, id) ?? [];
+    if (shown?.type !== 'IMAGE' || shown.from !== 'drawing') continue;
+    drawing ??= shown.drawing;
+    const output = { node: id, ...reader.outputs.get(id)! };
+    const wrong =
+      shown.drawing === drawing
+        ? unfit(output, { first: outputs[0] ?? output, drawing, around })
+        : 'shows what a second sampler drew; send one prompt for each';
+    if (wrong !== undefined)
+      reader.refuse(id, { input: shownInput(graph[id]!), type: 'custom_validation_failed', message: wrong });
+    outputs.push(output);
+  }
   if (Object.keys(reader.errors).length > 0)
     throw new GraphProblem('prompt_outputs_failed_validation', 'Prompt outputs failed validation', {
       nodes: reader.errors,
     });
-  return {
-    drawing: drawings[0]!,
-    outputs: outputs.map((node) => {
-      const { class_type: name, inputs } = graph[node]!;
-      const isShown = name === 'PreviewImage';
-      const prefix = isShown ? 'ComfyUI_temp' : String(inputs['filename_prefix'] ?? 'ComfyUI');
-      return { node, prefix, type: isShown ? 'temp' : 'output' };
-    }),
-    order: reader.order,
-  };
+  return { drawing: drawing!, outputs, order: reader.order, notes: reader.notes };
+}
+
+const shownInput = ({ class_type }: { class_type: string }): string => Object.keys(classOf(class_type)!.inputs)[0]!;
+
+/** Why a node cannot show what is drawn: all files are made once, in one way. */
+function unfit(
+  { video }: Output,
+  { first, drawing: { model }, around }: { first: Output; drawing: Drawing; around: Surroundings },
+): string | undefined {
+  const output = around.core.models.info(model)?.output;
+  if (output === 'videos' && !video) return `'${model}' draws videos; use SaveAnimatedWEBP or SaveVideo`;
+  if (output === 'images' && video) return `'${model}' draws pictures; use SaveImage`;
+  const isSame = video?.format === first.video?.format && video?.fps === first.video?.fps;
+  return isSame ? undefined : `must have the format and the frames per second of node '${first.node}'`;
 }
 
 const classOf = (name: string): NodeClass | undefined =>
@@ -115,6 +119,9 @@ interface Wrong {
 
 class Reader {
   readonly order: string[] = [];
+  /** What output nodes do with the files, by their ids. */
+  readonly outputs = new Map<string, OutputUse>();
+  readonly notes: string[] = [];
   /** Ids may be any names, also those that objects have. */
   readonly errors: NodeErrors = Object.create(null);
   /** Undefined for what is wrong. */
@@ -152,7 +159,7 @@ class Reader {
 
   private compute(id: string, output: string): readonly Value[] | undefined {
     const { class_type, inputs: given } = this.graph[id]!;
-    const { inputs: specs, read } = classOf(class_type)!;
+    const { inputs: specs, read, output: use } = classOf(class_type)!;
     const plain = new Map<string, string | number | boolean>();
     const links = new Map<string, Value>();
     let isFine = true;
@@ -174,8 +181,12 @@ class Reader {
       }
     }
     if (!isFine) return undefined;
+    const note = (message: string) => this.notes.push(`${class_type} (node ${id}): ${message}`);
+    const inputs = new Inputs(id, plain, links, note);
     try {
-      return read(new Inputs(id, plain, links), this.around);
+      const values = read(inputs, this.around);
+      if (use) this.outputs.set(id, use(inputs));
+      return values;
     } catch (error) {
       if (!(error instanceof NodeRefusal)) throw error;
       return this.refuse(id, { input: error.input, type: 'custom_validation_failed', message: error.message }, output);

@@ -1,5 +1,6 @@
 /** Nodes that give a model a cache: ComfyUI's own, those of ComfyUI-CacheDiT under their names, and ours. */
-import { type Input, type Inputs, type NodeClass, NodeRefusal } from './node.ts';
+import { type Input, type Inputs, type NodeClass, NodeRefusal } from '../graph/node.ts';
+import type { ModelUse, Value } from '../graph/values.ts';
 
 const model: Input = { type: 'MODEL' };
 const enable: Input = { type: 'BOOLEAN', default: true };
@@ -13,26 +14,51 @@ const presets: Readonly<Record<string, { blocks: number; threshold: number; warm
   Custom: { blocks: 8, threshold: 0.12, warmup: 8, order: 1 },
 };
 
+const summary: Input = { type: 'BOOLEAN', default: true, tooltip: 'into the log and the outputs of this node' };
+
+/** The model with a cache, whose work is told of where that is asked for. */
+function cached(inputs: Inputs, cache: NonNullable<ModelUse['cache']>, tells: string): readonly Value[] {
+  const use = inputs.link('model', 'MODEL');
+  const told = inputs.flag(tells) ? { summaries: [...(use.summaries ?? []), inputs.id] } : {};
+  return [{ ...use, ...told, cache }];
+}
+
 function cacheDit(inputs: Inputs) {
-  if (inputs.number('skip_interval') !== 0)
-    throw new NodeRefusal(
-      'skip_interval',
-      'steps are skipped by what they would change here, not by their number; set 0',
-    );
+  const [wanted, skip] = [inputs.number('warmup_steps'), inputs.number('skip_interval')];
   const name = inputs.text('model_type');
-  const wanted = inputs.number('warmup_steps');
-  if (name === 'Auto') return () => (wanted === 0 ? {} : { max_warmup_steps: wanted });
-  const { blocks, threshold, warmup, order } = presets[name]!;
+  const preset = name === 'Auto' ? undefined : presets[name]!;
+  const warmup = wanted === 0 ? preset?.warmup : wanted;
+  if (skip > 0) return everyStep(inputs, { warmup: warmup ?? 0, isComputed: (step) => step % skip !== 0 });
+  if (!preset) return () => (wanted === 0 ? {} : { max_warmup_steps: wanted });
+  const { blocks, threshold, order } = preset;
   return () => ({
     Fn_compute_blocks: blocks,
     Bn_compute_blocks: 0,
     residual_diff_threshold: threshold,
-    max_warmup_steps: wanted === 0 ? warmup : wanted,
+    max_warmup_steps: warmup,
     ...(order === 0 ? {} : { enable_taylorseer: true, taylorseer_order: order }),
   });
 }
 
-export const cacheNodes: Readonly<Record<string, NodeClass>> = {
+/** A cache that re-uses by number. @param isComputed of a step after the warm-up, counted from 1 */
+function everyStep(
+  inputs: Inputs,
+  { warmup, isComputed }: { warmup: number; isComputed(step: number): boolean },
+): NonNullable<ModelUse['cache']> {
+  if (!inputs.flag('enable')) return () => false;
+  return (steps) => ({
+    Fn_compute_blocks: 1,
+    Bn_compute_blocks: 0,
+    max_warmup_steps: warmup,
+    max_continuous_cached_steps: -1,
+    steps_computation_mask: Array.from({ length: steps }, (_, i) =>
+      i < Math.max(1, warmup) || isComputed(i + 1 - warmup) ? 1 : 0,
+    ),
+    steps_computation_policy: 'static',
+  });
+}
+
+export const caches: Readonly<Record<string, NodeClass>> = {
   EasyCache: {
     title: 'EasyCache',
     category: 'advanced/debug/model',
@@ -53,7 +79,7 @@ export const cacheNodes: Readonly<Record<string, NodeClass>> = {
         residual_diff_threshold: inputs.number('reuse_threshold'),
         max_warmup_steps: Math.ceil(inputs.number('start_percent') * steps),
       });
-      return [{ ...inputs.link('model', 'MODEL'), cache }];
+      return cached(inputs, cache, 'verbose');
     },
   },
   CacheDiT_Model_Optimizer: {
@@ -70,14 +96,56 @@ export const cacheNodes: Readonly<Record<string, NodeClass>> = {
         default: 0,
         min: 0,
         max: 10,
-        tooltip: 'must be 0: the cache decides by what changes',
+        tooltip: '0: the cache decides by what changes; else every so many steps after the warm-up are re-used',
       },
-      print_summary: { type: 'BOOLEAN', default: true },
+      print_summary: summary,
     },
     outputs: [['MODEL', 'optimized_model']],
     read: (inputs) => {
       const cache = inputs.flag('enable') ? cacheDit(inputs) : () => false as const;
-      return [{ ...inputs.link('model', 'MODEL'), cache }];
+      return cached(inputs, cache, 'print_summary');
+    },
+  },
+  WanCacheOptimizer: {
+    title: '⚡ CacheDiT Wan Accelerator',
+    category: '⚡ CacheDiT',
+    description: 'Of every skip_interval steps after the warm-up the first is computed, in each guidance branch.',
+    inputs: {
+      model,
+      enable,
+      warmup_steps: { type: 'INT', default: 4, min: 1, max: 20 },
+      skip_interval: { type: 'INT', default: 2, min: 2, max: 10 },
+      print_summary: summary,
+    },
+    outputs: [['MODEL', 'optimized_model']],
+    read: (inputs) => cached(inputs, firstOf(inputs), 'print_summary'),
+  },
+  CacheDiT_LTX2_Optimizer: {
+    title: '⚡ CacheDiT LTX-2 Accelerator',
+    category: '⚡ CacheDiT',
+    description:
+      'Of every skip_interval steps after the warm-up the first is computed, in each guidance branch. No noise is added.',
+    inputs: {
+      model,
+      enable,
+      warmup_steps: { type: 'INT', default: 10, min: 3, max: 20, optional: true },
+      skip_interval: { type: 'INT', default: 5, min: 2, max: 15, optional: true },
+      noise_scale: {
+        type: 'FLOAT',
+        default: 0.001,
+        min: 0,
+        max: 0.01,
+        step: 0.0001,
+        optional: true,
+        tooltip: 'no effect: no noise is added to what is re-used',
+      },
+      print_summary: { ...summary, optional: true },
+    },
+    outputs: [['MODEL', 'optimized_model']],
+    read: (inputs) => {
+      if (inputs.number('noise_scale') !== 0)
+        inputs.note('noise_scale has no effect: what is re-used is re-used as it is, without noise on it');
+      return cached(inputs, firstOf(inputs), 'print_summary');
     },
   },
   DejaDitCache: {
@@ -105,6 +173,12 @@ export const cacheNodes: Readonly<Record<string, NodeClass>> = {
     },
   },
 };
+
+/** Of every `skip_interval` steps after the warm-up the first is computed. */
+function firstOf(inputs: Inputs): NonNullable<ModelUse['cache']> {
+  const [warmup, skip] = [inputs.number('warmup_steps'), inputs.number('skip_interval')];
+  return everyStep(inputs, { warmup, isComputed: (step) => (step - 1) % skip === 0 });
+}
 
 function jsonObject(text: string): object {
   let value: unknown;

@@ -1,6 +1,6 @@
 /** What a node class is: its inputs and outputs as ComfyUI describes them, and what it makes of its inputs. */
-import type { Core } from '../core.ts';
-import type { Uploads } from './uploads.ts';
+import type { Core } from '../../core.ts';
+import type { Uploads } from '../uploads.ts';
 import type { LinkType, Value, ValueOf } from './values.ts';
 
 /** What nodes look things up in. */
@@ -20,16 +20,25 @@ export type Input = (
   | { type: LinkType }
 ) & { tooltip?: string; optional?: boolean };
 
+/** What a node does with the files that were drawn. */
+export interface OutputUse {
+  /** The beginning of their names, with folders. */
+  prefix: string;
+  type: 'output' | 'temp';
+  /** Of a video. */
+  video?: { format: 'webp' | 'mp4'; fps: number };
+}
+
 export interface NodeClass {
   title: string;
   category: string;
   inputs: Readonly<Record<string, Input>>;
   outputs: readonly (readonly [type: LinkType, name: string])[];
-  /** Whether graphs are run for its sake. */
-  isOutput?: boolean;
   description?: string;
   /** @throws NodeRefusal */
   read(inputs: Inputs, around: Surroundings): readonly Value[];
+  /** Of nodes for whose sake graphs are run. They read the one value that they show. */
+  output?(inputs: Inputs): OutputUse;
 }
 
 /** Why a node cannot be what it is in this graph. */
@@ -48,6 +57,8 @@ export class Inputs {
     readonly id: string,
     private readonly plain: ReadonlyMap<string, string | number | boolean>,
     private readonly links: ReadonlyMap<string, Value>,
+    /** Takes what is no error, but not what was asked for either. */
+    readonly note: (message: string) => void = () => undefined,
   ) {}
 
   number(name: string): number {

@@ -1,0 +1,21 @@
+/** What to do without a class that this server has not. */
+export const standIns: Readonly<Record<string, string>> = {
+  SamplerCustom: 'KSampler',
+  DisableNoise: 'RandomNoise',
+  ModelSamplingDiscrete: 'leave it out: the server reads it from the model',
+  DejaDitQuantize: 'a model that `deja-dit quantize` saved: weights do not change from request to request',
+  LazyCache: 'EasyCache',
+  TeaCache: 'DejaDitCache',
+  WaveSpeed: 'DejaDitCache',
+  QuadrupleCLIPLoader: 'CheckpointLoaderSimple',
+  CLIPTextEncodeSD3: 'CLIPTextEncode',
+  CLIPTextEncodeSDXL: 'CLIPTextEncode',
+  CLIPSetLastLayer: 'leave it out, or draw at /v1/jobs with clipSkip',
+  ImageScaleBy: 'ImageScale',
+  ImageUpscaleWithModel: 'draw at the size that is wanted',
+  LatentUpscale: 'send the picture back as an upload, in a second prompt with ImageScale and VAEEncode',
+  LatentUpscaleBy: 'send the picture back as an upload, in a second prompt with ImageScale and VAEEncode',
+  WanImageToVideo: 'videos from pictures are drawn at /v1/videos',
+  ControlNetLoader: 'none: there are no ControlNets here',
+  ControlNetApplyAdvanced: 'none: there are no ControlNets here',
+};
