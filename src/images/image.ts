@@ -19,6 +19,14 @@ export interface TensorRange {
   range?: '-1..1' | '0..1';
 }
 
+/** A part of an image, in pixels from its upper left corner. */
+export interface Box {
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+}
+
 export class Image implements Pixels {
   /** Pixels across. */
   readonly width: number;
@@ -89,6 +97,25 @@ export class Image implements Pixels {
   /** A resampled copy (Lanczos unless told otherwise). */
   async resize(width: number, height: number, options: ResizeOptions = {}): Promise<Image> {
     return new Image(await resizePixels(this, { ...options, width, height }));
+  }
+
+  /**
+   * A part of it, copied.
+   * @throws DejaDitError `INVALID_ARGUMENT` if it is not all within the image
+   */
+  crop({ left, top, width, height }: Box): Image {
+    const { channels } = this;
+    const isInside = left >= 0 && top >= 0 && width > 0 && height > 0;
+    if (!isInside || left + width > this.width || top + height > this.height) {
+      const message = `${width} x ${height} pixels at ${left}, ${top} are not within ${this.width} x ${this.height}`;
+      throw new DejaDitError('INVALID_ARGUMENT', message);
+    }
+    const data = new Uint8Array(width * height * channels);
+    for (let row = 0; row < height; row++) {
+      const from = ((top + row) * this.width + left) * channels;
+      data.set(this.data.subarray(from, from + width * channels), row * width * channels);
+    }
+    return new Image({ width, height, channels, data });
   }
 
   /**

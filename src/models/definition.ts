@@ -82,6 +82,8 @@ export interface TransformerTraits {
   /** What times, and the scale of distilled guidance, are multiplied with before it gets them. Default 1. */
   readonly timestepScale?: number;
   readonly guidanceScale?: number;
+  /** Whether it is told the time that a step ends at. Default: not. */
+  readonly targetTime?: boolean;
   /** Features of the guidance that a latent consistency model is told. Default: it is told nothing. */
   readonly guidanceFeatures?: number;
   /** Classes that it knows; the one behind them stands for none in particular. */

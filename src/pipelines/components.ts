@@ -12,11 +12,13 @@ import { loadSingleFile } from '../models/load/load-single-file.ts';
 import { TransformerModel } from '../models/transformer-model.ts';
 import { createScheduler } from '../schedulers/create-scheduler.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
-import { loadTokenizer } from '../tokenizers/tokenizer.ts';
+import { loadTokenizer, type Tokenizer } from '../tokenizers/tokenizer.ts';
 import { type ModelFolder, readConfig, requireComponent } from '../weights/model-folder.ts';
 import type { PipelineLoadOptions } from './pipeline.ts';
+import { type Guider, readGuider } from './request/guider.ts';
 import { ImageEncoder, readClipProcessor } from './request/image-encoder.ts';
 import { readPictureProcessor } from './request/picture-processor.ts';
+import { TextConditioner } from './request/text-conditioner.ts';
 import { TextEncoder } from './request/text-encoder.ts';
 import { VisionEncoder } from './request/vision-encoder.ts';
 
@@ -49,8 +51,28 @@ export function autoencoder(): Part<Autoencoder> {
   return { load: (loader, name) => loader.autoencoder(name) };
 }
 
-export function scheduler(): Part<Scheduler> {
-  return { load: (loader, name) => loader.scheduler(name) };
+/** @param preset of modular pipelines whose repositories have none */
+export function scheduler(preset?: { className: string; config: Readonly<Record<string, unknown>> }): Part<Scheduler> {
+  return {
+    load: async (loader, name) =>
+      preset && !loader.has(name) ? createScheduler(preset.className, preset.config) : loader.scheduler(name),
+  };
+}
+
+/** What a modular pipeline guides with. @param scale where its repository has none */
+export function guider(scale: number): Part<Guider> {
+  return { load: async (loader, name) => (loader.has(name) ? readGuider(loader.folderOf(name)) : { scale }) };
+}
+
+/** A tokenizer that no text encoder of the pipeline belongs to. */
+export function tokenizer(): Part<Tokenizer> {
+  return { load: (loader, name) => loadTokenizer(loader.folderOf(name)) };
+}
+
+/** A transformer that makes of texts what another one takes. It is never cached. */
+export function textConditioner(className: string): Part<TextConditioner> {
+  const part = transformer(className);
+  return { load: async (loader, name) => new TextConditioner(await part.load(loader, name)) };
 }
 
 /** With the tokenizer of the same number: `tokenizer_2` for `text_encoder_2`. */

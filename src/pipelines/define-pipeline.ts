@@ -11,13 +11,13 @@ import { enterAll } from '../models/occupancy.ts';
 import { TransformerModel } from '../models/transformer-model.ts';
 import type { Backend } from '../runtime/backend.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
-import { modelIndexName } from '../weights/model-folder.ts';
 import { componentName, disposeAll, type Loaded, loadComponents, type Part, type Parts } from './components.ts';
 import type { GenerationDefaults, LoadedPipeline, PipelineClass, PipelineTraits } from './pipeline.ts';
 import { ImageEncoder } from './request/image-encoder.ts';
 import type { Plan } from './request/plan.ts';
 import { type CoreParts, PipelineRequest } from './request/request.ts';
 import { chooseScheduler, levelsOf } from './request/scheduler-choice.ts';
+import { TextConditioner } from './request/text-conditioner.ts';
 import { TextEncoder } from './request/text-encoder.ts';
 import type { GenerateOptions, GenerateResult, OptionName } from './schema/options.ts';
 import {
@@ -77,8 +77,8 @@ export function definePipeline<
     classNames,
     options,
     async load(folder, defaults, loadOptions) {
-      const { className, path } = folder;
-      const reader = new ConfigReader(folder.options, `${path}/${modelIndexName}`);
+      const { className, path, indexFile } = folder;
+      const reader = new ConfigReader(folder.options, indexFile);
       const config = definition.config?.(reader) as Config;
       reader.rejectUnsupported();
       const parts = await loadComponents(folder, loadOptions, definition.components);
@@ -239,8 +239,7 @@ class DefinedPipeline<P extends Parts & CoreComponents, Config, O extends Pipeli
 function modelsIn(parts: readonly unknown[]): (TransformerModel | GraphModel)[] {
   return parts.flatMap((part): (TransformerModel | GraphModel)[] => {
     if (part instanceof TransformerModel || part instanceof GraphModel) return [part];
-    return part instanceof TextEncoder || part instanceof ImageEncoder || part instanceof Autoencoder
-      ? [part.model]
-      : [];
+    const holdsModel = [TextEncoder, ImageEncoder, TextConditioner, Autoencoder].some((kind) => part instanceof kind);
+    return holdsModel ? [(part as { model: TransformerModel | GraphModel }).model] : [];
   });
 }

@@ -4,8 +4,8 @@ import { type ArgumentShape, readArguments } from '../errors/arguments.ts';
 import { DejaDitError } from '../errors/errors.ts';
 import { elsewhere } from '../models/load/load-options.ts';
 import { type ResolveOptions, resolveModel, resolveShape } from '../weights/hub/hub.ts';
-import { resolveComponent } from '../weights/hub/resolve-component.ts';
-import { modelIndexName, openModelFolder } from '../weights/model-folder.ts';
+import { resolveComponent, resolveOrigin } from '../weights/hub/resolve-component.ts';
+import { type FetchComponent, modelIndexName, openModelFolder } from '../weights/model-folder.ts';
 import { type ComponentSources, componentsIn, resolveSources, sourcesShape } from './component-sources.ts';
 import { type LoadPipelineOptions, loadPipeline, loadPipelineShape, requireSupported } from './load-pipeline.ts';
 import type { Pipeline } from './pipeline.ts';
@@ -44,7 +44,8 @@ export const DiffusionPipeline = {
       // Before gigabytes arrive.
       checkClass: (index) => requireSupported(index, source),
     });
-    return loadPipeline(root, { ...options, sources });
+    const fetchComponent: FetchComponent = (_, origin) => resolveOrigin(origin, hub);
+    return loadPipeline(root, { ...options, sources, fetchComponent });
   },
 
   /**

@@ -6,7 +6,7 @@ import { joinPath } from '../files/paths.ts';
 import { loadShape } from '../models/load/load-options.ts';
 import { type ProgramOptions, programsFor } from '../models/load/programs.ts';
 import { isTransformer } from '../models/registry.ts';
-import { type ModelFolder, openModelFolder } from '../weights/model-folder.ts';
+import { type FetchComponent, type ModelFolder, openModelFolder } from '../weights/model-folder.ts';
 import type { GenerationDefaults, Pipeline, PipelineLoadOptions } from './pipeline.ts';
 import { findPipeline, supportedPipelines } from './registry.ts';
 
@@ -19,12 +19,17 @@ export const loadPipelineShape: ArgumentShape<LoadPipelineOptions> = {
   layerwiseTextOffload: loadShape.layerwiseOffload,
 };
 
+interface FromElsewhere extends Pick<PipelineLoadOptions, 'sources'> {
+  /** Brings components of other repositories. Default: they are missing. */
+  fetchComponent?: FetchComponent;
+}
+
 /** @throws DejaDitError naming the file, field or tensor that is wrong, or the class that is not supported */
 export async function loadPipeline(
   root: string,
-  { sources, ...options }: LoadPipelineOptions & Pick<PipelineLoadOptions, 'sources'>,
+  { sources, fetchComponent, ...options }: LoadPipelineOptions & FromElsewhere,
 ): Promise<Pipeline> {
-  const folder = await openModelFolder(root);
+  const folder = await openModelFolder(root, fetchComponent);
   requireSupported(folder, root);
   const { variant, weightDtype, computeDtype, signal, layerwiseOffload, layerwiseTextOffload, deferWeights } = options;
   const offload = { layerwiseOffload, layerwiseTextOffload };

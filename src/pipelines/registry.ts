@@ -4,6 +4,7 @@ import type { PipelineClass } from './pipeline.ts';
 
 /** A new pipeline is a line here for each class of Diffusers whose work it does. */
 const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
+  AnimaModularPipeline: async () => (await import('./anima/anima-pipeline.ts')).animaPipeline,
   BriaFiboPipeline: async () => (await import('./briafibo/bria-fibo-pipeline.ts')).briaFiboPipeline,
   ChromaPipeline: async () => (await import('./chroma/chroma-pipeline.ts')).chromaPipeline,
   CogView4Pipeline: async () => (await import('./cogview4/cogview4-pipeline.ts')).cogView4Pipeline,
@@ -11,6 +12,8 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   ErnieImagePipeline: async () => (await import('./ernieimage/ernie-image-pipeline.ts')).ernieImagePipeline,
   FluxPipeline: async () => (await import('./flux/flux-pipeline.ts')).fluxPipeline,
   FluxImg2ImgPipeline: async () => (await import('./flux/flux-pipeline.ts')).fluxPipeline,
+  Flux3DistilledModularPipeline: async () => (await import('./flux3/flux3-pipeline.ts')).flux3DistilledPipeline,
+  Flux3ModularPipeline: async () => (await import('./flux3/flux3-pipeline.ts')).flux3Pipeline,
   Flux2Pipeline: async () => (await import('./flux2/flux2-pipeline.ts')).flux2Pipeline,
   Flux2KleinPipeline: async () => (await import('./flux2/flux2-klein-pipeline.ts')).flux2KleinPipeline,
   FluxFillPipeline: async () => (await import('./flux/flux-fill-pipeline.ts')).fluxFillPipeline,

@@ -34,7 +34,6 @@ it.each([
 describe.each([
   ['GGUF files', ['flux-Q4.gguf', 'README.md'], /holds GGUF files \('flux-Q4\.gguf'\)/],
   ['a single file', ['flux1-dev.safetensors', 'ae.safetensors'], /holds a single-file checkpoint/],
-  ['a modular pipeline', ['modular_model_index.json', 'transformer/config.json'], /is a modular pipeline/],
   ['a LoRA', ['pytorch_lora_weights.safetensors'], /is a LoRA, not a model/],
 ])('%s', (_, names, message) => {
   it('in a folder', async () => {

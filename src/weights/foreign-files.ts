@@ -1,4 +1,4 @@
-/** What is not a model folder, recognised and named for what it is: single files, GGUF, modular repositories. */
+/** What is not a model folder, recognised and named for what it is: single files, GGUF, LoRAs. */
 
 const saveAsFolder = 'deja-dit reads folders in Diffusers layout (model_index.json, or config.json beside safetensors)';
 const asComponent =
@@ -16,9 +16,7 @@ export function describeFile(path: string): string {
 /** Why the files of a folder or repository are no model in Diffusers layout; undefined where they may be one. */
 export function describeForeign(paths: readonly string[]): string | undefined {
   const names = new Set(paths);
-  if (names.has('model_index.json') || names.has('config.json')) return undefined;
-  if (names.has('modular_model_index.json'))
-    return 'is a modular pipeline (modular_model_index.json), which is not run; use the ordinary repository of the model';
+  if (['model_index.json', 'modular_model_index.json', 'config.json'].some((name) => names.has(name))) return undefined;
   if (names.has('adapter_config.json') || names.has('pytorch_lora_weights.safetensors'))
     return 'is a LoRA, not a model: load the model it is for, then the LoRA with loadLora or --lora-path';
   const atRoot = paths.filter((path) => !path.includes('/'));

@@ -1,5 +1,5 @@
 /** `deja-dit inspect`: what a checkpoint is made of, from its headers alone. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { printable } from '../../errors/printable.ts';
 import { warn } from '../../errors/warnings.ts';
@@ -8,7 +8,7 @@ import { type Shape, sizeOf } from '../../tensor/tensor.ts';
 import { type ResolveOptions, resolveModel } from '../../weights/hub/hub.ts';
 import { isOn } from '../../weights/hub/hub-cache.ts';
 import { readRemoteModel } from '../../weights/hub/hub-headers.ts';
-import { modelIndexName, openModelFolder, readConfig } from '../../weights/model-folder.ts';
+import { indexAmong, openModelFolder, readConfig } from '../../weights/model-folder.ts';
 import { openWeights } from '../../weights/open-weights.ts';
 import { recogniseFile } from '../../weights/single-file/known-files.ts';
 import { modelsIn } from '../../weights/single-file/model-tensors.ts';
@@ -41,7 +41,7 @@ export async function inspect(
     ? await inspectFile(source)
     : isRemote
       ? await inspectRepository(source, options)
-      : existsSync(path.join(root, modelIndexName))
+      : indexAmong(readdirSync(root)) !== undefined
         ? await inspectPipeline(root, variant)
         : await inspectModel(root, variant);
   if (json) return console.log(jsonText({ path: root, className, components }));

@@ -54,16 +54,16 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
 
     functions: {
       forward: {
-        inputs: ({ vision }) => [...textInputs, ...finalNormInput, ...(vision ? pictureInputs(vision) : [])],
+        inputs: ({ vision }) => [...decoderInputs, ...(vision ? pictureInputs(vision) : [])],
 
-        prepare({ input_ids, attention_mask, ...rest }, config, inputs) {
+        prepare({ input_ids, attention_mask, position_ids, ...rest }, config, inputs) {
           checkTokenIds(input_ids!, config.vocabulary);
           const tokens = input_ids!.dim(1);
           const bias = (window?: number) => attentionBias({ tokens, mask: attention_mask, causal: true, window })!;
           const tensors: Record<string, Tensor> = {
             input_ids: input_ids!,
             bias: bias(),
-            ...ropeTables(tokens, config.frequencies),
+            ...ropeTables(tokens, config.frequencies, position_ids),
             ...(config.vision && rest.pixel_values
               ? pictureTensors({ ...rest, input_ids: input_ids!, attention_mask }, config, config.vision)
               : {}),
@@ -109,8 +109,13 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
   });
 }
 
-/** Whether the last hidden state passes the final norm, as it does in Transformers 5. Default true. */
-const finalNormInput: readonly InputSpec[] = [{ name: 'final_norm', kind: 'other', optional: true }];
+const decoderInputs: readonly InputSpec[] = [
+  ...textInputs,
+  // Default: 0, 1, 2 …
+  { name: 'position_ids', kind: 'int', shape: ['batch', 'tokens'], optional: true },
+  // Whether the last hidden state passes the final norm, as it does in Transformers 5. Default true.
+  { name: 'final_norm', kind: 'other', optional: true },
+];
 
 /** As Transformers' processors make them. */
 function pictureInputs({ tower: { channels, patch } }: DecoderVision): InputSpec[] {

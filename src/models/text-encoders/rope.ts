@@ -4,7 +4,7 @@
  */
 import { DejaDitError } from '../../errors/errors.ts';
 import type { RotaryTables } from '../../nn/rotary.ts';
-import { floatTensor } from '../../tensor/tensor.ts';
+import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import { ConfigReader } from '../config-reader.ts';
 
 const { fround } = Math;
@@ -99,11 +99,14 @@ export function mropeTables(
   return { cos: floatTensor(angles.map(Math.cos), shape), sin: floatTensor(angles.map(Math.sin), shape) };
 }
 
-/** cos and sin [1, tokens, frequencies] for positions 0, 1, 2 … */
-export function ropeTables(tokens: number, frequencies: Float32Array): RotaryTables {
+/** cos and sin [1, tokens, frequencies] for positions 0, 1, 2 …, or [B, tokens, frequencies] for those given [B, tokens]. */
+export function ropeTables(tokens: number, frequencies: Float32Array, positions?: Tensor): RotaryTables {
   const half = frequencies.length;
-  const angles = Float32Array.from({ length: tokens * half }, (_, i) => Math.floor(i / half) * frequencies[i % half]!);
-  const shape = [1, tokens, half];
+  const places = positions?.float().f32 ?? Float32Array.from({ length: tokens }, (_, i) => i);
+  const angles = Float32Array.from({ length: places.length * half }, (_, i) => {
+    return places[Math.floor(i / half)]! * frequencies[i % half]!;
+  });
+  const shape = [places.length / tokens, tokens, half];
   return { cos: floatTensor(angles.map(Math.cos), shape), sin: floatTensor(angles.map(Math.sin), shape) };
 }
 

@@ -11,6 +11,7 @@ import type { Plan } from '../request/plan.ts';
 import { flowSigmas } from '../request/schedule.ts';
 import { encodePictures, type ImageSource, loadImages } from '../request/start-images.ts';
 import type { GenerateOptions } from '../schema/options.ts';
+import { croppedPicture } from './pictures.ts';
 import { pictureIds, textIds } from './positions.ts';
 
 interface Flux2Parts {
@@ -26,8 +27,6 @@ type Flux2Settings = GenerateOptions & {
   guidanceScale: number;
 };
 
-/** Pictures of more pixels are brought to as many. */
-const largestPicture = 1024 ** 2;
 const defaultEdge = 1024;
 
 /** Everything but the reading of texts. */
@@ -74,16 +73,7 @@ async function referencePictures(
   multiple: number,
 ): Promise<readonly Image[]> {
   if (source === undefined) return [];
-  const images = await loadImages(source);
-  return Promise.all(
-    images.map(async (image) => {
-      const scale = Math.min(1, Math.sqrt(largestPicture / (image.width * image.height)));
-      const sized =
-        scale < 1 ? await image.resize(Math.trunc(image.width * scale), Math.trunc(image.height * scale)) : image;
-      const whole = (edge: number) => Math.max(multiple, Math.floor(edge / multiple) * multiple);
-      return sized.resize(whole(sized.width), whole(sized.height), { fit: 'cover' });
-    }),
-  );
+  return Promise.all((await loadImages(source)).map((image) => croppedPicture(image, multiple)));
 }
 
 /** Tokens [1, tokens, C] of all pictures, one behind the other. */

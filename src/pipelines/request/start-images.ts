@@ -95,6 +95,8 @@ export interface StartFromImages {
   noise: NoiseSource;
   /** See `lateTimesteps`. */
   wholeSteps?: boolean;
+  /** Whether the latents of images are their mean. Default: they are sampled. */
+  mean?: boolean;
 }
 
 /** What image-to-image and inpainting start from. */
@@ -108,11 +110,12 @@ export interface ImageStart extends Start {
 /** The starting images, noised to the level that `strength` asks for: images are sampled before noise is drawn, as in Diffusers. */
 export async function startFromImages(
   scheduler: Scheduler,
-  { pixels, latents: layout, settings, vae, noise, wholeSteps }: StartFromImages,
+  { pixels, latents: layout, settings, vae, noise, wholeSteps, mean = false }: StartFromImages,
 ): Promise<ImageStart> {
   const { batch, signal } = settings;
   const timesteps = lateTimesteps(scheduler, { ...settings, wholeSteps });
-  const clean = (await encodePictures(pixels, { vae, batch, noise, signal })).reshape(layout.drawn);
+  const sampling = mean ? {} : { noise };
+  const clean = (await encodePictures(pixels, { vae, batch, signal, ...sampling })).reshape(layout.drawn);
   const drawn = noise.randn(layout.drawn);
   const noisedTo = (timestep: number) => scheduler.addNoise({ sample: clean, noise: drawn, timestep });
   return { timesteps, latents: layout.pack(noisedTo(timesteps[0]!)), clean, noisedTo };
@@ -122,7 +125,7 @@ type ImageRequest = StartFromImages['settings'] & { height: number; width: numbe
 
 /** The `start` of a plan whose request may bring an image to start from. */
 export async function maybeFromImages(
-  options: Pick<StartFromImages, 'latents' | 'vae' | 'wholeSteps'> & { settings: ImageRequest },
+  options: Pick<StartFromImages, 'latents' | 'vae' | 'wholeSteps' | 'mean'> & { settings: ImageRequest },
 ): Promise<Pick<Plan, 'start'>> {
   const { settings } = options;
   if (settings.image === undefined) return {};

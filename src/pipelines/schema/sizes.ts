@@ -1,6 +1,7 @@
 /** Options that many pipelines have in the same way. */
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
+import type { Guider } from '../request/guider.ts';
 import type { TextEncoder } from '../request/text-encoder.ts';
 import type { GenerateOptions } from './options.ts';
 import { type FromModel, fromModel, type OptionUse } from './pipeline-options.ts';
@@ -60,6 +61,11 @@ export const clipSkip = {
   default: 0,
   idle: { because: 'on embeddings', when: ({ promptEmbeds }: GenerateOptions) => promptEmbeds !== undefined },
 };
+
+/** `guidanceScale` as the guider of a modular pipeline has it. @param scale that it has where the repository says none */
+export const guidersScale = (scale: number) => ({
+  default: fromModel(`the guider's, or ${scale}`, ({ guider }: { readonly guider: Guider }) => guider.scale),
+});
 
 /** Of `guidanceScale` in pipelines whose classifier-free guidance has another name. */
 export const noGuidanceEmbedding = {

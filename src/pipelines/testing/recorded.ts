@@ -52,8 +52,12 @@ export function readRecording(name: string): Recording {
   return json(fixtures, 'pipelines', name, 'runs.json');
 }
 
-/** Writes a checkpoint in Diffusers layout into a new folder; weights are linked. The caller removes it. */
+/**
+ * Writes a checkpoint in Diffusers layout into a new folder; weights are linked. The caller removes it. Modular pipelines get a modular
+ * index, which names a repository that nobody has.
+ */
 export function assembleCheckpoint({ className, options, components }: Recording['checkpoint']): string {
+  const isModular = className.endsWith('ModularPipeline');
   const root = mkdtempSync(path.join(tmpdir(), 'deja-dit-pipeline-'));
   const index: Record<string, unknown> = { _class_name: className, ...options };
   for (const [name, part] of Object.entries(components)) {
@@ -69,9 +73,10 @@ export function assembleCheckpoint({ className, options, components }: Recording
     for (const source of sources)
       for (const file of readdirSync(source))
         if (!own[file]) symlinkSync(path.join(source, file), path.join(folder, file));
-    index[name] = ['library', classOf(folder)];
+    const place = isModular ? [{ pretrained_model_name_or_path: 'example/tiny', subfolder: name, revision: null }] : [];
+    index[name] = ['library', classOf(folder), ...place];
   }
-  writeFileSync(path.join(root, 'model_index.json'), JSON.stringify(index));
+  writeFileSync(path.join(root, `${isModular ? 'modular_' : ''}model_index.json`), JSON.stringify(index));
   return root;
 }
 

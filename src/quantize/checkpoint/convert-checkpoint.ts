@@ -18,7 +18,7 @@ import { sizeOf } from '../../tensor/tensor.ts';
 import { refuseForeignQuantization } from '../../weights/formats/quantized-checkpoint.ts';
 import { bytesOf, type PartSpec, partName, partsOf } from '../../weights/formats/weight-format.ts';
 import { blobsOfSnapshot } from '../../weights/hub/hub-cache.ts';
-import { modelIndexName, openModelFolder, readConfig } from '../../weights/model-folder.ts';
+import { indexAmong, openModelFolder, readConfig } from '../../weights/model-folder.ts';
 import { openWeights } from '../../weights/open-weights.ts';
 import type { WeightSource } from '../../weights/weight-source.ts';
 import { componentConfig, parseQuantizeConfig, type QuantizeConfig, type QuantizeOptions } from '../config/config.ts';
@@ -85,7 +85,7 @@ export async function planConversion(
   const names = await listFolder(from);
   await requireOutside(to, from);
   await checkVacant(to);
-  if (!names.includes(modelIndexName)) return undefined;
+  if (indexAmong(names) === undefined) return undefined;
   const jobs = await componentJobs(from, options);
   const except = jobs.map(({ component }) => component);
   return { jobs, others: await listFiles({ folder: from, except, linksMayLeadTo: blobsOfSnapshot(from) }) };

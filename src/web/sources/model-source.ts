@@ -8,7 +8,7 @@ import { type Files, mount } from '../../files/files.ts';
 import { parseJson } from '../../files/json.ts';
 import { describeForeign } from '../../weights/foreign-files.ts';
 import { selectRepositoryFiles } from '../../weights/hub/hub-files.ts';
-import { type ModelFolder, modelIndexName, parseModelIndex } from '../../weights/model-folder.ts';
+import { indexAmong, type ModelFolder, parseModelIndex } from '../../weights/model-folder.ts';
 import { type BlobEntry, blobFiles } from './blob-files.ts';
 import { download, type OnProgress, storedFile } from './download.ts';
 import { filesOfFolder, filesOfList } from './local-files.ts';
@@ -125,11 +125,12 @@ async function selectFiles(model: RemoteModel, { checkClass, variant }: MountOpt
   const paths = [...model.files.keys()];
   const foreign = describeForeign(paths);
   if (foreign !== undefined) throw new DejaDitError('UNSUPPORTED', foreign, { path: model.name });
-  const index = model.files.get(modelIndexName);
+  const indexName = indexAmong(paths);
   let components: string[] | undefined;
-  if (index) {
-    const file = `${model.name}/${modelIndexName}`;
-    const text = new TextDecoder().decode(await model.fetchRange(modelIndexName, { from: 0, to: index.size }));
+  if (indexName !== undefined) {
+    const file = `${model.name}/${indexName}`;
+    const { size } = model.files.get(indexName)!;
+    const text = new TextDecoder().decode(await model.fetchRange(indexName, { from: 0, to: size }));
     const found = parseModelIndex(parseJson(text, { path: file }), { file, folder: model.name });
     checkClass?.(found);
     components = [...found.components].filter(([, component]) => component !== null).map(([name]) => name);

@@ -2,7 +2,7 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import { parseJson } from '../../files/json.ts';
 import { describeForeign } from '../foreign-files.ts';
-import { modelIndexName, parseModelIndex } from '../model-folder.ts';
+import { indexAmong, parseModelIndex } from '../model-folder.ts';
 import { parseHeader, safetensorsHeaderBytes, type TensorInfo } from '../safetensors/safetensors-header.ts';
 import { hubClient, listRevision, type ResolveOptions } from './hub.ts';
 import { type HubClient, type RemoteFile, StatusError } from './hub-client.ts';
@@ -27,9 +27,11 @@ export interface RemoteModel {
 export async function readRemoteModel(repository: string, options: ResolveOptions = {}): Promise<RemoteModel> {
   const { revision = 'main', variant, onWarning } = options;
   const remote = new RemoteFiles(hubClient(repository, options), await listFiles(repository, { ...options, revision }));
-  const index = remote.has(modelIndexName)
-    ? parseModelIndex(await remote.json(modelIndexName), { file: `${repository}/${modelIndexName}`, folder: '' })
-    : undefined;
+  const indexName = indexAmong(remote.paths);
+  const index =
+    indexName === undefined
+      ? undefined
+      : parseModelIndex(await remote.json(indexName), { file: `${repository}/${indexName}`, folder: '' });
   const parts = index
     ? [...index.components.values()].filter((component) => component !== null)
     : [{ name: '', className: undefined }];

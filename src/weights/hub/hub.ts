@@ -11,7 +11,7 @@ import { quote } from '../../errors/printable.ts';
 import { warn } from '../../errors/warnings.ts';
 import { readJsonFile } from '../../files/json.ts';
 import { describeFile, describeForeign } from '../foreign-files.ts';
-import { type ModelFolder, modelIndexName, parseModelIndex } from '../model-folder.ts';
+import { indexAmong, type ModelFolder, parseModelIndex } from '../model-folder.ts';
 import { type Environment, hubCacheFolder, isCommit, isOn, RepositoryCache } from './hub-cache.ts';
 import { HubClient, type RemoteFile } from './hub-client.ts';
 import { downloadBlob } from './hub-download.ts';
@@ -255,18 +255,29 @@ class SnapshotDownload {
 
   async #components(files: readonly RemoteFile[]): Promise<readonly string[] | undefined> {
     const { components: asked } = this.#options;
-    const index = files.find(({ path }) => path === modelIndexName);
+    const paths = files.map(({ path }) => path);
+    const indexName = indexAmong(paths);
+    const index = files.find(({ path }) => path === indexName);
     // A repository of one model has its files at its root.
     if (!index)
       return asked?.filter((name) => files.some(({ path }) => path.startsWith(`${name}/`))).length ? asked : undefined;
     await this.fetch([index]);
     const folder = this.#cache.snapshot(this.#commit);
-    const file = join(folder, modelIndexName);
+    const file = join(folder, index.path);
     const { className, components } = parseModelIndex(await readJsonFile(file), { file, folder });
     this.#options.checkClass?.({ className, components });
-    const present = [...components].filter(([, component]) => component !== null).map(([name]) => name);
+    // Components of modular pipelines may be in other repositories.
+    const folders = new Map(
+      [...components].flatMap(([name, component]) => {
+        const inside = component?.origin?.subfolder || name;
+        return component && (!component.origin || paths.some((path) => path.startsWith(`${inside}/`)))
+          ? [[name, inside] as const]
+          : [];
+      }),
+    );
+    const present = [...folders.keys()];
     const unknown = asked?.find((name) => !present.includes(name));
-    if (unknown === undefined) return asked ?? present;
+    if (unknown === undefined) return (asked ?? present).map((name) => folders.get(name)!);
     const message = `has no component '${unknown}'; it has ${present.join(', ')}`;
     throw new DejaDitError('NOT_FOUND', message, { path: this.#client.repository });
   }

@@ -2,7 +2,7 @@
 
 import { isFolder, statPath } from '../../files/files.ts';
 import { joinPath } from '../../files/paths.ts';
-import type { ComponentSource } from '../model-folder.ts';
+import type { ComponentOrigin, ComponentSource } from '../model-folder.ts';
 import { type ResolveOptions, resolveModel } from './hub.ts';
 
 /**
@@ -25,4 +25,21 @@ export async function resolveComponent(
   const root = await resolveModel(source, { ...options, components: [component] });
   const inPipeline = joinPath(root, component);
   return { kind: 'folder', path: (await isFolder(inPipeline)) ? inPipeline : root };
+}
+
+/**
+ * A component that a modular pipeline has from another repository.
+ * @returns its folder
+ */
+export async function resolveOrigin(
+  { repository, subfolder, revision }: ComponentOrigin,
+  options: ResolveOptions,
+): Promise<string> {
+  const root = await resolveModel(repository, {
+    ...options,
+    revision,
+    checkClass: undefined,
+    ...(subfolder === '' ? {} : { components: [subfolder] }),
+  });
+  return subfolder === '' ? root : joinPath(root, subfolder);
 }

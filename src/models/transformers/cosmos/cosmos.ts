@@ -92,6 +92,14 @@ export const cosmosTransformer = defineTransformer<CosmosConfig, CosmosState>({
     };
   },
 
+  traits: ({ width, inChannels, outChannels, patch, textWidth }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch,
+    textWidth,
+  }),
+
   inputs: ({ textWidth, textProjection, paddingMask }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'channels', 'frames', 'height', 'width'] },
     { name: 'timestep', kind: 'float', shape: ['batch'], orShape: ['batch', 1, 'frames', 1, 1] },

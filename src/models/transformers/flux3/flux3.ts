@@ -82,6 +82,15 @@ export const flux3Transformer = defineTransformer<Flux3Config, Flux3State>({
     };
   },
 
+  traits: ({ width, inChannels, textWidth, flowMap }) => ({
+    width,
+    inChannels,
+    outChannels: inChannels,
+    patch: [1, 1, 1],
+    textWidth,
+    targetTime: flowMap,
+  }),
+
   inputs: ({ inChannels, referenceChannels, textWidth, flowMap, axesDim: { length: axes } }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },

@@ -76,6 +76,14 @@ export const qwenImage21Transformer = defineTransformer<QwenImage21Config, QwenI
     };
   },
 
+  traits: ({ width, inChannels, outChannels, textWidth }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, 1, 1],
+    textWidth,
+  }),
+
   inputs: ({ inChannels, textWidth }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
