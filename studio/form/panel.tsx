@@ -31,6 +31,7 @@ export function Panel() {
     <form
       class="panel"
       aria-label="What to draw"
+      noValidate
       onSubmit={(event) => {
         event.preventDefault();
         void draw();

@@ -15,7 +15,8 @@ export function speedUp(summary: readonly CacheStats[] = []): number | undefined
 export const forecasts = (summary: readonly CacheStats[] = []): boolean =>
   summary.every(({ cacheOptions }) => cacheOptions === null || cacheOptions.calibratorConfig !== null);
 
-export const fewer = (by: number | undefined): string | undefined => by === undefined ? undefined : `${factor(by)} fewer`;
+export const fewer = (by: number | undefined): string | undefined =>
+  by === undefined ? undefined : `${factor(by)} fewer`;
 export const flopsHelp = 'all of the blocks’ work over what was done of it';
 
 export interface Figure {
