@@ -63,4 +63,8 @@ export interface ModelView {
   groups?: readonly { title: string; options: readonly string[] }[];
 }
 
+/** What a job draws, in words. */
+export const textOf = ({ options, id }: Pick<JobView, 'options' | 'id'>): string =>
+  [options?.['prompt'] ?? options?.['classLabels'] ?? id.slice(0, 8)].flat().join(', ');
+
 export const isOver = (state: JobState): boolean => state === 'done' || state === 'failed' || state === 'cancelled';

@@ -52,9 +52,9 @@ export function cacheSent({ mode, budget, preset, json }: CacheChoice): unknown 
 export function cacheWrong({ mode, json }: CacheChoice): string | undefined {
   if (mode !== 'json') return undefined;
   try {
-    return typeof JSON.parse(json) === 'object' ? undefined : 'settings are an object';
+    return typeof JSON.parse(json) === 'object' ? undefined : 'must be an object';
   } catch {
-    return 'no valid JSON';
+    return 'is no valid JSON';
   }
 }
 

@@ -41,7 +41,7 @@ export function Labelled({ name, label, help, row = false, aside, children }: La
         ...(error ? { 'aria-invalid': true } : {}),
       })}
       {help && (
-        <span id={`${id}-help`} class="hidden">
+        <span id={`${id}-help`} class="help">
           {help}
         </span>
       )}
@@ -159,5 +159,5 @@ function usual({ min = 0, max, default: initial }: Field): [number, number] | un
 function placeholder({ kind, default: initial }: Field): string {
   if (typeof initial === 'string') return initial;
   if (Array.isArray(initial)) return initial.join(', ');
-  return { json: '{ }', numbers: '0.1, 0.8' }[kind as string] ?? '';
+  return { json: '{ }', numbers: '0.1, 0.8', 'text-or-json': 'as the model has it' }[kind as string] ?? '';
 }

@@ -31,6 +31,7 @@ const labels: Readonly<Record<string, string>> = {
   image: 'Starting picture',
   maskImage: 'Mask',
   lastImage: 'Last picture',
+  loras: 'LoRAs',
 };
 
 /** Shown before all others; the rest is in groups. */
@@ -111,25 +112,25 @@ function words(name: string): string {
 }
 
 /** What is wrong with a value before the server has seen it, in a line. */
-export function wrongWith({ kind, min, max, step, label }: Field, value: unknown): string | undefined {
+export function wrongWith({ kind, min, max, step }: Field, value: unknown): string | undefined {
   if (value === undefined) return undefined;
   if (kind === 'number') {
     const number = Number(value);
-    if (!Number.isFinite(number)) return `${label} is no number`;
-    if (min !== undefined && number < min) return `at least ${min}`;
-    if (max !== undefined && number > max) return `at most ${max}`;
+    if (!Number.isFinite(number)) return 'must be a number';
+    if (min !== undefined && number < min) return `must be at least ${min}`;
+    if (max !== undefined && number > max) return `must be at most ${max}`;
     if (step !== undefined && Math.abs(number / step - Math.round(number / step)) > 1e-9)
-      return step === 1 ? 'a whole number' : `a multiple of ${step}`;
+      return step === 1 ? 'must be a whole number' : `must be a multiple of ${step}`;
   }
   if (kind === 'json' || (kind === 'text-or-json' && String(value).trim().startsWith('{'))) {
     try {
       JSON.parse(String(value));
     } catch {
-      return 'no valid JSON';
+      return 'is no valid JSON';
     }
   }
   if (kind === 'numbers' && numbersIn(String(value)).some((number) => !Number.isFinite(number)))
-    return 'numbers, with commas between them';
+    return 'must be numbers, with commas between them';
   return undefined;
 }
 

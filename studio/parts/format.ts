@@ -13,5 +13,9 @@ export function bytes(count: number): string {
 
 export const factor = (value: number): string => `${value.toFixed(2)}×`;
 export const figures = (value: number): string => String(Number(value.toPrecision(3)));
-export const clock = (ms: number): string =>
-  new Date(ms).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
+
+/** 0 of none. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? 0;
+}

@@ -1,7 +1,6 @@
 /** The right of the page: what runs and waits, and what is there of it. */
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { JobView } from '../api/types.ts';
-import { clock } from '../parts/format.ts';
+import { type JobView, textOf } from '../api/types.ts';
 import { IconButton } from '../parts/icons.tsx';
 import { useFile } from '../parts/use-file.ts';
 import { active, end, finished } from '../state/jobs.ts';
@@ -15,9 +14,6 @@ export function Rail() {
     </aside>
   );
 }
-
-const textOf = ({ options, id }: JobView): string =>
-  [options?.['prompt'] ?? options?.['classLabels'] ?? id.slice(0, 8)].flat().join(', ');
 
 const isShown = (id: string): boolean => {
   const now = route.value;
@@ -43,7 +39,9 @@ function Queue() {
                     ? 'ending'
                     : state === 'queued'
                       ? `waits, ${position + 1}.`
-                      : `${progress.step} of ${progress.steps || '…'}`}
+                      : progress.steps === 0
+                        ? 'begins'
+                        : `${progress.step} of ${progress.steps}`}
                 </span>
                 <progress
                   max={Math.max(1, progress.steps)}
@@ -111,7 +109,7 @@ function Card({ job, tabIndex }: { job: JobView; tabIndex: number }) {
       tabIndex={tabIndex}
       aria-pressed={isShown(id)}
       aria-label={`${text}: ${about}`}
-      title={`${text}\n${about}${finishedAt ? `\n${clock(finishedAt)}` : ''}`}
+      title={`${text}\n${about}${finishedAt ? `\n${new Date(finishedAt).toLocaleTimeString()}` : ''}`}
       onClick={() => show({ kind: 'job', id })}
     >
       {address && file!.type.startsWith('video/') ? (

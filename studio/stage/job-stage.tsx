@@ -1,10 +1,10 @@
 /** One job: its picture as it becomes one, what its steps did, and what can be done with it. */
 import { useEffect, useState } from 'preact/hooks';
-import { isOver, type JobView, type StepEvent } from '../api/types.ts';
+import { isOver, type JobView, type StepEvent, textOf } from '../api/types.ts';
 import { duration } from '../parts/format.ts';
 import { Icon } from '../parts/icons.tsx';
 import { useFile } from '../parts/use-file.ts';
-import { tellOf, useSettings } from '../state/form.ts';
+import { fields, tellOf, useSettings } from '../state/form.ts';
 import { end } from '../state/jobs.ts';
 import { show } from '../state/route.ts';
 import { useWatch, type Watched } from '../state/watch.ts';
@@ -23,6 +23,7 @@ export function JobStage({ id }: { id: string }) {
   return (
     <>
       <Picture watched={watched} job={job} />
+      <p class="caption">{textOf(job)}</p>
       {isOver(job.state) ? null : <Progress job={job} steps={steps} />}
       {job.error && (
         <p class="error banner" role="alert">
@@ -35,13 +36,15 @@ export function JobStage({ id }: { id: string }) {
       )}
       <Figures job={job} />
       <Actions job={job} />
+      <About job={job} />
     </>
   );
 }
 
-/** What is known of how many there will be. */
+/** How many there will be: as its steps say, or as it was asked for, or as the model has it. */
 export function totalOf(job: JobView | undefined, steps: readonly StepEvent[]): number {
-  return steps[0]?.steps ?? Number(job?.options?.['numInferenceSteps'] ?? 0);
+  const usual = fields.value.all.get('numInferenceSteps')?.default;
+  return steps[0]?.steps ?? Number(job?.options?.['numInferenceSteps'] ?? usual ?? 0);
 }
 
 function Picture({ watched, job }: { watched: Watched; job: JobView }) {
@@ -49,7 +52,7 @@ function Picture({ watched, job }: { watched: Watched; job: JobView }) {
   const file = job.files[index] ?? job.files[0];
   const address = useFile(file?.url);
   const source = address ?? watched.preview.value;
-  const alt = String(job.options?.['prompt'] ?? 'the picture');
+  const alt = textOf(job);
   const [width, height] = sizeOf(job);
   const state = address ? 'done' : source ? 'preview' : 'blank';
   return (
@@ -156,6 +159,32 @@ function Actions({ job }: { job: JobView }) {
         <Icon name="trash" /> Delete
       </button>
     </div>
+  );
+}
+
+/** What it was asked for with, and when. */
+function About({ job }: { job: JobView }) {
+  const { options, model, createdAt, finishedAt } = job;
+  const rows: [string, unknown][] = [
+    ['model', model],
+    ...Object.entries(options ?? {}),
+    ['asked for', new Date(createdAt).toLocaleString()],
+    ...(finishedAt === null ? [] : ([['over', new Date(finishedAt).toLocaleString()]] as [string, unknown][])),
+  ];
+  return (
+    <details class="about">
+      <summary>
+        <Icon name="chevron" /> What it was asked with
+      </summary>
+      <dl>
+        {rows.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{typeof value === 'string' ? value : JSON.stringify(value)}</dd>
+          </div>
+        ))}
+      </dl>
+    </details>
   );
 }
 

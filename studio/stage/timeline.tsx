@@ -4,7 +4,7 @@
  */
 import { useState } from 'preact/hooks';
 import type { StepEvent } from '../api/types.ts';
-import { duration, figures } from '../parts/format.ts';
+import { duration, figures, median } from '../parts/format.ts';
 
 export interface TimelineProps {
   steps: readonly StepEvent[];
@@ -22,7 +22,7 @@ export function Timeline({ steps, total, title, forecasts }: TimelineProps) {
   const [at, setAt] = useState<number | undefined>();
   const word = forecasts ? 'forecast' : 're-used';
   const compares = steps.some((step) => levelOf(step) !== undefined);
-  const usual = median(steps.map(({ time }) => time));
+  const usual = median(steps.map(({ time }) => time)) || 1;
   const heightOf = (step: StepEvent): number | undefined => {
     const level = levelOf(step);
     if (compares) return level && Math.min(top, level.value / level.threshold) / top;
@@ -153,9 +153,4 @@ function levelOf({ branches }: StepEvent): { name: string; value: number; thresh
       return { name: visibleError === undefined ? 'change' : 'error', value, threshold };
   }
   return undefined;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? 1;
 }

@@ -58,7 +58,8 @@ function body(): Record<string, unknown> | undefined {
   if (reason) wrong['cache'] = reason;
   const subject = all.has('prompt') ? 'prompt' : 'classLabels';
   if (prompt.value.trim() === '' && all.get(subject)?.required !== false) wrong['prompt'] = 'say what to draw';
-  if (seed.value !== '' && !/^-?\d+$/.test(seed.value)) wrong['seed'] = 'a whole number, or nothing for a new one';
+  if (seed.value !== '' && !/^-?\d+$/.test(seed.value))
+    wrong['seed'] = 'must be a whole number, or nothing for a new one';
   errors.value = wrong;
   if (Object.keys(wrong).length > 0) return undefined;
   const settings = cacheSent(cache.value);

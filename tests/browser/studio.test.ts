@@ -170,7 +170,7 @@ describe.skipIf(!hasChromium())('the studio', () => {
     const page = await open({}, { form: { width: 100 } });
     const error = (field: string) => page.locator(`[data-field="${field}"] .error`);
     await draw(page);
-    expect(await error('width').innerText()).toBe('a multiple of 16');
+    expect(await error('width').innerText()).toBe('must be a multiple of 16');
     await page.getByLabel('Width', { exact: true }).fill('1024');
     await page.getByLabel('Height', { exact: true }).fill('1024');
     await draw(page);
