@@ -2,13 +2,14 @@
 import { computed, effect, signal } from '@preact/signals';
 import { ApiError, connection, json, request } from '../api/client.ts';
 import { isOver, type JobView } from '../api/types.ts';
-import { models, refreshModels, restarted } from './models.ts';
+import { isLoading, refreshModels, restarted } from './models.ts';
 
 export const jobs = signal<readonly JobView[]>([]);
 export const active = computed(() => jobs.value.filter(({ state }) => !isOver(state)));
 export const finished = computed(() => jobs.value.filter(({ state }) => isOver(state)));
 
 const shown = 60;
+let looks = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
 /** Looks now, and goes on looking. */
@@ -18,13 +19,13 @@ export async function refreshJobs(): Promise<void> {
     const wasLost = connection.peek() === 'lost';
     const { data } = await json<{ data: JobView[] }>(`/v1/jobs?summary=false&limit=${shown}`);
     jobs.value = data;
-    const isLoading = models.peek().some(({ state }) => state !== 'loaded' && state !== 'unloaded');
-    if (wasLost || isLoading || models.peek().length === 0) await refreshModels();
+    // Models come and go as others ask for them.
+    if (looks++ % 5 === 0 || wasLost || isLoading()) await refreshModels();
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
   } finally {
     clearTimeout(timer);
-    const settled = active.peek().length === 0 && connection.peek() === 'ready';
+    const settled = active.peek().length === 0 && connection.peek() === 'ready' && !isLoading();
     if (!document.hidden && connection.peek() !== 'locked') timer = setTimeout(refreshJobs, settled ? 4000 : 1000);
   }
 }

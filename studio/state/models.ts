@@ -19,10 +19,18 @@ export async function refreshModels(): Promise<void> {
   models.value = data;
 }
 
+/** Asked to be loaded. */
+const asked = new Set<string>();
+
+/** Whether a model is on its way. */
+export const isLoading = (): boolean =>
+  models.peek().some(({ id, state }) => state === 'loading' || (asked.has(id) && state === 'unloaded'));
+
 /** @returns what is wrong, if it cannot be */
 export async function loadModel(name: string): Promise<string | undefined> {
   try {
     await request(`/v1/models/${encodeURIComponent(name)}/load`, { method: 'POST' });
+    asked.add(name);
     await refreshModels();
     return undefined;
   } catch (error) {
