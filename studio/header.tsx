@@ -63,7 +63,7 @@ function ModelPicker() {
       )}
       {now.pipeline && <span class="pipeline">{now.pipeline}</span>}
       {now.state === 'unloaded' && (
-        <button type="button" class="quiet" onClick={async () => setRefused(await loadModel(now.id))}>
+        <button type="button" onClick={async () => setRefused(await loadModel(now.id))}>
           Load it
         </button>
       )}

@@ -53,7 +53,11 @@ export function Panel() {
           <Seed />
         </div>
         {all.has('cache') && <CacheField />}
-        <More groups={more} />
+        {all.size > 0 ? (
+          <More groups={more} />
+        ) : (
+          <p class="hint">What else can be set shows here when the model is loaded.</p>
+        )}
       </div>
       <div class="actions">
         {errors.value['']?.length ? (

@@ -1,12 +1,19 @@
 /** The middle of the page: the job, or the two, that the address names. */
+import { useEffect, useRef } from 'preact/hooks';
 import { route } from '../state/route.ts';
 import { Comparison } from './comparison.tsx';
 import { JobStage } from './job-stage.tsx';
 
 export function Stage() {
   const now = route.value;
+  const place = useRef<HTMLElement>(null);
+  const shown = now.kind === 'job' ? now.id : now.kind === 'compare' ? now.cached : undefined;
+  // On a phone it lies below the form.
+  useEffect(() => {
+    if (shown && matchMedia('(max-width: 720px)').matches) place.current?.scrollIntoView();
+  }, [shown]);
   return (
-    <section class="stage" aria-label="Picture">
+    <section ref={place} class="stage" aria-label="Picture">
       {now.kind === 'compare' ? (
         <Comparison key={now.cached} cached={now.cached} exact={now.exact} />
       ) : now.kind === 'job' ? (

@@ -21,7 +21,11 @@ const top = 2;
 export function Timeline({ steps, total, title, forecasts }: TimelineProps) {
   const [at, setAt] = useState<number | undefined>();
   const word = forecasts ? 'forecast' : 're-used';
-  const compares = steps.some((step) => levelOf(step) !== undefined);
+  const [first] = steps.flatMap((step) => levelOf(step) ?? []);
+  const compares = first !== undefined;
+  const axis = first
+    ? { error: 'visible error against the budget', change: 'change against the threshold' }[first.name]
+    : 'time of each step';
   const usual = median(steps.map(({ time }) => time)) || 1;
   const heightOf = (step: StepEvent): number | undefined => {
     const level = levelOf(step);
@@ -102,7 +106,7 @@ export function Timeline({ steps, total, title, forecasts }: TimelineProps) {
       </div>
       <div class="axis" aria-hidden="true">
         <span>1</span>
-        <span>{compares ? 'visible error against the budget' : 'time of each step'}</span>
+        <span>{axis}</span>
         <span>{count}</span>
       </div>
     </figure>
@@ -145,8 +149,14 @@ function told(step: StepEvent, word: string): string {
     .join(', ');
 }
 
+interface Level {
+  name: 'error' | 'change';
+  value: number;
+  threshold: number;
+}
+
 /** What was held against what, on the first branch where anything was. */
-function levelOf({ branches }: StepEvent): { name: string; value: number; threshold: number } | undefined {
+function levelOf({ branches }: StepEvent): Level | undefined {
   for (const { visibleError, diff, threshold } of Object.values(branches)) {
     const value = visibleError ?? diff;
     if (value !== null && value >= 0 && threshold !== null && threshold > 0)

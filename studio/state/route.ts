@@ -23,9 +23,6 @@ export function show(next: Route, { replaces = false } = {}): void {
         : `#/compare/${next.cached}${next.exact === undefined ? '' : `/${next.exact}`}`;
   history[replaces ? 'replaceState' : 'pushState'](null, '', hash);
   route.value = next;
-  // On a phone the stage lies below the form, or above the gallery.
-  const stage = document.querySelector('.stage');
-  if (next.kind !== 'none' && stage && matchMedia('(max-width: 720px)').matches) stage.scrollIntoView();
 }
 
 function parse(hash: string): Route {
