@@ -140,7 +140,7 @@ export function checkTensorList(name: string, value: InputValue, shape: TensorIn
 
 /** Brings a call's tensors to a backend; integers as it computes with them. They pick rows, so 32 bits hold them. */
 export function uploadInputs(
-  backend: Backend,
+  backend: Pick<Backend, 'upload' | 'capabilities'>,
   tensors: Readonly<Record<string, Tensor>>,
 ): Record<string, DeviceTensor> {
   if (backend.capabilities.wideIntegers) return uploadAll(backend, tensors);

@@ -5,7 +5,7 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 import type { WarningLog } from '../errors/warnings.ts';
-import type { Backend, DeviceTensor } from '../runtime/backend.ts';
+import type { Backend, BranchCall, DeviceTensor } from '../runtime/backend.ts';
 import { takeDown } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -216,9 +216,12 @@ export class TransformerModel {
     return this.definition.present(sample!, inputs);
   }
 
-  /** Checks a call's inputs, computes what the host computes, and uploads. */
-  prepare(inputs: ForwardInputs): PreparedInputs {
-    return this.upload(this.hostInputs(inputs));
+  /**
+   * Checks a call's inputs, computes what the host computes, and uploads.
+   * @param guidance which of a step's calls it is. Default: the only one
+   */
+  prepare(inputs: ForwardInputs, guidance?: Omit<BranchCall, 'samples'>): PreparedInputs {
+    return this.upload(this.hostInputs(inputs), { guidance });
   }
 
   /** Checks a call's inputs, and computes what the host computes. */
@@ -226,10 +229,16 @@ export class TransformerModel {
     return this.definition.prepare(checkInputs(this.definition.inputs, inputs), inputs);
   }
 
-  /** @param rows as for `SpanRun` */
-  upload({ tensors, statics = {} }: Prepared, rows?: SpanRun['rows']): PreparedInputs {
+  /** @param options `rows` as for `SpanRun`, `guidance` as for `prepare` */
+  upload(
+    { tensors, statics = {} }: Prepared,
+    { rows, guidance }: { rows?: SpanRun['rows']; guidance?: Omit<BranchCall, 'samples'> | undefined } = {},
+  ): PreparedInputs {
     if (this.disposed) throw new DejaDitError('DISPOSED', `this ${this.className} was disposed`);
-    return { state: uploadInputs(this.programs.backend, tensors), statics, rows };
+    const { backend } = this.programs;
+    const samples = tensors['hidden_states']?.dim(0) ?? 1;
+    const target = (guidance && backend.forBranch?.({ ...guidance, samples })) ?? backend;
+    return { state: uploadInputs(target, tensors), statics, rows };
   }
 
   /**

@@ -48,7 +48,12 @@ describe.each([...families, ...others])('%s', (family) => {
 const twoSamples = ['flux', 'sd3', 'dit', 'sana'];
 
 describe.each(twoSamples)('%s, two samples', (family) => {
-  it.each<Partial<MeshSize>>([{ batch: 2 }, { batch: 2, tensor: 2 }])('on %j', async (size) => {
+  it.each<Partial<MeshSize>>([
+    { batch: 2 },
+    { batch: 2, tensor: 2 },
+    { batch: 2, ulysses: 2 },
+    { batch: 2, ring: 2 },
+  ])('on %j', async (size) => {
     await using model = await AutoModel.fromPretrained(path.join(fixtures, 'models', family));
     const { inputs } = await readGolden(`models/${family}`, 'io_b2');
     const alone = await model.forward(inputs);

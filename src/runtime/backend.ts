@@ -87,6 +87,15 @@ export interface RanksReport {
   readonly collectives: Readonly<Record<string, { calls: number; bytes: number; milliseconds: number }>>;
 }
 
+/** One of the calls that a step makes, a call for each guidance branch. */
+export interface BranchCall {
+  branch: string;
+  /** Of the step. */
+  branches: number;
+  /** Of the call. */
+  samples: number;
+}
+
 export interface Backend extends AsyncDisposable {
   /** For people: `cpu`, `wasm`, `cpu (worker thread)`. */
   readonly name: string;
@@ -100,6 +109,12 @@ export interface Backend extends AsyncDisposable {
   readonly ranksReport?: RanksReport | undefined;
   /** Of such a backend: the number that rank 0 gives, on all of them. For what is drawn at random, which all have to draw alike. */
   agree?(value: number): Promise<number>;
+  /**
+   * Of such a backend: where inputs of a call go, so that the branches of a step are computed side by side. What is computed from these inputs is
+   * handed out before it is there.
+   * @throws DejaDitError UNSUPPORTED if some ranks would have nothing to do
+   */
+  forBranch?(call: BranchCall): Pick<Backend, 'upload' | 'capabilities'>;
   /** @throws DejaDitError RUNTIME with the module path of the offending operator */
   compile(graph: Graph): Promise<Executable>;
   /**

@@ -9,7 +9,7 @@ import { arrayClass } from '../../tensor/dtype.ts';
 import type { Selection } from '../../tensor/selection.ts';
 import { sizeOf, Tensor } from '../../tensor/tensor.ts';
 import { cutTensor, isWhole, type Layout, layoutKey, putPart, selectionOf, whole } from '../partition/layout.ts';
-import type { SharedCrew } from './crew.ts';
+import { type Crew, eachPart, type SharedCrew, type Team } from './crew.ts';
 
 /** For each of this process's ranks, in order. */
 type Parts = readonly DeviceTensor[];
@@ -22,6 +22,15 @@ export interface HostSource {
   readonly temporary: boolean;
 }
 
+/** Where a tensor lies that a run has made. */
+export interface Made {
+  layout: Layout;
+  /** On this process's ranks of the team; there once they are computed. */
+  parts: Promise<Parts>;
+  /** Those who computed it; undefined: the whole crew. */
+  team: number | undefined;
+}
+
 export class Distributed {
   private readonly placed = new Map<string, Promise<Parts>>();
   private source: HostSource | undefined;
@@ -30,35 +39,40 @@ export class Distributed {
   /**
    * @param spec of the whole tensor
    * @param layout in which it lies, or in which it would come as it is
+   * @param team who has it, or of an input, who is to compute with it; undefined: the whole crew
    */
   private constructor(
     private readonly crew: SharedCrew,
     readonly spec: ValueSpec,
     readonly layout: Layout,
+    readonly team: number | undefined,
   ) {}
 
-  static fromHost(crew: SharedCrew, spec: ValueSpec, source: HostSource): Distributed {
-    const tensor = new Distributed(crew, spec, whole(spec.shape.length));
+  static fromHost(crew: SharedCrew, spec: ValueSpec, { team, ...source }: HostSource & { team?: number }): Distributed {
+    const tensor = new Distributed(crew, spec, whole(spec.shape.length), team);
     tensor.source = source;
     return tensor;
   }
 
-  static fromRanks(
-    crew: SharedCrew,
-    spec: ValueSpec,
-    { layout, parts }: { layout: Layout; parts: Parts },
-  ): Distributed {
-    const tensor = new Distributed(crew, spec, layout);
-    tensor.placed.set(layoutKey(layout), Promise.resolve(parts));
+  static fromRanks(crew: SharedCrew, spec: ValueSpec, { layout, parts, team }: Made): Distributed {
+    const tensor = new Distributed(crew, spec, layout, team);
+    // Whoever asks for it gets the error.
+    parts.catch(() => undefined);
+    tensor.placed.set(keyOf(layout, team), parts);
     return tensor;
   }
 
-  /** What the ranks have of it in a layout; stays this tensor's. */
-  place(layout: Layout): Promise<Parts> {
-    const key = layoutKey(layout);
+  /** Whether it is to be brought from one team to another before that can compute with it. */
+  isElsewhere(team: number | undefined): boolean {
+    return this.source === undefined && this.team !== undefined && this.team !== team;
+  }
+
+  /** What the ranks of a team have of it in a layout; stays this tensor's. */
+  place(layout: Layout, team: number | undefined): Promise<Parts> {
+    const key = keyOf(layout, team);
     let parts = this.placed.get(key);
     if (!parts) {
-      parts = this.bring(layout);
+      parts = this.bring(layout, team);
       this.placed.set(key, parts);
       parts.catch(() => this.placed.delete(key));
     }
@@ -68,18 +82,10 @@ export class Distributed {
   /** The whole tensor, in memory of its own where it comes from ranks. Where ranks are other processes, all of them have to ask. */
   async download(): Promise<Tensor> {
     if (this.source) return this.source.read([]);
-    const { spec } = this;
     const crew = await this.crew.ranks();
-    const [own] = crew.ranks;
-    const everywhere = await this.placed.get(layoutKey(whole(spec.shape.length)));
-    if (everywhere) return own!.backend.download(everywhere[0]!, { copy: true });
-    const { layout } = this;
-    const parts = await this.place(layout);
-    const here = await Promise.all(parts.map((part, i) => crew.ranks[i]!.backend.download(part, { copy: true })));
-    if (isWhole(layout)) return here[0]!;
-    const all = new Tensor(spec.dtype, new (arrayClass(spec.dtype))(sizeOf(spec.shape)), spec.shape);
-    await crew.eachPart(here, { layout, shape: spec.shape }, (part, place) => putPart(all, part, { layout, place }));
-    return all;
+    const value = await this.gather(crew.team(this.team));
+    if (this.team === undefined || !crew.isSpread) return value!;
+    return this.tell(crew, value);
   }
 
   dispose(): void {
@@ -89,17 +95,44 @@ export class Distributed {
     this.placed.clear();
   }
 
-  private async bring(layout: Layout): Promise<Parts> {
+  /** The whole tensor on processes with a rank of the team; undefined on others. */
+  private async gather(team: Team): Promise<Tensor | undefined> {
+    const { spec, layout } = this;
+    const [own] = team.ranks;
+    if (!own) return undefined;
+    const everywhere = await this.placed.get(keyOf(whole(spec.shape.length), this.team));
+    if (everywhere) return own.backend.download(everywhere[0]!, { copy: true });
+    const parts = await this.place(layout, this.team);
+    const here = await Promise.all(parts.map((part, i) => team.ranks[i]!.backend.download(part, { copy: true })));
+    const all = new Tensor(spec.dtype, new (arrayClass(spec.dtype))(sizeOf(spec.shape)), spec.shape);
+    await eachPart(team, { here, layout, shape: spec.shape }, (part, place) => putPart(all, part, { layout, place }));
+    return all;
+  }
+
+  /** Tells all processes what one team has. Who has it need not wait until the others have heard. */
+  private async tell({ mesh, whole: { group } }: Crew, value: Tensor | undefined): Promise<Tensor> {
+    const { dtype, shape } = this.spec;
+    const data = value ? value.data.slice() : new (arrayClass(dtype))(sizeOf(shape));
+    const told = group!.broadcast(data, { root: (this.team! * mesh.ranks) / mesh.size.batch });
+    if (!value) await told;
+    // If that fails, so does whatever is said next.
+    else told.catch(() => undefined);
+    return value ?? new Tensor(dtype, data, shape);
+  }
+
+  private async bring(layout: Layout, team: number | undefined): Promise<Parts> {
     const { source } = this;
     const all = source && !isWhole(layout) ? undefined : await this.download();
-    const { ranks } = await this.crew.ranks();
+    const { ranks } = (await this.crew.ranks()).team(team);
     const parts: DeviceTensor[] = [];
     for (const { place, backend } of ranks) {
       const part = all ? cutTensor(all, { layout, place }) : await source!.read(selectionOf(layout, place));
       parts.push(backend.upload(part, { transfer: part !== all }));
     }
-    if (this.source?.temporary) this.source = undefined;
+    if (this.source?.temporary && team === this.team) this.source = undefined;
     if (this.disposed) disposeTensors(parts);
     return parts;
   }
 }
+
+const keyOf = (layout: Layout, team: number | undefined): string => `${team ?? 'all'}|${layoutKey(layout)}`;

@@ -16,10 +16,10 @@ export async function openMpiRank(mesh: Mesh, home: Backend): Promise<Crew> {
   const all = await job;
   if (all.size !== mesh.ranks) throw parallelismMismatch(mesh.ranks, all.size);
   const programs = new ProgramCache(home, { maxBytes: Number.MAX_SAFE_INTEGER });
-  const groups = await meshGroups(all, mesh);
-  const rank = { rank: all.rank, place: mesh.place(all.rank), backend: home, programs, all, groups };
+  const { groups, team } = await meshGroups(all, mesh);
+  const rank = { rank: all.rank, place: mesh.place(all.rank), backend: home, programs, all, groups, team };
   return new Crew(mesh, [rank], async () => {
     await programs.dispose();
-    for (const group of Object.values(groups)) await group.close();
+    for (const group of [...Object.values(groups), team]) await group?.close();
   });
 }

@@ -7,6 +7,7 @@ import type { Graph } from '../../graph/graph.ts';
 import type {
   Backend,
   BackendCapabilities,
+  BranchCall,
   DeviceTensor,
   Executable,
   Live,
@@ -14,11 +15,11 @@ import type {
 } from '../../runtime/backend.ts';
 import { StoredTensor } from '../../runtime/stored-tensor.ts';
 import { disposeTensors, TensorTable } from '../../runtime/tensor-table.ts';
-import { select } from '../../tensor/selection.ts';
+import { type Selection, select } from '../../tensor/selection.ts';
 import { Tensor } from '../../tensor/tensor.ts';
-import { type Layout, layoutKey } from '../partition/layout.ts';
+import { type Layout, layoutKey, whole } from '../partition/layout.ts';
 import { type Features, partition, type WeightPart } from '../partition/partition.ts';
-import type { Crew, SharedCrew } from './crew.ts';
+import type { SharedCrew, Team } from './crew.ts';
 import { Distributed } from './distributed.ts';
 import { RankProgram } from './rank-program.ts';
 
@@ -37,6 +38,8 @@ export class ParallelBackend implements Backend {
   readonly tensors = new TensorTable<Distributed>((memory) => memory.dispose());
   readonly executables = new Set<ParallelExecutable>();
   readonly crew: SharedCrew;
+  /** Names of guidance branches that teams compute, in the order in which they were first called. */
+  private readonly branches: string[] = [];
   private readonly foreign = new Map<DeviceTensor, Distributed>();
 
   constructor(readonly options: ParallelBackendOptions) {
@@ -68,26 +71,45 @@ export class ParallelBackend implements Backend {
     return executable;
   }
 
-  upload(tensor: Tensor, { transfer = false }: { transfer?: boolean } = {}): DeviceTensor {
+  upload(tensor: Tensor, options?: { transfer?: boolean }): DeviceTensor {
+    return this.uploadTo(undefined, tensor, options);
+  }
+
+  /**
+   * @throws DejaDitError UNSUPPORTED if some ranks would have nothing to do
+   */
+  forBranch({ branch, branches, samples }: BranchCall): Pick<Backend, 'upload' | 'capabilities'> {
+    const { batch } = this.crew.mesh.size;
+    // Samples are shared out where there are enough of them.
+    if (batch === 1 || samples >= batch) return this;
+    if (branches < batch)
+      throw new DejaDitError(
+        'UNSUPPORTED',
+        `${batch} groups of ranks for calls of ${samples} sample(s), of which ${branches === 1 ? 'there is one' : `there are ${branches}`} a step: ${batch - branches} would have nothing to do`,
+        { path: 'parallelismConfig.cfgSize' },
+      );
+    if (!this.branches.includes(branch)) this.branches.push(branch);
+    const team = this.branches.indexOf(branch) % batch;
+    const { capabilities } = this;
+    return { capabilities, upload: (tensor, options) => this.uploadTo(team, tensor, options) };
+  }
+
+  private uploadTo(team: number | undefined, tensor: Tensor, { transfer = false }: { transfer?: boolean } = {}) {
     this.assertOpen();
     const { dtype, shape } = tensor;
     const host = transfer ? tensor : new Tensor(dtype, tensor.data.slice(), shape);
-    return this.tensors.adopt(
-      Distributed.fromHost(
-        this.crew,
-        { dtype, shape },
-        { read: (selection) => select(host, selection), temporary: transfer },
-      ),
-      {
-        dtype,
-        shape,
-      },
-    );
+    const source = { read: (selection: Selection) => select(host, selection), temporary: transfer };
+    const memory = Distributed.fromHost(this.crew, { dtype, shape }, team === undefined ? source : { ...source, team });
+    return this.tensors.adopt(memory, { dtype, shape });
   }
 
   download(tensor: DeviceTensor): Promise<Tensor> {
     this.assertOpen();
-    return this.tensors.holding([tensor], ([memory]) => this.crew.inTurn(() => memory!.download()));
+    return this.tensors.holding([tensor], async ([memory]) => {
+      // Between processes all have to be there; within one, who has it is enough.
+      const { isSpread } = await this.crew.ranks();
+      return this.crew.inTurn(() => memory!.download(), isSpread ? undefined : memory!.team);
+    });
   }
 
   async agree(value: number): Promise<number> {
@@ -148,7 +170,7 @@ function isAlive(tensor: DeviceTensor): boolean {
   }
 }
 
-/** A graph as the ranks compute it when its inputs lie in certain layouts. */
+/** A graph as the ranks of a team compute it when its inputs lie in certain layouts. */
 interface Variant {
   readonly ranks: readonly { program: RankProgram; weights: ReadonlyMap<string, WeightPart> }[];
   readonly outputs: ReadonlyMap<string, Layout>;
@@ -179,15 +201,17 @@ class ParallelExecutable implements Executable {
       if (backend.tensors.owns(tensor)) own.push([name, tensor]);
       else memory.set(name, backend.adopt(tensor));
     }
-    const run = backend.tensors.holding(
-      own.map(([, tensor]) => tensor),
-      (held) => {
-        for (const [i, [name]] of own.entries()) memory.set(name, held[i]!);
-        return backend.crew.inTurn(() => this.compute(memory));
-      },
-    );
-    this.latest = run.catch(() => undefined);
-    return run;
+    return new Promise((resolve, reject) => {
+      const run = backend.tensors.holding(
+        own.map(([, tensor]) => tensor),
+        async (held) => {
+          for (const [i, [name]] of own.entries()) memory.set(name, held[i]!);
+          await this.start(memory, resolve);
+        },
+      );
+      run.catch(reject);
+      this.latest = Promise.all([this.latest, run.catch(() => undefined)]);
+    });
   }
 
   async dispose(): Promise<void> {
@@ -204,79 +228,107 @@ class ParallelExecutable implements Executable {
     this.variants.clear();
   }
 
-  private async compute(memory: ReadonlyMap<string, Distributed>): Promise<Record<string, DeviceTensor>> {
+  /**
+   * @param handOut gets the outputs: of a team before they are there, so that the caller goes on to what another team is to compute, and an error
+   *   comes when they are asked for; of the whole crew when they are
+   */
+  private async start(
+    memory: ReadonlyMap<string, Distributed>,
+    handOut: (outputs: Record<string, DeviceTensor>) => void,
+  ): Promise<void> {
     const { backend, graph } = this;
-    const crew = await backend.crew.ranks();
-    const layouts = new Map([...graph.inputs.keys()].map((name) => [name, memory.get(name)!.layout]));
-    const variant = await this.variant(crew, layouts);
-    const feeds = await placeAll(
-      [...graph.inputs.keys()].map((name) => ({ name, memory: memory.get(name)!, layout: layouts.get(name)! })),
-    );
+    const team = [...memory.values()].find((tensor) => tensor.team !== undefined)?.team;
+    for (const tensor of memory.values())
+      if (tensor.isElsewhere(team)) await backend.crew.inTurn(() => tensor.place(layoutOn(tensor, team), team));
+    await backend.crew.inTurn(async () => {
+      const layouts = new Map([...graph.inputs.keys()].map((name) => [name, layoutOn(memory.get(name)!, team)]));
+      const ranks = (await backend.crew.ranks()).team(team);
+      const variant = await this.variant(ranks, { inputs: layouts, team });
+      const computed = this.compute(memory, { variant, layouts, ranks, team });
+      if (team === undefined) await computed;
+      const outputs = [...graph.outputs].map(([name, { dtype, shape }]) => {
+        const parts = computed.then((results) => results.map((ofRank) => ofRank[name]!));
+        const layout = variant.outputs.get(name) ?? whole(shape.length);
+        const tensor = Distributed.fromRanks(backend.crew, { dtype, shape }, { layout, parts, team });
+        return [name, backend.tensors.adopt(tensor, { dtype, shape })] as const;
+      });
+      handOut(Object.fromEntries(outputs));
+      await computed;
+    }, team);
+  }
+
+  /** @returns the outputs of each of this process's ranks */
+  private async compute(
+    memory: ReadonlyMap<string, Distributed>,
+    { variant, layouts, ranks: { ranks }, team }: TeamRun,
+  ): Promise<Record<string, DeviceTensor>[]> {
+    if (ranks.length === 0) return [];
+    const inputs = [...layouts].map(([name, layout]) => ({ name, memory: memory.get(name)!, layout }));
+    const feeds = await placeAll(inputs, team);
     const parts = new Map(variant.ranks.flatMap(({ weights: ofRank }) => [...ofRank]));
     const weights = await placeAll(
       [...parts].map(([name, { of, layout }]) => ({ name, memory: memory.get(of)!, layout })),
+      team,
     );
     const runs = variant.ranks.map(({ program }, i) =>
       program.run(feeds[i] ?? {}, weights[i] ?? {}).catch(async (error: Error) => {
-        await crew.ranks[i]!.all.abort(error);
+        await ranks[i]!.all.abort(error);
         throw error;
       }),
     );
     const settled = await Promise.allSettled(runs);
-    const results = settled.map((result) => (result.status === 'fulfilled' ? result.value : undefined));
+    const results = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     const failed = settled.find((result) => result.status === 'rejected');
-    if (failed) {
-      for (const outputs of results) disposeTensors(outputs ?? {});
-      throw failed.reason;
-    }
-    return Object.fromEntries(
-      [...graph.outputs].map(([name, { dtype, shape }]) => {
-        const parts = results.map((outputs) => outputs![name]!);
-        const tensor = Distributed.fromRanks(
-          backend.crew,
-          { dtype, shape },
-          { layout: variant.outputs.get(name)!, parts },
-        );
-        return [name, backend.tensors.adopt(tensor, { dtype, shape })];
-      }),
-    );
+    if (!failed) return results;
+    for (const outputs of results) disposeTensors(outputs);
+    throw failed.reason;
   }
 
-  private variant(crew: Crew, inputs: ReadonlyMap<string, Layout>): Promise<Variant> {
-    const key = [...inputs.values()].map(layoutKey).join('|');
+  private variant(team: Team, of: { inputs: ReadonlyMap<string, Layout>; team: number | undefined }): Promise<Variant> {
+    const key = [of.team, ...[...of.inputs.values()].map(layoutKey)].join('|');
     let variant = this.variants.get(key);
     if (!variant) {
-      variant = this.build(crew, inputs);
+      variant = this.build(team, of.inputs);
       this.variants.set(key, variant);
       variant.catch(() => this.variants.delete(key));
     }
     return variant;
   }
 
-  private async build(crew: Crew, inputs: ReadonlyMap<string, Layout>): Promise<Variant> {
-    const {
-      crew: { mesh },
-      options: { features },
-    } = this.backend;
-    const parted = crew.ranks.map(({ rank }) => partition(this.graph, { mesh, rank, inputs, features }));
-    const ranks = await Promise.all(
+  private async build({ mesh, ranks }: Team, inputs: ReadonlyMap<string, Layout>): Promise<Variant> {
+    const { features } = this.backend.options;
+    const parted = ranks.map(({ rank }) => partition(this.graph, { mesh, rank: rank % mesh.ranks, inputs, features }));
+    const programs = await Promise.all(
       parted.map(async ({ graph, weights }, i) => ({
-        program: await RankProgram.compile(crew.ranks[i]!, graph),
+        program: await RankProgram.compile(ranks[i]!, graph),
         weights,
       })),
     );
-    return { ranks, outputs: parted[0]!.outputs };
+    return { ranks: programs, outputs: parted[0]?.outputs ?? new Map() };
   }
 }
+
+interface TeamRun {
+  variant: Variant;
+  /** Of the inputs. */
+  layouts: ReadonlyMap<string, Layout>;
+  ranks: Team;
+  team: number | undefined;
+}
+
+/** In which layout a run of a team takes a tensor. */
+const layoutOn = (tensor: Distributed, team: number | undefined): Layout =>
+  tensor.isElsewhere(team) ? whole(tensor.spec.shape.length) : tensor.layout;
 
 /** For each rank its parts by name. */
 async function placeAll(
   tensors: readonly { name: string; memory: Distributed; layout: Layout }[],
+  team: number | undefined,
 ): Promise<Record<string, DeviceTensor>[]> {
   const ranks: Record<string, DeviceTensor>[] = [];
   // One after the other: what is read for it need not all be in memory at once.
   for (const { name, memory, layout } of tensors)
-    for (const [i, part] of (await memory.place(layout)).entries()) {
+    for (const [i, part] of (await memory.place(layout, team)).entries()) {
       ranks[i] ??= {};
       ranks[i][name] = part;
     }

@@ -25,7 +25,7 @@ export async function openThreads(mesh: Mesh, { backend, threads, worker = true 
       const own = await openBackend({ backend, worker, threads: each });
       // Programs go with the executables that they belong to.
       const programs = new ProgramCache(own, { maxBytes: Number.MAX_SAFE_INTEGER });
-      return { rank, place: mesh.place(rank), backend: own, programs, all, groups: await meshGroups(all, mesh) };
+      return { rank, place: mesh.place(rank), backend: own, programs, all, ...(await meshGroups(all, mesh)) };
     }),
   );
   const ranks = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));

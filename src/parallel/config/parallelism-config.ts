@@ -120,7 +120,6 @@ export function parseParallelismConfig(
     throw invalid('backend', `${name} is for ulyssesSize and ringSize alone; leave it out`);
   if (!context && mesh.tensor * mesh.batch === 1)
     throw invalid('ulyssesSize', 'no size is above 1: give ulyssesSize, ringSize, tpSize or cfgSize');
-  if (context && mesh.batch > 1) throw unsupported('cfgSize', 'goes with tpSize, not yet with ulyssesSize or ringSize');
   for (const field of ['ulyssesAnything', 'ulyssesFloat8', 'ulyssesAsync'] as const)
     if (read[field] && mesh.ulysses === 1) throw invalid(field, 'does nothing without ulyssesSize above 1');
   if (read.ringRotateMethod !== 'p2p')

@@ -232,11 +232,9 @@ export class Partition {
     if (parts === 1 || layout.some((dealt) => dealt?.over === 'batch')) return;
     const size = this.shapeOf(name)[0]!;
     if (size < parts)
-      throw new DejaDitError(
-        'UNSUPPORTED',
-        `${size} sample(s) in a call cannot be shared out to ${parts} ranks; leave it out where guidance branches are calls of their own`,
-        { path: 'parallelismConfig.cfgSize' },
-      );
+      throw new DejaDitError('UNSUPPORTED', `${size} sample(s) in a call cannot be shared out to ${parts} ranks`, {
+        path: 'parallelismConfig.cfgSize',
+      });
     this.settle(name, withAxis(layout, 0, { over: 'batch', segments: [evenly(size, { parts })] }));
   }
 

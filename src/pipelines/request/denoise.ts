@@ -15,6 +15,8 @@ import type {
   StepReport,
   TransformerModel,
 } from '../../models/transformer-model.ts';
+import type { DeviceTensor } from '../../runtime/backend.ts';
+import { disposeTensors } from '../../runtime/tensor-table.ts';
 import type { Scheduler } from '../../schedulers/scheduler.ts';
 import type { NoiseStream } from '../../tensor/generator.ts';
 import { cut, join } from '../../tensor/slices.ts';
@@ -65,6 +67,8 @@ export interface ModelCall {
   readonly inputs: ForwardInputs;
   /** Guidance branches that share it. */
   readonly samples: number;
+  /** Calls of a guided step. */
+  readonly branches: number;
 }
 
 /** A request's steps: its owner takes them until it is `done`, and ends it in any case. */
@@ -95,8 +99,7 @@ export class Denoising {
     this.check();
     const start = performance.now();
     const calls = this.calls();
-    const outputs: Tensor[] = [];
-    for (const call of calls) outputs.push(...(await this.answer(call)));
+    const outputs = await this.answerAll(calls);
     await this.advance(calls, outputs, start);
   }
 
@@ -120,6 +123,7 @@ export class Denoising {
       branch: name,
       inputs: { ...inputsAt(latents, timestep, inputs), ...inputs },
       samples,
+      branches: this.together.length,
     }));
   }
 
@@ -127,12 +131,33 @@ export class Denoising {
    * A call's outputs, one for each branch in it.
    * @param together its inputs, if they are on the device already, and who runs its spans
    */
-  async answer(
-    { model, session, branch, inputs, samples }: ModelCall,
+  async answer(call: ModelCall, together?: { prepared: PreparedInputs; spans: SpanRuns }): Promise<Tensor[]> {
+    return this.finish(call, await this.begin(call, together));
+  }
+
+  /** All are begun, in their order, before the first is waited for: ranks may compute them side by side. */
+  private async answerAll(calls: readonly ModelCall[]): Promise<Tensor[]> {
+    const begun: DeviceTensor[] = [];
+    try {
+      for (const call of calls) begun.push(await this.begin(call));
+      const outputs: Tensor[] = [];
+      for (const call of calls) outputs.push(...(await this.finish(call, begun.shift()!)));
+      return outputs;
+    } catch (error) {
+      disposeTensors(begun);
+      throw error;
+    }
+  }
+
+  private begin(
+    { model, session, branch, branches, inputs }: ModelCall,
     together?: { prepared: PreparedInputs; spans: SpanRuns },
-  ): Promise<Tensor[]> {
-    const { prepared = model.prepare(inputs), spans } = together ?? {};
-    const output = await session.forward(prepared, { branch, signal: this.options.signal, spans });
+  ): Promise<DeviceTensor> {
+    const { prepared = model.prepare(inputs, { branch, branches }), spans } = together ?? {};
+    return session.forward(prepared, { branch, signal: this.options.signal, spans });
+  }
+
+  private async finish({ model, inputs, samples }: ModelCall, output: DeviceTensor): Promise<Tensor[]> {
     return samplesOf(await model.present(output, inputs), samples);
   }
 

@@ -66,7 +66,7 @@ async function together({ model, inputs, calls }: Two): Promise<Tensor[]> {
   const results: Tensor[] = [];
   for (let step = 0; step < 2; step++) {
     const lanes = calls.map((call, i) => async (spansIn: Parameters<Parameters<typeof runLanes>[0][0]>[0]) => {
-      const output = await sessions[i]!.forward(model.upload(call, rows), { spans: spansIn(company) });
+      const output = await sessions[i]!.forward(model.upload(call, { rows }), { spans: spansIn(company) });
       results[i] = [await model.present(output, inputs)].flat()[0]!;
     });
     for (const settled of await runLanes(lanes)) expect(settled.status).toBe('fulfilled');

@@ -62,7 +62,7 @@ function lanesOf(step: Stepping, kins: Kin[]): Lane[] {
         try {
           for (const { call, index, kin } of sequence) {
             const { model } = call;
-            const prepared = model.upload(step.prepared[index]!, kin?.rows);
+            const prepared = model.upload(step.prepared[index]!, { rows: kin?.rows, guidance: kin ? undefined : call });
             const spans = spansIn({ runner: model.runner, kin, most: kin?.most ?? 1 });
             step.outputs[index] = await step.request.answer(call, { prepared, spans });
           }
