@@ -24,11 +24,11 @@ on_gpu() { # seconds, tests
 }
 
 npm run --silent build || exit 1
-part 60 node dist/cli/main.js doctor
+part 20 node dist/cli/main.js doctor
 
 echo "== every family, float32 (1e-4) and float16 (docs/gpu.md)"
-DEJA_DIT_TEST_BACKEND=webgpu on_gpu 120 "${models[@]}" -t "forward\\(\\) returns|equal Transformers without a mask"
-on_gpu 90 "${pictures[@]}"
+DEJA_DIT_TEST_BACKEND=webgpu on_gpu 100 "${models[@]}" -t "forward\\(\\) returns|equal Transformers without a mask"
+on_gpu 80 "${pictures[@]}"
 
 for dtype in float32 float16; do
   echo "== step times, $dtype"
@@ -38,6 +38,6 @@ echo "== step times in 4 bits"
 part 60 node dist/cli/main.js bench --backend webgpu --quantize int4_weight_only $dry
 if [ -n "${PYTHON:-}" ]; then
   echo "== PyTorch on the same card, bfloat16"
-  part 120 "$PYTHON" bench/diffusers_gpu_step.py $dry
+  part 100 "$PYTHON" bench/diffusers_gpu_step.py $dry
 fi
 exit "$status"

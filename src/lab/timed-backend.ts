@@ -5,7 +5,7 @@ import { WrappedBackend } from '../runtime/wrapped-backend.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 export class TimedBackend extends WrappedBackend {
-  /** Milliseconds inside runs since the last `reset`. */
+  /** Milliseconds inside runs since the last `reset`, and waiting for what they make: a GPU's are over when they have begun. */
   runTime = 0;
   flops = 0;
   /** Bytes. */
@@ -23,7 +23,9 @@ export class TimedBackend extends WrappedBackend {
   }
 
   override async download(tensor: DeviceTensor, options?: { copy?: boolean }): Promise<Tensor> {
+    const start = performance.now();
     const downloaded = await super.download(tensor, options);
+    this.runTime += performance.now() - start;
     this.transferred += downloaded.data.byteLength;
     return downloaded;
   }

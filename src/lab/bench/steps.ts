@@ -2,9 +2,13 @@
 import os from 'node:os';
 import { GraphBuilder } from '../../graph/builder.ts';
 import { gemm } from '../../graph/ops.ts';
+import type { ComputeDtype } from '../../models/compute-dtype.ts';
+import { takeDown } from '../../runtime/host-tensors.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import { disposeTensors } from '../../runtime/tensor-table.ts';
+import { fromFloat32 } from '../../tensor/convert.ts';
 import { Generator } from '../../tensor/generator.ts';
+import { type Shape, Tensor } from '../../tensor/tensor.ts';
 import { median } from '../median.ts';
 import { TimedBackend } from '../timed-backend.ts';
 import { type BenchCase, type BenchPlace, benchCases, caseInputs, loadCase, openBackend, turn } from './cases.ts';
@@ -82,7 +86,7 @@ async function timeCase(
   python?.close();
   const tokens = item.imageEdge ** 2 + item.textTokens;
   const width = Number(model.config['num_attention_heads']) * Number(model.config['attention_head_dim']);
-  const gemmGflops = await timeGemm(backend, tokens, width);
+  const gemmGflops = await timeGemm(backend, { tokens, width, dtype: model.computeDtype });
   await model.dispose();
   await backend.dispose();
   const step = median(steps);
@@ -100,20 +104,24 @@ async function timeCase(
 }
 
 /** GFLOP/s of [tokens, width] · [width, 4·width], the largest product of a block. */
-async function timeGemm(backend: TimedBackend, tokens: number, width: number): Promise<number> {
+async function timeGemm(
+  backend: TimedBackend,
+  { tokens, width, dtype }: { tokens: number; width: number; dtype: ComputeDtype },
+): Promise<number> {
   const g = new GraphBuilder();
-  const x = g.input('x', 'float32', [tokens, width]);
-  g.output('y', gemm(x, g.weight('w', { dtype: 'float32', shape: [4 * width, width] })));
+  const x = g.input('x', dtype, [tokens, width]);
+  const y = gemm(x, g.weight('w', { dtype, shape: [4 * width, width] }));
+  // One number of it, which is waited for.
+  g.output('y', y.slice(0, 0, 1).slice(1, 0, 1));
   const executable = await backend.compile(g.finish());
   const generator = new Generator(2);
-  const inputs = {
-    x: backend.upload(generator.randn([tokens, width])),
-    w0: backend.upload(generator.randn([4 * width, width])),
-  };
+  const random = (shape: Shape) =>
+    backend.upload(new Tensor(dtype, fromFloat32(dtype, generator.randn(shape).f32), shape));
+  const inputs = { x: random([tokens, width]), w0: random([4 * width, width]) };
   const rates: number[] = [];
   for (let i = 0; i < 20; i++) {
     backend.reset();
-    disposeTensors(await executable.run(inputs));
+    await takeDown(backend, await executable.run(inputs));
     rates.push(backend.flops / backend.runTime / 1e6);
   }
   disposeTensors(inputs);
