@@ -1,6 +1,9 @@
 import path from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createBackend } from '../../runtime/create-backend.ts';
+import { ProgramCache } from '../../runtime/program-cache.ts';
+import { WrappedBackend } from '../../runtime/wrapped-backend.ts';
 import { dims, floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import { readSafetensors } from '../../weights/safetensors/safetensors.ts';
 import { fixtures, relativeError } from '../testing/golden.ts';
@@ -33,6 +36,23 @@ describe('tiles and slices', () => {
     });
     expect(relativeError(image, golden['decode_big.image_tiled_lat8_sample64_ov0.25']!)).toBeLessThan(1e-4);
     expect(progress).toEqual(['1/6', '2/6', '3/6', '4/6', '5/6', '6/6']);
+  });
+
+  it('decodes in tiles what a device has no bindings for', async () => {
+    const { overlap } = autoencoder.traits.tiles;
+    const pixels = 64 * 64;
+    class Narrow extends WrappedBackend {
+      override get capabilities() {
+        // Three tensors in use, which a convolution reads in three bindings each.
+        return { ...this.inner.capabilities, maxBinding: (pixels * autoencoder.traits.bytesPerPixel(1)) / 9 };
+      }
+    }
+    const folder = path.join(fixtures, 'autoencoders', 'autoencoder_kl_l2_tiled');
+    await using backend = new Narrow(await createBackend());
+    await using narrow = await Autoencoder.fromPretrained(folder, { programs: new ProgramCache(backend) });
+    const tiles = await narrow.decode(golden['decode_big.latents']!);
+    const expected = await autoencoder.decode(golden['decode_big.latents']!, { tiling: { size: 64, overlap } });
+    expect(relativeError(tiles, expected)).toBeLessThan(1e-5);
   });
 
   it('encodes in tiles as Diffusers', async () => {
