@@ -1,6 +1,6 @@
 /** The commands of `deja-dit` and their flags. They are imported when run, so that `--help` and short jobs start fast. */
 import { readFileSync } from 'node:fs';
-import { Option } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { CliCommand } from './command.ts';
 import { addCacheFlags } from './flags/cache-flags.ts';
 import { addComponentFlags } from './flags/component-flags.ts';
@@ -32,11 +32,18 @@ export const program = new CliCommand('deja-dit')
       ),
   });
 
-const backendOption = () =>
-  new Option(
+const backendOption = () => {
+  const option = new Option(
     '--backend <name>',
     'what computes; auto: the GPU where it computes right (default: cpu, or wasm where that does not load)',
   ).choices(['cpu', 'wasm', 'webgpu', 'auto']);
+  const chosen = option.parseArg!;
+  return option.argParser((value, previous: string | undefined) => {
+    if (value === 'cuda')
+      throw new InvalidArgumentError('There is no CUDA backend; webgpu runs on the same card, see docs/gpu.md.');
+    return chosen(value, previous as string);
+  });
+};
 const dtypeOption = () =>
   new Option(
     '--compute-dtype <type>',

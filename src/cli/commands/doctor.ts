@@ -2,6 +2,10 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
+import { printable } from '../../errors/printable.ts';
+import { timeGemm } from '../../lab/bench/gemm.ts';
+import { TimedBackend } from '../../lab/timed-backend.ts';
+import { type ComputeDtype, computeDtypes } from '../../models/compute-dtype.ts';
 import { checkMpi } from '../../parallel/collective/mpi/check.ts';
 import { type BackendCapabilities, describeInt8Product } from '../../runtime/backend.ts';
 import { type BackendName, createBackend } from '../../runtime/create-backend.ts';
@@ -14,6 +18,8 @@ interface Check extends ProbeResult {
   note: string;
   /** Of a backend: what trials found. */
   capabilities?: BackendCapabilities;
+  /** Of a backend: GFLOP/s of a matrix product by the type that it computes in. */
+  gflops?: Partial<Record<ComputeDtype, number>>;
 }
 
 export async function doctor({ json }: { json?: boolean }): Promise<void> {
@@ -54,12 +60,14 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
   console.log(`Node ${machine.node}, ${machine.platform}\n`);
   console.log(
     table(
-      checks.map(({ name, works, note, reason, capabilities }) => {
-        const found = capabilities ? `; ${describe(capabilities)}` : '';
-        return [works ? '✓' : '✗', name, works ? `${note}${found}` : `${note}: ${reason}`];
+      checks.map(({ name, works, note, capabilities, gflops = {} }) => {
+        const rates = Object.entries(gflops).map(([dtype, rate]) => `; ${rate.toFixed(0)} GFLOP/s in ${dtype}`);
+        return [works ? '✓' : '✗', name, note + (capabilities ? `; ${describe(capabilities)}` : '') + rates.join('')];
       }),
     ),
   );
+  // Reasons are whole sentences, for which a table has no room.
+  for (const { name, works, reason } of checks) if (!works && reason) console.log(`${printable(`${name}: ${reason}`)}`);
   const gpu = checks.find(({ name }) => name === 'webgpu')!.capabilities;
   console.log(
     gpu
@@ -77,20 +85,25 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
 }
 
 /** Creating a backend runs products on it. */
-async function probeBackend(name: BackendName): Promise<Pick<Check, 'works' | 'reason' | 'capabilities'>> {
-  let capabilities: BackendCapabilities | undefined;
+async function probeBackend(name: BackendName): Promise<Pick<Check, 'works' | 'reason' | 'capabilities' | 'gflops'>> {
+  let found: Pick<Check, 'capabilities' | 'gflops'> = {};
   const result = await probe(async () => {
-    const backend = await createBackend({ backend: name });
-    ({ capabilities } = backend);
-    await backend.dispose();
+    await using backend = new TimedBackend(await createBackend({ backend: name }));
+    const { capabilities } = backend;
+    const gflops: Check['gflops'] = {};
+    for (const dtype of computeDtypes) {
+      if (dtype === 'float32' || capabilities.float16)
+        gflops[dtype] = await timeGemm(backend, { tokens: 256, width: 1024, dtype, runs: 3 });
+    }
+    found = { capabilities, gflops };
   });
-  return { ...result, ...(capabilities ? { capabilities } : {}) };
+  return { ...result, ...found };
 }
 
 /** What trials found of a backend. */
 function describe({ lowBitProduct, int8Product, float16, fusedAttention }: BackendCapabilities): string {
   if (lowBitProduct === 'widened') return `int8 products: ${describeInt8Product(int8Product)}`;
-  return `${float16 ? 'float16' : 'float32 only'}, fused attention ${fusedAttention ? 'right' : 'wrong, not used'}`;
+  return `${float16 ? 'float16' : 'float32 only'}, fused attention ${fusedAttention ? 'right' : 'wrong here, so not used'}`;
 }
 
 function adviceOnGpu({ float16, maxBinding }: BackendCapabilities): string {
