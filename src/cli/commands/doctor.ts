@@ -61,7 +61,9 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
   console.log(
     table(
       checks.map(({ name, works, note, capabilities, gflops = {} }) => {
-        const rates = Object.entries(gflops).map(([dtype, rate]) => `${rate.toPrecision(2)} GFLOP/s in ${dtype}`);
+        const rates = Object.entries(gflops).map(
+          ([dtype, rate]) => `${rate.toFixed(rate < 10 ? 1 : 0)} GFLOP/s in ${dtype}`,
+        );
         return [
           works ? '✓' : '✗',
           name,
@@ -72,7 +74,9 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
     ),
   );
   // Reasons are whole sentences, for which a table has no room.
-  for (const { name, works, reason } of checks) if (!works && reason) console.log(`${printable(`${name}: ${reason}`)}`);
+  for (const { name, works, reason } of checks) {
+    if (!works && reason) console.log(printable(reason.startsWith(name) ? reason : `${name}: ${reason}`));
+  }
   const gpu = checks.find(({ name }) => name === 'webgpu')!.capabilities;
   console.log(
     gpu
