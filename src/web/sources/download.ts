@@ -27,7 +27,7 @@ interface Part {
   to: number;
 }
 
-/** Fetches what is not there yet. */
+/** Fetches what is not there yet. If that fails, what is under way comes to its end first, so that nothing is written afterwards. */
 export async function download(
   model: RemoteModel,
   {
@@ -45,15 +45,22 @@ export async function download(
   const parts = paths.flatMap((path) => partsOf(path, model.files.get(path)!.size));
   const report = reporter(model, paths, onProgress);
   const queue = parts.values();
+  let failed = false;
   const work = async (): Promise<void> => {
     for (const { path, name, from, to } of queue) {
+      if (failed) return;
       throwIfAborted(signal);
       const kept = await store.part(name);
       if (kept?.size !== to - from) await store.write(name, await model.fetchRange(path, { from, to }));
       report(path, to - from);
     }
   };
-  await Promise.all(Array.from({ length: parallel }, work));
+  const fail = (error: unknown): never => {
+    failed = true;
+    throw error;
+  };
+  const ends = await Promise.allSettled(Array.from({ length: parallel }, () => work().catch(fail)));
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
 }
 
 /** A stored file, as one blob; the parts stay on the disk. */

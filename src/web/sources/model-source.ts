@@ -95,7 +95,7 @@ async function remoteFiles(source: string | URL, options: MountOptions): Promise
   const store = await ModelStore.open(root, [name, options.revision, options.variant].filter(Boolean).join('@'));
   const kept = await store.record();
   let entries: readonly (readonly [string, { size: number }])[];
-  if (kept && !options.update) {
+  if (kept?.complete && !options.update) {
     entries = Object.entries(kept.files);
     const total = entries.reduce((sum, [, { size }]) => sum + size, 0);
     options.onProgress?.({ file: '', received: 0, total: 0, overall: { received: total, total } });
@@ -103,9 +103,11 @@ async function remoteFiles(source: string | URL, options: MountOptions): Promise
     const model = await open();
     if (kept && kept.version !== model.version) await store.clear();
     const paths = await selectFiles(model, options);
-    await download(model, { paths, store, onProgress: options.onProgress, signal: options.signal });
     entries = paths.map((path) => [path, { size: model.files.get(path)!.size }] as const);
-    await store.setRecord({ name, version: model.version, files: Object.fromEntries(entries) });
+    const record = { name, version: model.version, files: Object.fromEntries(entries) };
+    await store.setRecord({ ...record, complete: false });
+    await download(model, { paths, store, onProgress: options.onProgress, signal: options.signal });
+    await store.setRecord({ ...record, complete: true });
   }
   const blobs = entries.map(([path, { size }]): [string, BlobEntry] => [path, storedFile(path, size, store)]);
   return { name, files: blobFiles(new Map(blobs)) };

@@ -10,6 +10,8 @@ export interface KeptModel {
   version: string;
   /** Sizes by path. */
   files: Record<string, { size: number }>;
+  /** Whether all of them are there. Parts of a download that broke off are known by its version too. */
+  complete: boolean;
 }
 
 const folderName = 'deja-dit';
@@ -35,7 +37,7 @@ export class ModelStore {
     return new ModelStore(await store.getDirectoryHandle(encodeURIComponent(name), { create: true }));
   }
 
-  /** What is kept completely, as it was recorded. */
+  /** Of what the parts are, as it was recorded. */
   async record(): Promise<KeptModel | undefined> {
     const file = await this.part(recordName);
     if (!file) return undefined;

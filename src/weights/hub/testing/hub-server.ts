@@ -31,12 +31,12 @@ export interface Fault {
 export class HubServer {
   /** Requests for file contents, in order. */
   readonly requests: { path: string; range: string | undefined; authorization: string | undefined }[] = [];
-  readonly commit = 'c0ffee'.padEnd(40, '0');
+  commit = 'c0ffee'.padEnd(40, '0');
   readonly url: string;
   /** Entries of the listing that replace the true ones. */
   listed: Record<string, object> = {};
-  /** Asked before every request: `path` is that of a file, or `api`. */
-  fault: (path: string) => Fault | undefined = () => undefined;
+  /** Asked before every request: `path` is that of a file, or `api`; `range` as the client asked. */
+  fault: (path: string, range?: string) => Fault | undefined = () => undefined;
   #server: Server;
 
   private constructor(
@@ -71,6 +71,13 @@ export class HubServer {
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const { pathname } = new URL(request.url ?? '', this.url);
+    // Pages of other origins may ask, with a token too.
+    response.setHeader('Access-Control-Allow-Origin', '*');
+    response.setHeader('Access-Control-Expose-Headers', 'Link');
+    if (request.method === 'OPTIONS') {
+      response.writeHead(204, { 'Access-Control-Allow-Headers': 'Authorization, Range, User-Agent' }).end();
+      return;
+    }
     const json = (value: unknown) =>
       response
         .setHeader('Content-Type', 'application/json')
@@ -121,8 +128,8 @@ export class HubServer {
     file: HubFile,
     { request, response }: { request: IncomingMessage; response: ServerResponse },
   ) {
-    const fault = this.fault(path) ?? {};
     const { range, authorization } = request.headers;
+    const fault = this.fault(path, range) ?? {};
     if (request.method === 'GET') this.requests.push({ path, range, authorization });
     const bytes = fault.bytes ?? file.bytes;
     const asked = fault.ignoreRange ? undefined : /^bytes=(\d+)-(\d*)$/.exec(range ?? '');
