@@ -1,6 +1,6 @@
 /** Asks for the key that the server wants. */
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { apiKey, connection, useKey } from './api/client.ts';
+import { apiKey, connection, takeKey } from './api/client.ts';
 
 export function KeyDialog({ open, onClose }: { open: boolean; onClose(): void }) {
   const dialog = useRef<HTMLDialogElement>(null);
@@ -15,7 +15,7 @@ export function KeyDialog({ open, onClose }: { open: boolean; onClose(): void })
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          useKey(key.trim());
+          takeKey(key.trim());
           setKey('');
           onClose();
         }}

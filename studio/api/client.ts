@@ -21,7 +21,7 @@ export class ApiError extends Error {
   }
 }
 
-export function useKey(key: string): void {
+export function takeKey(key: string): void {
   apiKey.value = key;
   sessionStorage.setItem(storedKey, key);
   connection.value = 'connecting';

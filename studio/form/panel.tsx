@@ -38,7 +38,7 @@ export function Panel() {
       }}
     >
       <div class="panel-scroll">
-        <Prompts />
+        {(all.size === 0 || all.has('prompt') || all.has('classLabels')) && <Prompts />}
         <div class="fields">
           {main
             .filter(({ name }) => !(sides.length === 2 && name === 'height'))

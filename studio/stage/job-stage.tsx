@@ -4,7 +4,7 @@ import { isOver, type JobView, type StepEvent, textOf } from '../api/types.ts';
 import { duration } from '../parts/format.ts';
 import { Icon } from '../parts/icons.tsx';
 import { useFile } from '../parts/use-file.ts';
-import { fields, tellOf, useSettings } from '../state/form.ts';
+import { fields, takeSettings, tellOf } from '../state/form.ts';
 import { end } from '../state/jobs.ts';
 import { show } from '../state/route.ts';
 import { useWatch, type Watched } from '../state/watch.ts';
@@ -141,7 +141,7 @@ function Actions({ job }: { job: JobView }) {
           <Icon name="compare" /> Compare with uncached
         </button>
       )}
-      <button type="button" onClick={() => useSettings(job)}>
+      <button type="button" onClick={() => takeSettings(job)}>
         <Icon name="settings" /> Use these settings
       </button>
       {address && (

@@ -5,7 +5,7 @@ import type { JobView } from '../api/types.ts';
 import { type CacheChoice, cacheChoice, cacheSent, cacheWrong, initialCache } from '../form/cache-settings.ts';
 import { asSent, asTyped, fieldsOf, ofPictures, wrongWith } from '../form/fields.ts';
 import { submit } from './jobs.ts';
-import { model } from './models.ts';
+import { model, modelName } from './models.ts';
 import { show } from './route.ts';
 import { stored } from './stored.ts';
 
@@ -57,7 +57,7 @@ function body(): Record<string, unknown> | undefined {
   const reason = cacheWrong(cache.value);
   if (reason) wrong['cache'] = reason;
   const subject = all.has('prompt') ? 'prompt' : 'classLabels';
-  if (prompt.value.trim() === '' && all.get(subject)?.required !== false) wrong['prompt'] = 'say what to draw';
+  if (prompt.value.trim() === '' && all.get(subject)?.required) wrong['prompt'] = 'say what to draw';
   if (seed.value !== '' && !/^-?\d+$/.test(seed.value))
     wrong['seed'] = 'must be a whole number, or nothing for a new one';
   errors.value = wrong;
@@ -65,7 +65,7 @@ function body(): Record<string, unknown> | undefined {
   const settings = cacheSent(cache.value);
   return {
     model: model.value?.id,
-    prompt: prompt.value,
+    ...(prompt.value.trim() === '' ? {} : { prompt: prompt.value }),
     ...(negativePrompt.value && all.has('negativePrompt') ? { negativePrompt: negativePrompt.value } : {}),
     ...Object.fromEntries(given.map((field) => [field.name, asSent(field, values.value[field.name])])),
     ...Object.fromEntries(
@@ -127,9 +127,10 @@ function tell(message: string, path = ''): void {
   errors.value = { [known ? name : '']: message.replace(new RegExp(`^${head}: `), '') };
 }
 
-/** Fills the form with what a job was asked with. Pictures are the server's to know. */
-export function useSettings({ options, report, model: name }: JobView): void {
-  if (!options || name !== model.value?.id) return;
+/** Fills the form with what a job was asked with, and of which model. Pictures are the server's to know. */
+export function takeSettings({ options, report, model: name }: JobView): void {
+  modelName.value = name;
+  if (!options) return;
   const { all } = fields.value;
   prompt.value = [options['prompt'] ?? options['classLabels'] ?? ''].flat().join(', ');
   negativePrompt.value = String([options['negativePrompt'] ?? ''].flat()[0]);
