@@ -1,6 +1,5 @@
 /** The form: what to draw, with which settings, and the two buttons that it is for. */
 import { useEffect, useState } from 'preact/hooks';
-import { connection } from '../api/client.ts';
 import { Icon, IconButton } from '../parts/icons.tsx';
 import {
   clearError,
@@ -13,11 +12,10 @@ import {
   previews,
   prompt,
   randomSeed,
+  ready,
   seed,
-  submitting,
   values,
 } from '../state/form.ts';
-import { model } from '../state/models.ts';
 import { CacheField } from './cache-field.tsx';
 import { FieldRow, Labelled } from './field.tsx';
 import { type Field, ofPictures } from './fields.ts';
@@ -26,7 +24,6 @@ import { SizeField } from './size-field.tsx';
 export function Panel() {
   const { main, more, all } = fields.value;
   const sides = main.filter(({ name }) => name === 'width' || name === 'height');
-  const ready = model.value?.state === 'loaded' && connection.value === 'ready';
   return (
     <form
       class="panel"
@@ -65,12 +62,12 @@ export function Panel() {
             {errors.value['']}
           </p>
         ) : null}
-        <button class="primary" type="submit" disabled={!ready || submitting.value} aria-keyshortcuts="Control+Enter">
+        <button class="primary" type="submit" disabled={!ready.value} aria-keyshortcuts="Control+Enter">
           Draw <kbd>Ctrl ↵</kbd>
         </button>
         <button
           type="button"
-          disabled={!ready || submitting.value}
+          disabled={!ready.value}
           title="The same picture with the cache and without, side by side (Ctrl+Shift+Enter)"
           aria-keyshortcuts="Control+Shift+Enter"
           onClick={() => void compare()}

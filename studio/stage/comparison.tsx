@@ -6,7 +6,7 @@ import { isOver, type JobView, type StepEvent } from '../api/types.ts';
 import { duration, factor, median } from '../parts/format.ts';
 import { tellOf } from '../state/form.ts';
 import { again } from '../state/jobs.ts';
-import { show } from '../state/route.ts';
+import { route, show } from '../state/route.ts';
 import { useWatch, type Watched } from '../state/watch.ts';
 import { type Figure, FigureList, fewer, flopsHelp, forecasts, speedUp } from './figures.tsx';
 import { Gone, Progress, totalOf } from './job-stage.tsx';
@@ -14,8 +14,8 @@ import { differencePicture, largestDifference, pixelsOf } from './pixels.ts';
 import { Timeline } from './timeline.tsx';
 import { Views } from './views.tsx';
 
-/** Those whose other half has been asked for, so that nothing is drawn twice. */
-const asked = new Set<string>();
+/** The uncached jobs that were asked for, by their cached ones, so that nothing is drawn twice. */
+const halves = new Map<string, Promise<JobView>>();
 
 export function Comparison({ cached, exact }: { cached: string; exact: string | undefined }) {
   const [first, second] = [useWatch(cached), useWatch(exact)];
@@ -24,12 +24,17 @@ export function Comparison({ cached, exact }: { cached: string; exact: string | 
   useEffect(() => {
     if (a?.error) tellOf(a);
     // One after the other: side by side each would take the other's time.
-    if (a?.state !== 'done' || exact !== undefined || asked.has(cached)) return;
-    asked.add(cached);
-    again(cached, { cache: false, seed: a.report!.seed, previews: { count: 0 } }).then(
-      ({ id }) => show({ kind: 'compare', cached, exact: id }, { replaces: true }),
+    if (a?.state !== 'done' || exact !== undefined) return;
+    const half = halves.get(cached) ?? again(cached, { cache: false, seed: a.report!.seed, previews: { count: 0 } });
+    halves.set(cached, half);
+    half.then(
+      ({ id }) => {
+        const now = route.peek();
+        if (now.kind === 'compare' && now.cached === cached)
+          show({ kind: 'compare', cached, exact: id }, { replaces: true });
+      },
       (error) => {
-        asked.delete(cached);
+        halves.delete(cached);
         if (!(error instanceof ApiError)) throw error;
         setRefused(error.message);
       },
@@ -54,6 +59,7 @@ export function Comparison({ cached, exact }: { cached: string; exact: string | 
           {failed}
         </p>
       )}
+      {[a, b].some((job) => job?.state === 'cancelled') && <p class="notice">Cancelled.</p>}
       <Course title="With the cache" watched={first} />
       <Course title="Computed in full" watched={second} />
       <div class="buttons">

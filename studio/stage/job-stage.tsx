@@ -136,7 +136,7 @@ function Actions({ job }: { job: JobView }) {
   const ending = { 'image/jpeg': 'jpg', 'video/mp4': 'mp4' }[file?.type ?? ''] ?? file?.type.split('/')[1];
   return (
     <div class="buttons">
-      {job.state === 'done' && (
+      {job.state === 'done' && job.options?.['cache'] !== false && (
         <button type="button" onClick={() => show({ kind: 'compare', cached: job.id })}>
           <Icon name="compare" /> Compare with uncached
         </button>

@@ -1,6 +1,6 @@
 /** What the form holds, what is wrong with it, and what comes of it: a job, or two that are compared. */
 import { computed, signal } from '@preact/signals';
-import { ApiError } from '../api/client.ts';
+import { ApiError, connection } from '../api/client.ts';
 import type { JobView } from '../api/types.ts';
 import { type CacheChoice, cacheChoice, cacheSent, cacheWrong, initialCache } from '../form/cache-settings.ts';
 import { asSent, asTyped, fieldsOf, ofPictures, wrongWith } from '../form/fields.ts';
@@ -25,6 +25,10 @@ export const hasPicture = computed(() => Object.values(pictures.value).some((lis
 /** By field; what concerns none is under `''`. */
 export const errors = signal<Readonly<Record<string, string>>>({});
 export const submitting = signal(false);
+/** Whether there is anything that could draw now. */
+export const ready = computed(
+  () => model.value?.state === 'loaded' && connection.value === 'ready' && !submitting.value,
+);
 
 /** The jobs that this form made, whose errors are its own. */
 const own = new Set<string>();
@@ -100,8 +104,8 @@ async function send(
   then: (job: JobView) => void,
   change: (request: Record<string, unknown>) => Record<string, unknown> = (request) => request,
 ): Promise<void> {
-  const request = body();
-  if (!request || submitting.value) return;
+  const request = ready.value ? body() : undefined;
+  if (!request) return;
   submitting.value = true;
   try {
     const job = await submit(change(request));
