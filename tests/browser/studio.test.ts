@@ -51,15 +51,19 @@ describe.skipIf(!hasChromium())('the studio', () => {
   });
 
   /** A page that has the key, and draws small pictures in few steps. */
-  async function open(options: BrowserContextOptions = {}, { form = {} }: { form?: object } = {}): Promise<Page> {
+  async function open(
+    options: BrowserContextOptions = {},
+    { form = {}, previews = 4 }: { form?: object; previews?: number } = {},
+  ): Promise<Page> {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
     const values = { width: 64, height: 64, numInferenceSteps: steps, ...form };
     await context.addInitScript(
-      ([key, values]) => {
-        sessionStorage.setItem('deja-dit-key', key!);
-        localStorage.setItem('deja-dit-values', localStorage.getItem('deja-dit-values') ?? values!);
+      ({ key, values, previews }) => {
+        sessionStorage.setItem('deja-dit-key', key);
+        localStorage.setItem('deja-dit-previews', previews);
+        localStorage.setItem('deja-dit-values', localStorage.getItem('deja-dit-values') ?? values);
       },
-      [key, JSON.stringify(values)],
+      { key, values: JSON.stringify(values), previews: String(previews) },
     );
     const page = await watched(await context.newPage());
     await page.goto(listening.address);
@@ -104,7 +108,8 @@ describe.skipIf(!hasChromium())('the studio', () => {
   });
 
   it('draws: previews come, every step is told with its reason, and the figures are those of the job', async () => {
-    const page = await open();
+    // One after every step: there is one to see for nearly as long as it draws.
+    const page = await open({}, { previews: 1000 });
     await page.getByLabel('Prompt', { exact: true }).fill('red apple');
     await page.keyboard.press('Control+Enter');
     await page.locator('.frame.preview img').waitFor();
@@ -197,7 +202,7 @@ describe.skipIf(!hasChromium())('the studio', () => {
 
     const { data } = (await (await api('/v1/jobs')).json()) as { data: Job[] };
     const cards = page.locator('.gallery .card');
-    expect(await cards.count()).toBe(data.length);
+    await expect.poll(() => cards.count()).toBe(data.length);
     await page.getByLabel('Prompt', { exact: true }).fill('something else');
     await page.getByRole('button', { name: 'Use these settings' }).click();
     expect(await page.getByLabel('Prompt', { exact: true }).inputValue()).toBe(job.options['prompt']);
