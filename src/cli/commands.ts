@@ -10,7 +10,7 @@ import { integer, list, number, size } from './flags/numbers.ts';
 import { addOffloadFlags } from './flags/offload-flags.ts';
 import { addParallelFlags } from './flags/parallel-flags.ts';
 import { addRequestFlags } from './flags/request-flags.ts';
-import { addEngineFlags, addServerFlags } from './flags/server-flags.ts';
+import { addEngineFlags, addServerFlags, type ServerFlags } from './flags/server-flags.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -78,11 +78,11 @@ addHubFlags(addMemoryFlags(addOffloadFlags(addComponentFlags(addParallelFlags(ge
   async (prompt: string[], options) => (await import('./commands/generate.ts')).generate(prompt.join(' '), options),
 );
 
-const addEngine = (command: CliCommand) =>
+const addEngine = (command: CliCommand, logLevel?: ServerFlags['logLevel']) =>
   addHubFlags(
     addOffloadFlags(
       addCacheFlags(
-        addEngineFlags(command)
+        addEngineFlags(command, logLevel)
           .addOption(backendOption())
           .addOption(dtypeOption())
           .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
@@ -99,6 +99,16 @@ addServerFlags(
 addEngine(
   program.command('worker').description('runs the jobs that a server with the same --queue is asked for'),
 ).action(async (options) => (await import('./commands/serve.ts')).worker(options));
+
+addEngine(
+  program
+    .command('comfyui')
+    .description("draws a workflow of ComfyUI's: one in API format, or a PNG that holds its own")
+    .argument('<workflow>', '.json or .png; pictures that it loads are beside it')
+    .option('-o, --out <folder>', 'where its pictures go', '.')
+    .option('-q, --quiet', 'print nothing but errors and warnings'),
+  'warn',
+).action(async (file: string, options) => (await import('./commands/comfyui.ts')).comfyui(file, options));
 
 program
   .command('manifest')

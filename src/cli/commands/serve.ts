@@ -67,7 +67,7 @@ export async function worker(flags: ServeFlags): Promise<void> {
 }
 
 /** What servers and workers are both told. */
-async function engineFlags(flags: ServeFlags): Promise<ServerOptions> {
+export async function engineFlags(flags: ServeFlags): Promise<ServerOptions> {
   const { loraPath, loraScale, quantizeType } = flags;
   if (loraScale !== undefined && loraPath === undefined)
     throw new DejaDitError('INVALID_ARGUMENT', '--lora-scale has no effect without --lora-path');

@@ -28,7 +28,7 @@ export interface ServerFlags {
 const count = () => integer({ min: 1 });
 
 /** Adds the flags of what computes: the server's, or those of a worker that does it for one. */
-export function addEngineFlags(command: Command): Command {
+export function addEngineFlags(command: Command, logLevel: ServerFlags['logLevel'] = 'info'): Command {
   return command
     .option(
       '-m, --model <path or id>',
@@ -55,7 +55,7 @@ export function addEngineFlags(command: Command): Command {
     .addOption(
       new Option('--log-level <level>', 'of the JSON lines on standard error')
         .choices(['debug', 'info', 'warn', 'error', 'silent'])
-        .default('info'),
+        .default(logLevel),
     );
 }
 

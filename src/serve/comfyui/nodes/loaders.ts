@@ -3,6 +3,9 @@ import type { Core } from '../../core.ts';
 import { type Input, type Inputs, type NodeClass, NodeRefusal, type Surroundings } from '../graph/node.ts';
 
 const modelNames: Input = { type: 'COMBO', choices: ({ core }) => core.models.list().map(({ name }) => name) };
+/** Whether an input takes the name of a model. */
+export const isModelName = (input: Input): boolean => input === modelNames;
+
 const anyOf = (...choices: string[]): Input => ({ type: 'COMBO', choices: () => choices, open: true });
 const device: Input = { ...anyOf('default', 'cpu'), optional: true };
 
