@@ -18,7 +18,7 @@ import type { Plan } from './request/plan.ts';
 import { type CoreParts, PipelineRequest } from './request/request.ts';
 import { chooseScheduler, levelsOf } from './request/scheduler-choice.ts';
 import { TextConditioner } from './request/text-conditioner.ts';
-import { TextEncoder } from './request/text-encoder.ts';
+import { type PromptWeighting, TextEncoder } from './request/text-encoder.ts';
 import type { GenerateOptions, GenerateResult, OptionName } from './schema/options.ts';
 import {
   type AnyPipelineOptions,
@@ -39,7 +39,7 @@ export interface PlanRequest<P extends Parts, Config, O extends AnyPipelineOptio
   /** Every option that has a default, and those that were given. */
   settings: Settings<O>;
   /** What readers of texts want to know beside lengths. */
-  reading: { signal: AbortSignal | undefined; warnings: WarningLog };
+  reading: { signal: AbortSignal | undefined; warnings: WarningLog; weighting: PromptWeighting | undefined };
   warnings: WarningLog;
 }
 
@@ -141,11 +141,17 @@ class DefinedPipeline<P extends Parts & CoreComponents, Config, O extends Pipeli
       const warnings = new WarningLog();
       const { output = 'images', plan, options: spec } = this.definition;
       const { config } = this.loaded;
-      const reading = { pipeline: this.className, spec: spec as O, options: this.options, warnings };
-      const settings = readSettings(options, reading);
+      const settings = readSettings(options, {
+        pipeline: this.className,
+        spec: spec as O,
+        options: this.options,
+        warnings,
+      });
       const parts = this.partsFor(settings as GenerateOptions);
       const { conditions, batch } = settings as Partial<PromptSettings>;
-      const made = await plan({ parts, config, settings, reading: { signal: options.signal, warnings }, warnings });
+      const { promptWeighting: weighting }: GenerateOptions = settings;
+      const reading = { signal: options.signal, warnings, weighting };
+      const made = await plan({ parts, config, settings, reading, warnings });
       const context = {
         plan: made,
         parts: parts as CoreParts,

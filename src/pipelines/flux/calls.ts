@@ -28,7 +28,8 @@ export async function embedFlux(
   options: EncodeTextOptions,
 ): Promise<ForwardInputs> {
   if (embeds) return { encoder_hidden_states: embeds.promptEmbeds, pooled_projections: embeds.pooledPromptEmbeds };
-  const clipOptions = { maxLength: clip.tokenizer.modelMaxLength, signal: options.signal };
+  const { signal, weighting } = options;
+  const clipOptions = { maxLength: clip.tokenizer.modelMaxLength, signal, weighting };
   const { pooled } = await clip.encodePadded(forClip!, clipOptions);
   const { hidden } = await t5.encodePadded(forT5!, options);
   return { encoder_hidden_states: hidden, pooled_projections: pooled };

@@ -8,7 +8,7 @@ import { packedLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
 import { loadPixels, startFromImages } from '../request/start-images.ts';
 import { repeatToRows } from '../request/tensors.ts';
-import { edges, noGuidanceEmbedding, textLength } from '../schema/sizes.ts';
+import { edges, noGuidanceEmbedding, promptWeighting, textLength } from '../schema/sizes.ts';
 import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
 
 export const fluxInpaintPipeline = definePipeline({
@@ -25,6 +25,7 @@ export const fluxInpaintPipeline = definePipeline({
       trueCfgScale: { default: 1 },
       guidanceScale: { default: 7, unused: noGuidanceEmbedding },
       maxSequenceLength: textLength(512, 'textEncoder2'),
+      promptWeighting,
       image: { required: true },
       maskImage: { required: true },
       strength: { default: 0.6 },

@@ -7,7 +7,7 @@ import { initialLatents } from '../request/latents.ts';
 import { packedLatents, packLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
 import { encodePictures, loadImages, takingTurns } from '../request/start-images.ts';
-import { edges, noGuidanceEmbedding, textLength } from '../schema/sizes.ts';
+import { edges, noGuidanceEmbedding, promptWeighting, textLength } from '../schema/sizes.ts';
 import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
 import { imageIds } from './positions.ts';
 
@@ -32,6 +32,7 @@ export const fluxKontextPipeline = definePipeline({
       trueCfgScale: { default: 1 },
       guidanceScale: { default: 3.5, unused: noGuidanceEmbedding },
       maxSequenceLength: textLength(512, 'textEncoder2'),
+      promptWeighting,
       image: {},
       autoResize: {
         default: true,

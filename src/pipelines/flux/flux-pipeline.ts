@@ -9,7 +9,7 @@ import { packedLatents } from '../request/packing.ts';
 import { flowSigmas, resolutionShift } from '../request/schedule.ts';
 import { maybeFromImages } from '../request/start-images.ts';
 import { fromModel } from '../schema/pipeline-options.ts';
-import { noGuidanceEmbedding, startImage, textLength, twoLatents } from '../schema/sizes.ts';
+import { noGuidanceEmbedding, promptWeighting, startImage, textLength, twoLatents } from '../schema/sizes.ts';
 import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
 
 const edge = {
@@ -37,6 +37,7 @@ export const fluxPipeline = definePipeline({
         unused: noGuidanceEmbedding,
       },
       maxSequenceLength: textLength(512, 'textEncoder2'),
+      promptWeighting,
       sigmas: {
         unused: {
           because: 'as the scheduler of this checkpoint lays out its own (use_flow_sigmas)',

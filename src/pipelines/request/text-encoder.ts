@@ -8,6 +8,7 @@ import { dims, floatTensor, type Shape, sizeOf, type Tensor } from '../../tensor
 import type { TokenizedTexts, Tokenizer } from '../../tokenizers/tokenizer.ts';
 import type { Condition } from './conditions.ts';
 import type { GuidanceBranch } from './denoise.ts';
+import { weightedTexts } from './prompt-weights.ts';
 import { idTensor, padEnd } from './tensors.ts';
 
 export interface EncodeTextOptions {
@@ -23,6 +24,8 @@ export interface EncodeTextOptions {
   masked?: boolean;
   /** Default: the tokenizer's. */
   paddingSide?: 'left' | 'right';
+  /** How parentheses are read: as weights, the way ComfyUI does. Default: as text. Of texts padded behind. */
+  weighting?: PromptWeighting | undefined;
   /** Default true; false where a template has written them. */
   addSpecialTokens?: boolean;
   /** A text that is read behind each text, beyond `maxLength`. `encodeEach` alone has it. */
@@ -35,6 +38,8 @@ export interface EncodeTextOptions {
   /** Of the model, beside those of texts. */
   inputs?: ForwardInputs | undefined;
 }
+
+export type PromptWeighting = 'comfyui';
 
 export interface EncodedTexts {
   /** [texts, maxLength, width]. */
@@ -60,7 +65,58 @@ export class TextEncoder {
       const message = `texts of ${options.maxLength} tokens do not fit its ${positions} positions; is model_max_length of its tokenizer right?`;
       throw new DejaDitError('INVALID_CONFIG', message, { path: this.name });
     }
+    if (options.weighting) return this.encodeWeighted(texts, options);
     return this.run(this.tokenize(texts, { ...options, padding: 'max_length' }), options);
+  }
+
+  /** Each token's hidden state, as many times as far from that of an empty text as its weight says; summaries know no weights. */
+  private async encodeWeighted(texts: readonly string[], options: EncodeTextOptions): Promise<EncodedTexts> {
+    const rows = texts.map((text) => this.weightedRow(text, options));
+    const isWeighted = rows.some(({ weights }) => weights.some((weight) => weight !== 1));
+    const all = isWeighted ? [...rows, this.weightedRow('', options)] : rows;
+    const { hidden, pooled, mask } = await this.run(
+      { inputIds: all.map(({ ids }) => ids), attentionMask: all.map(({ mask }) => mask) },
+      options,
+    );
+    if (!isWeighted) return { hidden, pooled, mask };
+    const own = (tensor: Tensor) => cut(tensor, { axis: 0, from: 0, to: rows.length });
+    const weights = rows.flatMap((row) => row.weights);
+    const [tokens, width] = [hidden.dim(1), hidden.dim(2)];
+    const empty = hidden.f32.subarray(rows.length * tokens * width);
+    const moved = own(hidden).f32.map((value, i) => {
+      const weight = weights[Math.floor(i / width)]!;
+      const origin = empty[i % (tokens * width)]!;
+      return weight === 1 ? value : Math.fround(Math.fround(value - origin) * weight) + origin;
+    });
+    return { hidden: floatTensor(moved, [rows.length, tokens, width]), pooled: pooled && own(pooled), mask: own(mask) };
+  }
+
+  /** Ids and weights of a text, cut or padded to its length. Words are read one by one, as ComfyUI does. */
+  private weightedRow(text: string, { maxLength, warnings }: EncodeTextOptions) {
+    const specials = this.tokenizer.encode('');
+    const [prefix, suffix] = [specials.slice(0, -1), specials.slice(-1)];
+    const words = weightedTexts(text).flatMap(({ text: part, weight }) =>
+      part
+        .replaceAll('\n', ' ')
+        .split(' ')
+        .filter((word) => word !== '')
+        .flatMap((word) => this.wordIds(word).map((id) => ({ id, weight }))),
+    );
+    const kept = words.slice(0, maxLength - specials.length);
+    const rest = this.tokenizer.decode(words.slice(kept.length).map(({ id }) => id));
+    if (words.length > kept.length) warnings?.add(cutText(maxLength, rest));
+    const padding = maxLength - specials.length - kept.length;
+    const fill = (value: number) => Array<number>(padding).fill(value);
+    const ids = [...prefix, ...kept.map(({ id }) => id), ...suffix];
+    return {
+      ids: padding > 0 ? [...ids, ...fill(this.padToken)] : ids,
+      mask: [...ids.map(() => 1), ...fill(0)],
+      weights: [...prefix.map(() => 1), ...kept.map(({ weight }) => weight), ...suffix.map(() => 1), ...fill(1)],
+    };
+  }
+
+  private wordIds(word: string): number[] {
+    return this.tokenizer.tokenize(word, { addSpecialTokens: false, maxLength: Number.POSITIVE_INFINITY }).inputIds[0]!;
   }
 
   /** Texts padded in front, to a multiple of tokens that the longest of them fits; the padding is read as if it were text. */
@@ -115,8 +171,7 @@ export class TextEncoder {
       addSpecialTokens,
       maxLength: templateTokens + maxLength,
     });
-    for (const rest of truncated)
-      if (rest) warnings?.add(`only ${maxLength} tokens of the prompt are read; this part is ignored: '${rest}'`);
+    for (const rest of truncated) if (rest) warnings?.add(cutText(maxLength, rest));
     return tokens;
   }
 
@@ -152,6 +207,9 @@ export class TextEncoder {
 function unpadded(ids: readonly number[]): Pick<TokenizedTexts, 'inputIds' | 'attentionMask'> {
   return { inputIds: [[...ids]], attentionMask: [ids.map(() => 1)] };
 }
+
+const cutText = (maxLength: number, rest: string) =>
+  `only ${maxLength} tokens of the prompt are read; this part is ignored: '${rest}'`;
 
 /** Texts [tokens, width] as one batch [texts, length, width] with zeros behind each. @param length default: the longest */
 export function padTexts(

@@ -103,6 +103,12 @@ export const catalogue: Catalogue = {
     flag: '--max-sequence-length <n>',
     help: 'tokens of the prompt that are read',
   },
+  promptWeighting: {
+    group: draw,
+    value: () => choice(['comfyui']),
+    flag: '--prompt-weighting <how>',
+    help: 'comfyui: parentheses in prompts are weights, as in (red:1.3) apple (default: they are text)',
+  },
   clipSkip: {
     group: draw,
     value: integer,

@@ -13,6 +13,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import type { Pipeline } from '../pipeline.ts';
 import type { SchedulerChoice } from '../request/scheduler-choice.ts';
 import type { ImageSource } from '../request/start-images.ts';
+import type { PromptWeighting } from '../request/text-encoder.ts';
 
 export interface StepEvent {
   /** 1-based. */
@@ -116,6 +117,8 @@ export interface GenerateOptions {
   cfgTruncation?: number;
   /** Text tokens. Default: what the pipeline's text encoder was used with in training. */
   maxSequenceLength?: number;
+  /** How parentheses in prompts are read: as weights, the way ComfyUI does, as in `(red:1.3) apple`. Default: as text. */
+  promptWeighting?: PromptWeighting;
   /** CLIP layers to leave out at the end, besides the last. Default 0. */
   clipSkip?: number;
 

@@ -56,6 +56,11 @@ export function textLength<Name extends string>(
   };
 }
 
+/** Of pipelines whose encoders ComfyUI reads weights for. */
+export const promptWeighting = {
+  idle: { because: 'on embeddings', when: ({ promptEmbeds }: GenerateOptions) => promptEmbeds !== undefined },
+};
+
 /** Layers that CLIP leaves out. */
 export const clipSkip = {
   default: 0,

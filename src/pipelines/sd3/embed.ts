@@ -28,6 +28,7 @@ export async function embedSD3(
     // T5 reads what CLIP has to cut.
     warnings: t5 ? undefined : options.warnings,
     signal: options.signal,
+    weighting: options.weighting,
   };
   const [l, g] = [await clipL.encodePadded(forClipL, clip), await clipG.encodePadded(forClipG, clip)];
   const width = transformer.traits.textWidth!;

@@ -8,7 +8,7 @@ import { plainLatents } from '../request/plan.ts';
 import { givenSchedule, resolutionShift } from '../request/schedule.ts';
 import { maybeFromImages } from '../request/start-images.ts';
 import { fromModel } from '../schema/pipeline-options.ts';
-import { clipSkip, startImage, textLength } from '../schema/sizes.ts';
+import { clipSkip, promptWeighting, startImage, textLength } from '../schema/sizes.ts';
 import { embedSD3 } from './embed.ts';
 
 interface Sized {
@@ -53,6 +53,7 @@ function sd3(className: string, { steps }: { steps: number }) {
         guidanceScale: { default: 7 },
         maxSequenceLength: textLength(256, 'textEncoder3'),
         clipSkip,
+        promptWeighting,
         ...startImage(0.6),
         prompt3: {
           unused: {

@@ -8,7 +8,7 @@ import { guidanceBranches } from '../request/conditions.ts';
 import { plainLatents } from '../request/plan.ts';
 import { givenSchedule } from '../request/schedule.ts';
 import { maybeFromImages } from '../request/start-images.ts';
-import { clipSkip, startImage } from '../schema/sizes.ts';
+import { clipSkip, promptWeighting, startImage } from '../schema/sizes.ts';
 import { guidanceFeatures, pixelEdge, unetInputs } from './calls.ts';
 
 export const stableDiffusionPipeline = definePipeline({
@@ -37,6 +37,7 @@ export const stableDiffusionPipeline = definePipeline({
         },
       },
       clipSkip,
+      promptWeighting,
       ...startImage(0.8),
     },
   },

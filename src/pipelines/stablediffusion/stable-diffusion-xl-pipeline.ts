@@ -13,7 +13,7 @@ import { givenSchedule } from '../request/schedule.ts';
 import { maybeFromImages } from '../request/start-images.ts';
 import { affine } from '../request/tensors.ts';
 import type { EncodeTextOptions, TextEncoder } from '../request/text-encoder.ts';
-import { clipSkip, startImage } from '../schema/sizes.ts';
+import { clipSkip, promptWeighting, startImage } from '../schema/sizes.ts';
 import { pixelEdge, unetInputs } from './calls.ts';
 
 export const stableDiffusionXLPipeline = definePipeline({
@@ -38,6 +38,7 @@ export const stableDiffusionXLPipeline = definePipeline({
       sigmas: {},
       guidanceScale: { default: 5 },
       clipSkip,
+      promptWeighting,
       originalSize: {},
       targetSize: {},
       cropsCoordsTopLeft: {},

@@ -98,6 +98,7 @@ export const customSampling: Readonly<Record<string, NodeClass>> = {
         from: sigmas.from,
         to: sigmas.to,
         latent: startLatent(inputs),
+        note: inputs.note,
       };
       const blame = { positive: 'guider', negative: 'guider', model: 'guider', sampler: 'sampler', from: 'sigmas' };
       const drawn = { type: 'LATENT', from: 'drawing', drawing: drawing(asked, core, blame) } as const;

@@ -1,5 +1,6 @@
 /** What samplers ask for, as one request of a pipeline. */
 import { DejaDitError } from '../../../errors/errors.ts';
+import { hasWeights } from '../../../pipelines/request/prompt-weights.ts';
 import { samplerNamed } from '../../../pipelines/request/samplers.ts';
 import type { Core } from '../../core.ts';
 import { NodeRefusal } from '../graph/node.ts';
@@ -23,6 +24,8 @@ export interface Asked {
   from: number;
   to: number;
   latent: StartLatent;
+  /** Takes what is no error, but not what was asked for either. */
+  note(message: string): void;
 }
 
 /** The inputs that are to blame, where they are called otherwise than a KSampler's. */
@@ -54,6 +57,7 @@ export function drawing(asked: Asked, core: Core, blame: Blame = {}): Drawing {
     ...start(asked, known, { latent: 'latent_image', from: 'denoise', to: 'end_at_step', ...blame }),
     ...(cache ? { cache: cache(to - from) } : {}),
     ...(loras ? { loras } : {}),
+    ...weighting(asked, known),
   };
   return { node: id, model, options, summaries };
 }
@@ -66,6 +70,15 @@ export function otherModel(input: string, its: string, model: string): NodeRefus
 function loaded(core: Core, model: string): Loaded | undefined {
   const info = core.models.info(model);
   return info && { levels: info.levels, output: info.output, options: info.schema.properties };
+}
+
+/** Parentheses are weights where the model's encoders can be told so. */
+function weighting({ positive, negative, note }: Asked, known: Loaded | undefined): object {
+  const texts = [positive, negative].flatMap((condition) => (condition ? [condition.text, condition.text2 ?? ''] : []));
+  if (!texts.some(hasWeights)) return {};
+  if (known && 'promptWeighting' in known.options) return { promptWeighting: 'comfyui' };
+  note('parentheses in its prompts are read as text: the text encoders of this model are given no weights here');
+  return {};
 }
 
 function scheduler(

@@ -64,6 +64,7 @@ function common(inputs: Inputs) {
     cfg: inputs.number('cfg'),
     sampler: inputs.text('sampler_name'),
     schedule: inputs.text('scheduler'),
+    note: inputs.note,
   };
 }
 
