@@ -119,8 +119,10 @@ describe.each([
     const pooled = isFlux ? { pooledPromptEmbeds: clip.pooled! } : {};
     const expected = await draw({ promptEmbeds, ...pooled });
     const weighted = await draw({ prompt: 'a (red:1.5) fox', promptWeighting: 'comfyui' });
-    expect(relativeError(weighted, expected)).toBeLessThan(1e-5);
-    expect(relativeError(await draw({ prompt: 'a red fox' }), expected)).toBeGreaterThan(1e-4);
+    // (Small models hardly look at their texts.)
+    const unweighted = relativeError(await draw({ prompt: 'a red fox' }), expected);
+    expect(unweighted).toBeGreaterThan(1e-5);
+    expect(relativeError(weighted, expected)).toBeLessThan(Math.min(1e-5, unweighted / 20));
   });
 
   it('reads a prompt without weights as it does anyway, and parentheses as text unless told', async () => {
