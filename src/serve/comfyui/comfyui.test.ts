@@ -207,6 +207,9 @@ describe('refusals', () => {
     [{ 3: { scheduler: 'karras' } }, '3', 'value_not_in_list', /'karras' not in \[automatic, simple\]/],
     [{ 3: { sampler_name: 'dpm_adaptive' } }, '3', 'value_not_in_list', /'dpm_adaptive' not in/],
     [{ 3: { steps: 0 } }, '3', 'value_smaller_than_min', /min of 1/],
+    [{ 3: { steps: 10001 } }, '3', 'value_bigger_than_max', /max of 10000/],
+    [{ 3: { steps: 'many' } }, '3', 'invalid_input_type', /is no INT/],
+    [{ 3: { steps: ['5', 0] } }, '3', 'invalid_input_type', /must be a value here/],
     [{ 3: { model: undefined } }, '3', 'required_input_missing', /missing/],
     [{ 3: { model: ['5', 0] } }, '3', 'return_type_mismatch', /LATENT/],
     [{ 3: { model: ['99', 0] } }, '3', 'bad_linked_input', /no node '99'/],
@@ -225,6 +228,16 @@ describe('refusals', () => {
       type: 'missing_node_type',
       message: "Node 'SamplerCustom' not found; in its place: KSampler",
     });
+  });
+
+  it.each([
+    [{}, 'no_prompt'],
+    [{ prompt: 5 }, 'no_prompt'],
+    [{ prompt: { 3: { inputs: {} } } }, 'invalid_prompt'],
+    [{ prompt: Object.fromEntries(Array.from({ length: 1001 }, (_, i) => [i, graph()['4']])) }, 'invalid_prompt'],
+  ])('a body without a graph, %#', async (body, type) => {
+    const answer = await ask<Refusal>(server, '/prompt', { body });
+    expect([answer.status, answer.body.error.type]).toEqual([400, type]);
   });
 
   it('a part of a graph, which would be run as a whole', async () => {

@@ -3,6 +3,7 @@
  * graph ends in one request of a pipeline (`graph/`); there are no files behind the names of pictures.
  */
 import type { Skin } from '../core.ts';
+import type { Problem } from '../http/problem.ts';
 import { Events } from './events.ts';
 import { GraphProblem } from './graph/graph.ts';
 import { Prompts } from './prompts.ts';
@@ -40,7 +41,7 @@ export const comfyuiSkin: Skin = {
       nodes = {},
     } = problem instanceof GraphProblem ? problem.about : {};
     return {
-      error: { type: problem.code, message: problem.message, details, extra_info: extra },
+      error: { type: typeOf(problem), message: problem.message, details, extra_info: extra },
       node_errors: nodes,
     };
   },
@@ -59,3 +60,9 @@ export const comfyuiSkin: Skin = {
     addListRoutes(app, route, parts);
   },
 };
+
+/** What is wrong with a body that has no graph in it is told as ComfyUI does too. */
+function typeOf({ code, param = '' }: Problem): string {
+  if (param === 'prompt') return 'no_prompt';
+  return param.startsWith('prompt.') ? 'invalid_prompt' : code;
+}

@@ -56,36 +56,53 @@ export function emptied(
   growth: number,
 ): { picture: LazyPicture; mask: LazyPicture } {
   const { width, height } = picture;
+  /** 1 where the mask is bright. */
   const covered = async () => {
     const grey = await (await read(mask)).resize(width, height);
-    return (x: number, y: number) => grey.data[(y * width + x) * grey.channels]! >= 128;
+    return Uint8Array.from({ length: width * height }, (_, i) => (grey.data[i * grey.channels]! >= 128 ? 1 : 0));
   };
   const grown = async () => {
-    const isCovered = await covered();
-    // As a maximum over a square of that size, along one axis and then the other.
-    const [before, after] = [Math.ceil((growth - 1) / 2), Math.floor((growth - 1) / 2)];
-    const near = (at: number, length: number, is: (i: number) => boolean) => {
-      for (let i = Math.max(0, at - before); i <= Math.min(length - 1, at + after); i++) if (is(i)) return true;
-      return false;
-    };
-    if (growth === 0) return greys(picture, (i) => (isCovered(i % width, Math.floor(i / width)) ? 255 : 0));
-    const wide = Array.from({ length: height }, (_, y) =>
-      Array.from({ length: width }, (_, x) => near(x, width, (i) => isCovered(i, y))),
-    );
-    return greys(picture, (i) => (near(Math.floor(i / width), height, (y) => wide[y]![i % width]!) ? 255 : 0));
+    const wide = grow(await covered(), { count: height, length: width, stride: width, step: 1, growth });
+    const whole = grow(wide, { count: width, length: height, stride: 1, step: width, growth });
+    return greys(picture, (pixel) => 255 * whole[pixel]!);
   };
   const emptied = async () => {
     const [image, isCovered] = [await read(picture), await covered()];
-    const data = image.data.map((level, i) => {
-      const pixel = Math.floor(i / image.channels);
-      return isCovered(pixel % width, Math.floor(pixel / width)) ? 128 : level;
+    const { channels } = image;
+    return new Image({
+      ...image,
+      data: image.data.map((level, i) => (isCovered[Math.floor(i / channels)] ? 128 : level)),
     });
-    return new Image({ ...image, data });
   };
   return {
     picture: { width, height, bytes: async () => file(await emptied()) },
     mask: { width, height, bytes: async () => file(await grown()) },
   };
+}
+
+interface Lines {
+  count: number;
+  length: number;
+  /** From one line to the next, and from one element to the next. */
+  stride: number;
+  step: number;
+  growth: number;
+}
+
+/** What is covered reaches along its line: as a maximum over `growth` elements, of which the larger half is before. */
+function grow(plane: Uint8Array, { count, length, stride, step, growth }: Lines): Uint8Array {
+  if (growth < 2) return plane;
+  const [before, after] = [Math.ceil((growth - 1) / 2), Math.floor((growth - 1) / 2)];
+  const out = new Uint8Array(plane.length);
+  for (let line = 0; line < count; line++) {
+    let last = Number.NEGATIVE_INFINITY;
+    for (let at = -after; at < length; at++) {
+      const ahead = at + after;
+      if (ahead < length && plane[line * stride + ahead * step]) last = ahead;
+      if (at >= 0 && last >= at - before) out[line * stride + at * step] = 1;
+    }
+  }
+  return out;
 }
 
 /** The largest middle of a picture that has the ratio of a size. */
