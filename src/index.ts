@@ -36,6 +36,7 @@ export { mae, mse, psnr, rmse } from './metrics/pixel-errors.ts';
 export { ssim } from './metrics/ssim.ts';
 export { AutoModel, loadModel } from './models/auto-model.ts';
 export { Autoencoder } from './models/autoencoders/autoencoder.ts';
+export type { ModelOutput } from './models/definition.ts';
 export { defineTransformer, type TransformerDefinition } from './models/definition.ts';
 export { defineModel, GraphModel } from './models/graph-model.ts';
 export type { ForwardInputs, InputValue } from './models/inputs.ts';
@@ -44,7 +45,6 @@ export { loadSingleFile, type SingleFileOptions } from './models/load/load-singl
 export { registerTransformer, supportedModels, supportedTransformers } from './models/registry.ts';
 export {
   type ForwardSession,
-  type ModelOutput,
   type SessionFactory,
   type SessionOptions,
   TransformerModel,

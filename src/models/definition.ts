@@ -4,8 +4,9 @@
  */
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { Module } from '../nn/module.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { Tensor } from '../tensor/tensor.ts';
 import type { NameTable } from '../weights/names/name-table.ts';
+import type { AudioVideo } from './audio-video.ts';
 import type { ConfigReader } from './config-reader.ts';
 import type { ForwardInputs, InputSpec } from './inputs.ts';
 import type { MakeOnes, SmallestCall } from './smallest-inputs.ts';
@@ -123,7 +124,7 @@ export interface TransformerDefinition<Config, S extends State = State> {
   /** What the tensors are called where the model was first released. Default: as in Diffusers. */
   readonly originalNames?: NameTable;
   /** How the graph's output becomes the call's result, where that is more than one tensor. */
-  present?(sample: Tensor, inputs: ForwardInputs, config: Config): Tensor | Tensor[];
+  present?(sample: Tensor, inputs: ForwardInputs, config: Config): Tensor | Tensor[] | AudioVideo;
   /**
    * Entries of the state after the prologue that run along tokens, and on which axis: what context parallelism deals out to ranks. Not
    * those that every token reads all of, such as the text of cross-attention. Or why there are none, as what follows the class name in a sentence.
@@ -157,7 +158,15 @@ export interface Transformer {
   readonly ignoredWeights: readonly IgnoredWeights[];
   readonly float32Modules: readonly string[];
   readonly originalNames: NameTable;
-  present(sample: Tensor, inputs: ForwardInputs): Tensor | Tensor[];
+  present(sample: Tensor, inputs: ForwardInputs): ModelOutput;
+}
+
+/** What a call returns. */
+export interface ModelOutput {
+  /** Diffusers' `Transformer2DModelOutput.sample`: a tensor, or a list where Diffusers returns one. */
+  sample: Tensor | Tensor[];
+  /** Diffusers' `audio_sample`, of models that make sound with a video. */
+  audioSample?: Tensor;
 }
 
 /** A family as the registry holds it. */
@@ -207,8 +216,12 @@ export function defineTransformer<Config, S extends State>(
         ignoredWeights: definition.ignoredWeights ?? [],
         float32Modules: definition.float32Modules ?? [],
         originalNames: definition.originalNames ?? {},
-        present: (sample, inputs) => definition.present?.(sample, inputs, config) ?? sample,
+        present: (sample, inputs) => asOutput(definition.present?.(sample, inputs, config) ?? sample),
       };
     },
   };
+}
+
+function asOutput(presented: Tensor | Tensor[] | AudioVideo): ModelOutput {
+  return presented instanceof Tensor || Array.isArray(presented) ? { sample: presented } : presented;
 }

@@ -8,22 +8,16 @@ import type { WarningLog } from '../errors/warnings.ts';
 import type { Backend, BranchCall, DeviceTensor } from '../runtime/backend.ts';
 import { takeDown } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
-import type { Tensor } from '../tensor/tensor.ts';
 import type { LoraSelection } from '../weights/lora/lora-weights.ts';
 import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import { type ComputeDtype, graphsIn, modulesIn } from './compute-dtype.ts';
-import type { Prepared, Statics, Transformer, TransformerTraits } from './definition.ts';
+import type { ModelOutput, Prepared, Statics, Transformer, TransformerTraits } from './definition.ts';
 import { checkInputs, type ForwardInputs, uploadInputs } from './inputs.ts';
 import { Occupancy } from './occupancy.ts';
 import { refuseOverflow } from './overflow.ts';
 import { epilogue, prologue, wholeList } from './pieces.ts';
 import { type DeviceState, type SpanRun, SpanRunner, type SpanRuns } from './spans/span.ts';
-
-export interface ModelOutput {
-  /** Diffusers' `Transformer2DModelOutput.sample`: a tensor, or a list where Diffusers returns one. */
-  sample: Tensor | Tensor[];
-}
 
 /** Which call of a request this is. */
 export interface CallContext {
@@ -196,7 +190,7 @@ export class TransformerModel {
       this.implicitSession ??= this.newSession();
       session = this.implicitSession;
       const output = await session.forward(prepared, context);
-      return { sample: await this.present(output, inputs) };
+      return await this.present(output, inputs);
     } catch (error) {
       // A step that was begun but not finished leaves a state that no later call can go on from.
       if (session && session === this.implicitSession) this.endImplicitSession();
@@ -210,7 +204,7 @@ export class TransformerModel {
    * What a call returns, from what its session returned, which it takes over.
    * @throws DejaDitError RUNTIME naming the block where a model in float16 left its range
    */
-  async present(output: DeviceTensor, inputs: ForwardInputs): Promise<Tensor | Tensor[]> {
+  async present(output: DeviceTensor, inputs: ForwardInputs): Promise<ModelOutput> {
     const { sample } = await takeDown(this.programs.backend, { sample: output });
     await refuseOverflow(this, sample!, inputs);
     return this.definition.present(sample!, inputs);

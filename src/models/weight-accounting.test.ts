@@ -24,6 +24,10 @@ const ignoredIn: Readonly<Record<string, readonly string[]>> = {
     'visual_projection.weight',
   ],
   'autoencoders/autoencoder_kl_flux2': ['bn.num_batches_tracked'],
+  'autoencoders/autoencoder_kl_qwenimage21': [
+    ...[0, 1, 2].map((i) => `decoder.up_blocks.${i}.upsampler`),
+    ...[1, 2, 3].map((i) => `encoder.down_blocks.${i}.downsampler`),
+  ].flatMap((layer) => [`${layer}.time_conv.bias`, `${layer}.time_conv.weight`]),
 };
 
 const options = { origin: 'checkpoint', weightDtype: 'float32' } as const;

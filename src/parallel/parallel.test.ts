@@ -5,8 +5,9 @@
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AutoModel } from '../models/auto-model.ts';
+import type { ModelOutput } from '../models/definition.ts';
 import { fixtures, type GoldenCase, readGolden } from '../models/testing/golden.ts';
-import type { ModelOutput, TransformerModel } from '../models/transformer-model.ts';
+import type { TransformerModel } from '../models/transformer-model.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { MeshSize } from './partition/mesh.ts';
 import type { Features } from './partition/partition.ts';

@@ -37,7 +37,8 @@ export async function runRecorded(model: TransformerModel, inputs: ForwardInputs
   });
   const tensors: Record<string, Tensor> = {};
   for (const [name, tensor] of Object.entries(await takeDown(programs.backend, outputs))) tensors[name] = tensor;
-  const sample = definition.present(tensors.sample!, inputs);
+  const { sample, audioSample } = definition.present(tensors.sample!, inputs);
+  if (audioSample) tensors['output.1'] = audioSample;
   if (Array.isArray(sample)) for (const [i, tensor] of sample.entries()) tensors[`output.${i}`] = tensor;
   else tensors.output = sample;
   return tensors;
@@ -79,10 +80,12 @@ export function itMatchesDiffusers({ folder, cases = ['io', 'io_b2'], tolerance 
   it('forward() returns the recorded sample', async () => {
     const noted = covers({ family: model.definition.className, check: 'diffusers' });
     const golden = await readGolden(folder, cases[0]);
-    const { sample } = await model.forward(golden.inputs);
-    const samples = Array.isArray(sample) ? sample : [sample];
-    for (const [i, tensor] of samples.entries()) {
-      const expected = golden.tensors[Array.isArray(sample) ? `output.${i}` : 'output']!;
+    const { sample, audioSample } = await model.forward(golden.inputs);
+    const outputs = Array.isArray(sample)
+      ? sample.map((tensor, i) => [tensor, `output.${i}`] as const)
+      : [[sample, 'output'] as const, ...(audioSample ? [[audioSample, 'output.1'] as const] : [])];
+    for (const [tensor, name] of outputs) {
+      const expected = golden.tensors[name]!;
       expect(tensor.shape).toEqual(expected.shape);
       expect(noted(relativeError(tensor, expected))).toBeLessThan(tolerance);
     }

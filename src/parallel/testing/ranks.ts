@@ -1,6 +1,8 @@
 /** Test support: ranks that take turns in one thread, which start at once. */
+
+import type { ModelOutput } from '../../models/definition.ts';
 import { relativeError } from '../../models/testing/golden.ts';
-import type { ModelOutput, TransformerModel } from '../../models/transformer-model.ts';
+import type { TransformerModel } from '../../models/transformer-model.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import { SharedCrew } from '../backend/crew.ts';
 import { ParallelBackend } from '../backend/parallel-backend.ts';

@@ -158,7 +158,7 @@ export class Denoising {
   }
 
   private async finish({ model, inputs, samples }: ModelCall, output: DeviceTensor): Promise<Tensor[]> {
-    return samplesOf(await model.present(output, inputs), samples);
+    return samplesOf((await model.present(output, inputs)).sample, samples);
   }
 
   /**

@@ -9,17 +9,17 @@
 
 import { DejaDitError } from '../../../errors/errors.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attend, projectQkv, type QkNorm } from '../../../nn/attention/attention.ts';
 import { sinusoidalEmbedding } from '../../../nn/embeddings.ts';
 import { linear } from '../../../nn/linear.ts';
 import { modulatedResidual, projectModulations } from '../../../nn/modulation.ts';
 import { layer } from '../../../nn/module.ts';
-import { layerNorm, modulatedLayerNorm } from '../../../nn/norms.ts';
+import { modulatedLayerNorm } from '../../../nn/norms.ts';
 import { patchGrid, patchify, unpatchify } from '../../../nn/patches.ts';
-import { applyRotary, gridPositions, type Rotary, rotaryTables } from '../../../nn/rotary.ts';
-import { intTensor, rows, Tensor } from '../../../tensor/tensor.ts';
+import { gridPositions, type Rotary, rotaryTables } from '../../../nn/rotary.ts';
+import { intTensor, rows } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 import type { InputValue } from '../../inputs.ts';
+import { axisPositions, headsOf, kandinskyAttention, textEmbedding } from './kandinsky-layers.ts';
 
 interface Kandinsky5Config {
   channels: number;
@@ -45,10 +45,7 @@ type Kandinsky5State = {
   rotary_sin: SymbolicTensor;
 };
 
-/** Of norms whose epsilon PyTorch chooses. */
-const FLOAT_EPSILON = 2 ** -23;
 const epsilon = 1e-5;
-const names = { query: 'to_query', key: 'to_key', value: 'to_value', queryNorm: 'query_norm', keyNorm: 'key_norm' };
 
 export const kandinsky5Transformer = defineTransformer<Kandinsky5Config, Kandinsky5State>({
   className: 'Kandinsky5Transformer3DModel',
@@ -60,17 +57,7 @@ export const kandinsky5Transformer = defineTransformer<Kandinsky5Config, Kandins
     config.requires('attention_type', 'regular');
     const inChannels = config.integer('in_visual_dim', 4);
     const axesDim = config.counts('axes_dims', [16, 24, 24]);
-    const headDim = axesDim.reduce((sum, dim) => sum + dim);
     const width = config.integer('model_dim', 2048);
-    if (width % headDim !== 0) {
-      throw new DejaDitError(
-        'INVALID_CONFIG',
-        `'model_dim' is ${width}, expected a multiple of the head's ${headDim} ('axes_dims')`,
-        {
-          path: config.origin,
-        },
-      );
-    }
     return {
       // Image-to-video models also get the first frame and a mask.
       channels: config.boolean('visual_cond', false) ? 2 * inChannels + 1 : inChannels,
@@ -83,7 +70,7 @@ export const kandinsky5Transformer = defineTransformer<Kandinsky5Config, Kandins
       patch: config.counts('patch_size', [1, 2, 2]) as [number, number, number],
       textBlocks: config.layers('num_text_blocks', 2),
       blocks: config.layers('num_visual_blocks', 32),
-      heads: width / headDim,
+      heads: headsOf(config, { width, axesDim }),
       axesDim,
     };
   },
@@ -173,10 +160,6 @@ export const kandinsky5Transformer = defineTransformer<Kandinsky5Config, Kandins
   },
 });
 
-const textEmbedding = layer((m, text: SymbolicTensor, width: number): SymbolicTensor => {
-  return layerNorm(m.at('norm'), linear(m.at('in_layer'), text, width), epsilon);
-});
-
 interface TextBlock {
   temb: SymbolicTensor;
   rotary: Rotary;
@@ -191,7 +174,8 @@ const textBlock = layer((m, x: SymbolicTensor, { temb, rotary, config }: TextBlo
   const informed = modulatedResidual(x, {
     modulation: ofAttention,
     epsilon,
-    sublayer: (normed) => kandinskyAttention(m.at('self_attention'), normed, { config, rotary }),
+    sublayer: (normed) =>
+      kandinskyAttention(m.at('self_attention'), normed, { heads: config.heads, rotary, rounds: true }),
   });
   return modulatedResidual(informed, {
     modulation: ofMlp,
@@ -211,12 +195,13 @@ const visualBlock = layer((m, state: Kandinsky5State, config: Kandinsky5Config):
   let x = modulatedResidual(state.hidden_states, {
     modulation: ofAttention,
     epsilon,
-    sublayer: (normed) => kandinskyAttention(m.at('self_attention'), normed, { config, rotary }),
+    sublayer: (normed) =>
+      kandinskyAttention(m.at('self_attention'), normed, { heads: config.heads, rotary, rounds: true }),
   });
   x = modulatedResidual(x, {
     modulation: ofText,
     epsilon,
-    sublayer: (normed) => kandinskyAttention(m.at('cross_attention'), normed, { config, context }),
+    sublayer: (normed) => kandinskyAttention(m.at('cross_attention'), normed, { heads: config.heads, context }),
   });
   x = modulatedResidual(x, {
     modulation: ofMlp,
@@ -226,35 +211,10 @@ const visualBlock = layer((m, state: Kandinsky5State, config: Kandinsky5Config):
   return { hidden_states: x };
 });
 
-interface KandinskyAttention {
-  config: Kandinsky5Config;
-  context?: SymbolicTensor;
-  rotary?: Rotary;
-}
-
-const kandinskyAttention = layer(
-  (m, x: SymbolicTensor, { config: { heads }, context = x, rotary }: KandinskyAttention): SymbolicTensor => {
-    const qkNorm: QkNorm = { kind: 'rms_norm', epsilon: FLOAT_EPSILON };
-    const { query, key, value } = projectQkv(m, x, { heads, qkNorm, context, names });
-    const turned = (y: SymbolicTensor) => (rotary ? applyRotary(y, rotary, heads).cast('bfloat16').cast('float32') : y);
-    return linear(m.at('out_layer'), attend({ query: turned(query), key: turned(key), value, heads }), x.dim(-1));
-  },
-);
-
 const mlp = layer((m, x: SymbolicTensor, { mlpWidth }: Kandinsky5Config): SymbolicTensor => {
   const hidden = linear(m.at('in_layer'), x, mlpWidth, { bias: false }).gelu();
   return linear(m.at('out_layer'), hidden, x.dim(-1), { bias: false });
 });
-
-/** For each axis of the grid its positions. */
-function axisPositions(value: InputValue, grid: readonly number[]): number[][] {
-  const axes = Array.isArray(value) ? (value as readonly InputValue[]) : [];
-  const fits = axes.length === grid.length && axes.every((axis, i) => axis instanceof Tensor && axis.size === grid[i]);
-  if (fits) return (axes as Tensor[]).map((axis) => Array.from(axis.data as Int32Array, Number));
-  throw new DejaDitError('INVALID_ARGUMENT', `expected three tensors of ${grid.join(', ')} positions`, {
-    path: 'visual_rope_pos',
-  });
-}
 
 /** What positions of each axis are divided by. */
 function scaleFactor(value: InputValue): readonly number[] {
