@@ -32,6 +32,7 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
     (await import('./qwenimage/qwenimage-edit-plus-pipeline.ts')).qwenImageEditPlusPipeline,
   QwenImageImg2ImgPipeline: async () => (await import('./qwenimage/qwenimage-pipeline.ts')).qwenImagePipeline,
   QwenImagePipeline: async () => (await import('./qwenimage/qwenimage-pipeline.ts')).qwenImagePipeline,
+  QwenImage21Pipeline: async () => (await import('./qwenimage21/qwenimage21-pipeline.ts')).qwenImage21Pipeline,
   SanaPipeline: async () => (await import('./sana/sana-pipeline.ts')).sanaPipeline,
   SanaSprintPipeline: async () => (await import('./sana/sana-sprint-pipeline.ts')).sanaSprintPipeline,
   StableDiffusion3Img2ImgPipeline: async () => (await import('./sd3/sd3-pipeline.ts')).sd3Img2ImgPipeline,

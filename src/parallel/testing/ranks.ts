@@ -28,7 +28,7 @@ export function inOneThread(
 }
 
 /** The largest relative error of any output. */
-export function largestError({ sample: actual }: ModelOutput, { sample: expected }: ModelOutput): number {
-  const list = (x: typeof actual) => (Array.isArray(x) ? x : [x]);
+export function largestError(actual: ModelOutput, expected: ModelOutput): number {
+  const list = ({ sample, audioSample }: ModelOutput) => [sample, audioSample ?? []].flat();
   return Math.max(...list(actual).map((tensor, i) => relativeError(tensor, list(expected)[i]!)));
 }

@@ -257,6 +257,13 @@ export const catalogue: Catalogue = {
     flag: '--num-frames <n>',
     help: 'frames of a video',
   },
+  outputResolution: {
+    group: 'Size and number',
+    value: integer,
+    bounds: { min: 32, max: 16384 },
+    flag: '--output-resolution <n>',
+    help: 'edge in pixels of a square as large as the picture, where height and width are not given',
+  },
   useResolutionBinning: {
     group: 'Size and number',
     value: flag,
@@ -446,6 +453,7 @@ export const neutral: Readonly<Record<string, (value: unknown) => boolean>> = {
   eta: (value) => value === 0,
   useDynamicCfg: (value) => value === false,
   usePe: (value) => value === false,
+  useKvCache: (value) => typeof value === 'boolean',
   doPatching: (value) => value === false,
   enablePromptRewrite: (value) => value === false,
   controlGuidanceStart: (value) => value === 0,

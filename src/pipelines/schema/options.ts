@@ -150,6 +150,8 @@ export interface GenerateOptions {
   frameRate?: number;
   /** Frames of a video. */
   numFrames?: number;
+  /** Edge of a square as large as the picture, in place of `height` and `width`. Default 1024. */
+  outputResolution?: number;
   /** Draw at the nearest size that the model was trained on, then resize and crop. Default true. */
   useResolutionBinning?: boolean;
   /** Images (or videos) per prompt. Default 1. */

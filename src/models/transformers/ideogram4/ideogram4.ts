@@ -53,6 +53,7 @@ const FINAL_EPSILON = 1e-6;
 export const ideogram4Transformer = defineTransformer<Ideogram4Config, Ideogram4State>({
   className: 'Ideogram4Transformer2DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1 },
   float32Modules: ['t_embedding.**', 'adaln_proj'],
 
   parseConfig(config) {

@@ -48,6 +48,7 @@ const theta = 10000;
 export const kandinsky6Transformer = defineTransformer<Kandinsky6Config, Kandinsky6State>({
   className: 'Kandinsky6Transformer3DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: ['video_time_embeddings.**', 'audio_time_embeddings.**'],
 
   parseConfig(config) {

@@ -45,6 +45,7 @@ interface Ltx2Config extends Ltx2BlockConfig, PositionConfig {
 export const ltx2Transformer = defineTransformer<Ltx2Config, Ltx2State>({
   className: 'LTX2VideoTransformer3DModel',
   separateCfg: false,
+  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
   float32Modules: [
     'time_embed.**',
     'audio_time_embed.**',

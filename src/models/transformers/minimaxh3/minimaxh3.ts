@@ -61,6 +61,7 @@ const KINDS = 3;
 export const miniMaxH3Transformer = defineTransformer<MiniMaxH3Config, MiniMaxH3State>({
   className: 'MiniMaxH3Transformer3DModel',
   separateCfg: true,
+  tokens: { hidden_states: 1 },
   float32Modules: ['proj_in', 'audio_proj_in', 'time_embedder.**', 'proj_out', 'audio_proj_out'],
 
   parseConfig(config) {
