@@ -25,20 +25,23 @@ export type MakeOnes = (shape: Shape, kind?: TensorInput['kind']) => Tensor;
  * @param origin the model's folder, for the error INVALID_CONFIG about a tensor that no model could have
  */
 export function onesFor(origin: string): MakeOnes {
-  const dtypes = { float: 'float32', int: 'int64', bool: 'bool' } as const;
-  return (shape, kind = 'float') => {
-    const size = sizeOf(shape);
-    if (!(size <= maxValues)) {
+  return (shape, kind) => {
+    if (!(sizeOf(shape) <= maxValues)) {
       throw new DejaDitError('INVALID_CONFIG', `its sizes cannot be right: its least input would be [${shape}]`, {
         path: origin,
       });
     }
-    const data = allocate(dtypes[kind], size);
-    if (data instanceof BigInt64Array) data.fill(1n);
-    else data.fill(1);
-    return new Tensor(dtypes[kind], data, shape);
+    return onesOf(shape, kind);
   };
 }
+
+export const onesOf: MakeOnes = (shape, kind = 'float') => {
+  const dtype = ({ float: 'float32', int: 'int64', bool: 'bool' } as const)[kind];
+  const data = allocate(dtype, sizeOf(shape));
+  if (data instanceof BigInt64Array) data.fill(1n);
+  else data.fill(1);
+  return new Tensor(dtype, data, shape);
+};
 
 /** The call's inputs and the checked tensors among them: all that the model takes, optional ones included, ones by default. */
 export function smallestInputs(specs: readonly InputSpec[], call: SmallestCall, ones: MakeOnes) {

@@ -72,7 +72,7 @@ export const scaleShiftTable = layer(
   <Count extends number>(m: Module, conditioning: SymbolicTensor, parts: Count, rows?: SymbolicTensor) => {
     const width = conditioning.dim(-1);
     const shared = conditioning.rank === 2 ? conditioning.unsqueeze(1) : conditioning;
-    const vectors = m.weight('scale_shift_table').reshape([1, parts, width]).add(shared).chunk<number>(parts, 1);
+    const vectors = m.reshaped('scale_shift_table', [1, parts, width]).add(shared).chunk<number>(parts, 1);
     const spread = rows ? vectors.map((vector) => perToken(vector.squeeze(1), rows)) : vectors;
     return spread as ListOf<SymbolicTensor, Count>;
   },

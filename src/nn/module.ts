@@ -7,7 +7,7 @@ import type { GraphBuilder } from '../graph/builder.ts';
 import { concat, gather } from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { LowBitProduct } from '../runtime/backend.ts';
-import type { Shape } from '../tensor/tensor.ts';
+import { type Shape, sizeOf } from '../tensor/tensor.ts';
 import { partName } from '../weights/formats/weight-format.ts';
 import type { AdditionPart, LoraSelection } from '../weights/lora/lora-weights.ts';
 import type { WeightInfo } from '../weights/weight-info.ts';
@@ -52,6 +52,16 @@ export class Module {
   weight(name: string, shape?: Shape): SymbolicTensor {
     const { full, info } = this.find(name, shape);
     return this.widen(full, this.stored(full, info), info);
+  }
+
+  /**
+   * A weight that checkpoints hold with more or fewer axes of size 1, in the shape that is asked for.
+   * @throws DejaDitError as `weight`
+   */
+  reshaped(name: string, shape: Shape): SymbolicTensor {
+    const stored = this.catalog.info(this.full(name), undefined)?.shape;
+    const weight = this.weight(name, stored && sizeOf(stored) === sizeOf(shape) ? stored : shape);
+    return weight.reshape(shape);
   }
 
   /** The parts of a weight that is stored quantised; undefined if it is stored as numbers. */

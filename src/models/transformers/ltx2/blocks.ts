@@ -75,6 +75,8 @@ function norm(m: Module, x: SymbolicTensor, { affineNorms, epsilon }: Ltx2BlockC
 }
 
 interface TableRows {
+  /** Of the table. */
+  parts: number;
   /** First row. Default 0. */
   from?: number;
   /** Default: all. */
@@ -82,10 +84,15 @@ interface TableRows {
 }
 
 /** Rows of a learned table [parts, D] plus what time made for them, [B, n, count·D]: vectors [B, n, D]. */
-function vectorsOf(m: Module, table: string, temb: SymbolicTensor, { from = 0, count }: TableRows = {}) {
-  const weight = m.weight(table);
-  const rows = weight.slice(0, from, count === undefined ? weight.dim(0) : from + count);
-  return temb.add(rows.reshape([1, 1, -1])).chunk<number>(rows.dim(0));
+function vectorsOf(
+  m: Module,
+  table: string,
+  temb: SymbolicTensor,
+  { parts, from = 0, count = parts - from }: TableRows,
+) {
+  const width = temb.dim(-1) / count;
+  const rows = m.weight(table, [parts, width]).slice(0, from, from + count);
+  return temb.add(rows.reshape([1, 1, count * width])).chunk<number>(count);
 }
 
 interface Informed {
@@ -103,7 +110,7 @@ interface Informing {
 function informed(m: Module, x: SymbolicTensor, { stream, state, config }: Informing): Informed {
   const { prefix, textModulation } = stream;
   const own = (name: string) => state[`${prefix}${name}`];
-  const vectors = vectorsOf(m, `${prefix}scale_shift_table`, own('temb')!);
+  const vectors = vectorsOf(m, `${prefix}scale_shift_table`, own('temb')!, { parts: textModulation ? 9 : 6 });
   const [ofAttention, ofMlp, ofText] = sublayerModulations(vectors, textModulation ? 3 : 2);
   const modulated = (name: string, y: SymbolicTensor, by: Informed['ofMlp'] | undefined) => {
     const normed = norm(m.at(`${prefix}${name}`), y, config);
@@ -132,7 +139,12 @@ function modulatedText(m: Module, { stream: { prefix }, state, config }: Informi
   if (!config.video.textModulation && !config.audio.textModulation) return text;
   const name = `${prefix}prompt_scale_shift_table`;
   const prompt = state[`${prefix}prompt`];
-  const [shift, scale] = prompt ? vectorsOf(m, name, prompt) : m.weight(name).unsqueeze(0).chunk<number>(2, 1);
+  const [shift, scale] = prompt
+    ? vectorsOf(m, name, prompt, { parts: 2 })
+    : m
+        .weight(name, [2, text.dim(-1)])
+        .unsqueeze(0)
+        .chunk<number>(2, 1);
   return text.mul(scale!.add(1)).add(shift!);
 }
 
@@ -146,8 +158,8 @@ interface Across {
 /** Both streams after each has seen the other, as it was before. */
 function across(m: Module, { video, audio, state, config }: Across): { video: SymbolicTensor; audio: SymbolicTensor } {
   const ofStream = (prefix: string, name: string) => {
-    const vectors = vectorsOf(m, name, state[`${prefix}across`]!, { count: 4 });
-    const [gate] = vectorsOf(m, name, state[`${prefix}across_gate`]!, { from: 4 });
+    const vectors = vectorsOf(m, name, state[`${prefix}across`]!, { parts: 5, count: 4 });
+    const [gate] = vectorsOf(m, name, state[`${prefix}across_gate`]!, { parts: 5, from: 4 });
     const [toVideoScale, toVideoShift, toAudioScale, toAudioShift] = vectors;
     return {
       toVideo: { scale: toVideoScale!, shift: toVideoShift! },
