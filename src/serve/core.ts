@@ -9,12 +9,17 @@ import type { Links } from './http/links.ts';
 import type { Pictures } from './http/pictures.ts';
 import type { Problem } from './http/problem.ts';
 import type { Jobs } from './jobs/jobs.ts';
+import type { Loras } from './loras.ts';
 import type { Models } from './models.ts';
+import type { Outputs } from './outputs.ts';
 import type { ServerSettings } from './settings.ts';
 
 export interface Core {
   readonly jobs: Jobs;
   readonly models: Models;
+  readonly loras: Loras;
+  /** Where files are written if a request asks for it; undefined: nowhere. */
+  readonly outputs: Outputs | undefined;
   /** Pictures that clients send, in whatever way. */
   readonly pictures: Pictures;
   /** Paths that need no key. */

@@ -11,7 +11,9 @@ import { Pictures } from './http/pictures.ts';
 import { checkLimits } from './jobs/check-limits.ts';
 import { Jobs } from './jobs/jobs.ts';
 import type { ModelRunner } from './jobs/runner.ts';
+import { Loras } from './loras.ts';
 import { Models } from './models.ts';
+import { Outputs } from './outputs.ts';
 import { RedisRunner } from './redis/redis-runner.ts';
 import { readServerOptions, type ServerOptions } from './settings.ts';
 import { skins } from './skins.ts';
@@ -88,6 +90,8 @@ export function createServer(options: ServerOptions = {}): Server {
   const core: Core = {
     jobs,
     models,
+    loras: new Loras(settings),
+    outputs: settings.outputDir === undefined ? undefined : new Outputs(settings.outputDir),
     pictures: new Pictures({ urls: settings.imageUrls, maxBytes: settings.maxBodyBytes }),
     links: new Links(),
     settings,

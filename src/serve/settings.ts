@@ -21,8 +21,10 @@ export interface ServerOptions {
   memory?: number | string | undefined;
   /** A cache for requests that bring none, as `enableCache` takes it. Default: none. */
   cache?: EnableCacheOptions | undefined;
-  /** A LoRA on all models. */
+  /** A LoRA on all models; requests know it by the name of its file. */
   lora?: { path: string; strength?: number | undefined } | undefined;
+  /** A folder of LoRAs that requests may name. */
+  loraDir?: string | undefined;
   variant?: string | undefined;
   revision?: string | undefined;
   offline?: boolean | undefined;
@@ -41,6 +43,8 @@ export interface ServerOptions {
   cors?: string | readonly string[] | undefined;
   /** Whether it is reached from this machine only, so that other host names are refused. Default false. */
   loopback?: boolean | undefined;
+  /** A folder into which requests may have their pictures written. Default: none. */
+  outputDir?: string | undefined;
   /** Pictures from URLs: from any public host, or from these only. Default false. */
   imageUrls?: boolean | readonly string[] | undefined;
 
@@ -87,6 +91,7 @@ export const optionsShape: ArgumentShape<ServerOptions> = {
   memory: size,
   cache: anyObject,
   lora: z.object({ path: z.string(), strength: z.number().optional() }),
+  loraDir: z.string(),
   variant: z.string(),
   revision: z.string(),
   offline: z.boolean(),
@@ -99,6 +104,7 @@ export const optionsShape: ArgumentShape<ServerOptions> = {
   apiKey: texts,
   cors: texts,
   loopback: z.boolean(),
+  outputDir: z.string(),
   imageUrls: z.union([z.boolean(), z.array(z.string())]),
   queue: z.string(),
   queueLock: seconds,

@@ -5,6 +5,7 @@ import { comfyuiSkin } from './comfyui/comfyui.ts';
 import type { Skin } from './core.ts';
 import { nativeSkin } from './native/native.ts';
 import { openaiSkin } from './openai/openai.ts';
+import { sglangSkin } from './sglang/sglang.ts';
 import { studioSkin } from './studio/studio.ts';
 import { systemSkin } from './system/system.ts';
 import { videosSkin } from './videos/videos.ts';
@@ -13,6 +14,7 @@ export const skins: readonly Skin[] = [
   systemSkin,
   openaiSkin,
   videosSkin,
+  sglangSkin,
   cacheDitSkin,
   nativeSkin,
   a1111Skin,

@@ -19,6 +19,7 @@ export interface ServeFlags extends ServerFlags, ServerCacheFlags, OffloadFlags,
   quantizeType?: string;
   loraPath?: string;
   loraScale?: number;
+  loraDir?: string;
 }
 
 export async function serve(flags: ServeFlags): Promise<void> {
@@ -28,6 +29,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
     apiKey: flags.apiKey ?? process.env['DEJA_DIT_API_KEY'],
     cors: flags.cors,
     loopback: isLoopback(host),
+    outputDir: flags.outputDir,
     imageUrls: flags.imageUrls,
     maxQueued: flags.maxQueued,
     timeout: flags.timeout,
@@ -79,6 +81,7 @@ export async function engineFlags(flags: ServeFlags): Promise<ServerOptions> {
     memory: flags.memory,
     cache: quantizeType === undefined ? cache : { ...cache, quantizeConfig: { quantType: quantizeType } },
     lora: loraPath === undefined ? undefined : { path: loraPath, strength: loraScale },
+    loraDir: flags.loraDir,
     variant: flags.variant,
     revision: flags.revision,
     offline: flags.offline,

@@ -7,6 +7,7 @@ export interface ServerFlags {
   host: string;
   apiKey?: string[];
   cors?: string[];
+  outputDir?: string;
   imageUrls?: true | string[];
   memory?: number;
   concurrency?: number;
@@ -48,6 +49,7 @@ export function addEngineFlags(command: Command, logLevel: ServerFlags['logLevel
     .option('--cache-dit-config <file>', "a config file of cache-dit's")
     .option('--lora-path <file>', 'a LoRA on the models')
     .option('--lora-scale <x>', 'how strongly the LoRA acts (default: 1)', number())
+    .option('--lora-dir <folder>', 'LoRAs that requests may name, by the names of their files')
     .option('--quantize-type <type>', 'compute in fewer bits: int8_per_row, int4_weight_only, svdq_int4_r32_dq, ...')
     .option('--memory <size>', "what loaded models may take together (default: 3/4 of the machine's)", byteSize)
     .option('--concurrency <n>', 'requests that run at the same time, step by step (default: 8)', count())
@@ -71,6 +73,7 @@ export function addServerFlags(command: Command): Command {
       list,
     )
     .option('--cors <origins>', 'origins by commas whose web pages may use the server; * for all', list)
+    .option('--output-dir <folder>', 'a folder into which requests may have their pictures written')
     .option('--image-urls [hosts]', 'fetch pictures from URLs: of any public host, or of these, by commas', list)
     .option('--max-queued <n>', 'requests that may wait (default: 64)', count())
     .option('--timeout <s>', 'seconds that a request may run (default: 3600)', number())

@@ -2,9 +2,10 @@
 import { z } from '@hono/zod-openapi';
 import { parametersText } from '../../images/metadata.ts';
 import { readMetadata } from '../../images/read-metadata.ts';
-import type { Skin } from '../core.ts';
+import type { Core, Skin } from '../core.ts';
 import { endpoint, readJson } from '../http/endpoint.ts';
 import { finishedFor } from '../http/finished-for.ts';
+import type { Job } from '../jobs/job.ts';
 import { imagesAnswer, progressAnswer } from './answer.ts';
 import { type Fields, img2imgFields, txt2imgFields } from './fields.ts';
 import { client, imageRequest } from './image-request.ts';
@@ -30,7 +31,9 @@ export const a1111Skin: Skin = {
         const asked = await imageRequest(core, fields, state);
         const { id } = core.jobs.submit(asked.request);
         context.get('log').info({ job: id }, 'job created');
-        return context.json(imagesAnswer(await finishedFor(core, id, context.req.raw.signal), fields, asked, core));
+        const job = await finishedFor(core, id, context.req.raw.signal);
+        if (fields.save_images) await save(core, job);
+        return context.json(imagesAnswer(job, fields, asked, core));
       });
     draw('txt2img', 'Draw from a text', txt2imgFields);
     draw('img2img', 'Draw from a text and a picture', img2imgFields);
@@ -86,3 +89,8 @@ export const a1111Skin: Skin = {
     );
   },
 };
+
+async function save({ outputs }: Core, { id, result }: Job<'generate'>): Promise<void> {
+  for (const [i, file] of (result?.files ?? []).entries())
+    await outputs?.save(file, { name: `${id}_${i}`, param: 'save_images' });
+}

@@ -3,6 +3,8 @@ import { randomInt } from 'node:crypto';
 import type { Core } from '../core.ts';
 import { Problem } from '../http/problem.ts';
 import type { JobRequest } from '../jobs/job.ts';
+import { lorasInPrompt } from '../requests/lora-strengths.ts';
+import { invertedMask, requireInpainting } from '../requests/masks.ts';
 import { plainOptions } from '../requests/plain-options.ts';
 import { type Fields, idleFields } from './fields.ts';
 import { previewsOf, type WebUiOptions } from './options.ts';
@@ -22,7 +24,6 @@ export async function imageRequest(core: Core, fields: Fields, state: WebUiOptio
   const refused = (param: string, why: string) => new Problem(422, why, { param });
   if (fields.enable_hr) throw refused('enable_hr', 'there is no second pass here; ask for the full size at once');
   if (fields.script_name) throw refused('script_name', `there is no script '${fields.script_name}'`);
-  if (fields.mask) throw refused('mask', 'pictures are drawn as a whole here');
   const wanted = fields.override_settings?.['sd_model_checkpoint'] ?? state.sd_model_checkpoint;
   const model = core.models.require(wanted === undefined ? undefined : String(wanted));
   const guidance = (await core.models.learn(model))?.guidance ?? 'guidanceScale';
@@ -33,9 +34,10 @@ export async function imageRequest(core: Core, fields: Fields, state: WebUiOptio
   const first = fields.seed === undefined || fields.seed === null || fields.seed < 0 ? randomInt(2 ** 31) : fields.seed;
   const seeds = Array.from({ length: count }, (_, i) => first + i);
   const sampler = fields.sampler_name ?? fields.sampler_index;
+  const { prompt, strengths } = lorasInPrompt(fields.prompt ?? '', core.loras);
   const images = fields.init_images?.map((picture) => core.pictures.fromText(picture, 'init_images'));
   const given = {
-    prompt: fields.prompt ?? '',
+    prompt,
     negativePrompt: fields.negative_prompt || undefined,
     seed: count === 1 ? seeds[0] : seeds,
     numImages: count,
@@ -44,7 +46,10 @@ export async function imageRequest(core: Core, fields: Fields, state: WebUiOptio
     width: fields.width,
     height: fields.height,
     scheduler: sampler && (fields.scheduler ? `${sampler} ${fields.scheduler}` : sampler),
+    clipSkip: clipSkipOf(fields),
     cache: fields.cache,
+    ...(Object.keys(strengths).length > 0 ? { loras: strengths } : {}),
+    ...(fields.mask ? { maskImage: await maskOf(core, model, fields) } : {}),
     ...(images ? { image: await Promise.all(images), strength: fields.denoising_strength ?? 0.75 } : {}),
   };
   const previews = previewsOf(state);
@@ -53,10 +58,28 @@ export async function imageRequest(core: Core, fields: Fields, state: WebUiOptio
       kind: 'generate',
       model,
       client,
-      input: { options: await plainOptions(given, core.pictures), ...(previews ? { previews } : {}) },
+      input: { options: await plainOptions(given, core), ...(previews ? { previews } : {}) },
     },
     seeds,
     model,
-    warnings: idleFields(fields),
+    warnings: [
+      ...idleFields(fields),
+      ...(fields.save_images && !core.outputs
+        ? ['save_images has no effect: the server was started without --output-dir']
+        : []),
+    ],
   };
+}
+
+/** What is white in it is drawn anew, or what is black, as the request says. */
+async function maskOf(core: Core, model: string, { mask, inpainting_mask_invert }: Fields): Promise<Uint8Array> {
+  requireInpainting(core, model, 'mask');
+  const bytes = await core.pictures.fromText(mask!, 'mask');
+  return inpainting_mask_invert ? invertedMask(bytes, { param: 'mask', maxPixels: core.settings.maxPixels }) : bytes;
+}
+
+/** There 1 is the last layer, here 0, or nothing, is. */
+function clipSkipOf({ override_settings: settings }: Fields): number | undefined {
+  const layers = settings?.['CLIP_stop_at_last_layers'];
+  return typeof layers === 'number' && layers > 1 ? layers - 1 : undefined;
 }

@@ -1,6 +1,5 @@
 /** What A1111's clients fill their menus from. */
 import os from 'node:os';
-import path from 'node:path';
 import { namesFor, samplers, schedules } from '../../pipelines/request/samplers.ts';
 import type { Core } from '../core.ts';
 import type { WebUiOptions } from './options.ts';
@@ -38,12 +37,7 @@ export function lists(core: Core, state: WebUiOptions): Readonly<Record<string, 
       })),
     'sd-modules': () => [],
     'sd-vae': () => [],
-    loras: () => {
-      const { lora } = core.settings;
-      if (!lora) return [];
-      const name = path.basename(lora.path).replace(/\.safetensors$/, '');
-      return [{ name, alias: name, path: name, metadata: {} }];
-    },
+    loras: () => core.loras.names.map((name) => ({ name, alias: name, path: name, metadata: {} })),
     upscalers: () => [{ name: 'None', model_name: null, model_path: null, model_url: null, scale: 1 }],
     'latent-upscale-modes': () => [],
     hypernetworks: () => [],

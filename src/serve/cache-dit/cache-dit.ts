@@ -2,6 +2,7 @@
  * The endpoints of cache-dit 1.3.5's own server. What is left out of a request is the model's default here, not 1024 pixels and 50 steps;
  * `/flush_cache` has as little to do as there, since what a cache remembers ends with its request.
  */
+import { randomUUID } from 'node:crypto';
 import { z } from '@hono/zod-openapi';
 import { strify } from '../../api/summary.ts';
 import type { CacheStats } from '../../cache/report/stats.ts';
@@ -9,7 +10,7 @@ import type { Core, Skin } from '../core.ts';
 import { endpoint, readJson } from '../http/endpoint.ts';
 import { finishedFor } from '../http/finished-for.ts';
 import { Problem, problemOfJob } from '../http/problem.ts';
-import type { Job } from '../jobs/job.ts';
+import type { Job, JobFile } from '../jobs/job.ts';
 import { plainOptions } from '../requests/plain-options.ts';
 
 const tag = 'cache-dit';
@@ -31,8 +32,8 @@ const generateBody = z.object({
   num_frames: whole(1, 200),
   fps: whole(1, 60),
   include_stats: z.boolean().nullish(),
-  output_format: z.enum(['base64', 'path']).nullish().describe('path is refused: this server writes no files'),
-  output_dir: z.string().nullish(),
+  output_format: z.enum(['base64', 'path']).nullish().describe('path: files in --output-dir'),
+  output_dir: z.string().nullish().describe('a folder in it'),
 });
 
 export const cacheDitSkin: Skin = {
@@ -67,7 +68,7 @@ export const cacheDitSkin: Skin = {
         const job = await draw(core, body, context.req.raw.signal);
         if (!job.result) throw failure(job);
         const { files, report } = job.result;
-        const pictures = files.map(({ bytes }) => Buffer.from(bytes).toString('base64'));
+        const pictures = await Promise.all(files.map((file, i) => shown(file, { core, body, index: i })));
         const isVideo = files.some(({ frames }) => frames !== undefined);
         return context.json({
           ...(isVideo ? { video: pictures[0] } : { images: pictures }),
@@ -85,9 +86,11 @@ export const cacheDitSkin: Skin = {
 };
 
 async function draw(core: Core, body: z.infer<typeof generateBody>, signal: AbortSignal): Promise<Job<'generate'>> {
-  const { image_urls: urls, include_stats: _, output_format, output_dir, fps, num_frames, ...options } = body;
-  if (output_format === 'path' || output_dir)
-    throw new Problem(400, 'this server writes no files; take them as base64', { param: 'output_format' });
+  const { image_urls: urls, include_stats: _, output_format, output_dir: __, fps, num_frames, ...options } = body;
+  if (output_format === 'path' && !core.outputs)
+    throw new Problem(400, 'this server writes no files (--output-dir); take them as base64', {
+      param: 'output_format',
+    });
   const isVideo = num_frames !== null && num_frames !== undefined && num_frames > 1;
   const image = urls && urls.length > 0 ? (urls.length === 1 ? urls[0] : urls) : undefined;
   // As there, an empty text asks for nothing.
@@ -96,11 +99,22 @@ async function draw(core: Core, body: z.infer<typeof generateBody>, signal: Abor
   const { id } = core.jobs.submit({
     kind: 'generate',
     input: {
-      options: await plainOptions(given, core.pictures),
+      options: await plainOptions(given, core),
       output: isVideo && fps ? { fps } : {},
     },
   });
   return finishedFor(core, id, signal);
+}
+
+/** A file as the request wants it: in base64, or the path where it is now. */
+async function shown(
+  file: JobFile,
+  { core, body, index }: { core: Core; body: z.infer<typeof generateBody>; index: number },
+): Promise<string> {
+  if (body.output_format !== 'path') return Buffer.from(file.bytes).toString('base64');
+  const id = randomUUID().replaceAll('-', '');
+  const name = file.frames === undefined ? `image_${id}_${index}` : `video_${id}`;
+  return core.outputs!.save(file, { folder: body.output_dir, name, param: 'output_dir' });
 }
 
 function failure({ error }: Job): Problem {

@@ -53,7 +53,8 @@ async function load(name: string): Promise<boolean> {
 
 /** Draws once, so that what requests of the usual size need is compiled. A video of the usual size may take an hour. */
 async function warmUp(name: string): Promise<void> {
-  const { pipe, release } = await pool!.acquire(name);
+  const { pipe, loras, release } = await pool!.acquire(name);
+  const done = await loras.use([]);
   try {
     if (pipe.traits.output === 'videos') return;
     const subject = pipe.traits.subject === 'prompt' ? { prompt: '' } : { classLabels: 0 };
@@ -61,6 +62,7 @@ async function warmUp(name: string): Promise<void> {
   } catch (error) {
     send({ warning: `${name}: drawing at the default settings fails: ${jobError(error).message}` });
   } finally {
+    done();
     release();
   }
 }
@@ -81,9 +83,9 @@ async function run({ id, kind, model, input }: Task): Promise<void> {
       maxPixels: settings!.maxPixels,
       emit: (event) => send({ event, of: id }),
       lease: async (name = model) => {
-        const { pipe, release } = await pool!.acquire(name, signal);
+        const { release, ...held } = await pool!.acquire(name, signal);
         leases.push(release);
-        return pipe;
+        return held;
       },
     });
     send({ result, of: id });

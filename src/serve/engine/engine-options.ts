@@ -3,7 +3,7 @@ import type { ServerSettings } from '../settings.ts';
 import type { EngineOptions } from './engine.ts';
 
 export function engineOptions(settings: ServerSettings): EngineOptions {
-  const { models, memory, cache, lora, maxPixels, concurrency } = settings;
+  const { models, memory, cache, lora, loraDir, maxPixels, concurrency } = settings;
   const { variant, revision, offline, backend, computeDtype, threads } = settings;
   const { layerwiseOffload, layerwiseTextOffload, maxProgramBytes } = settings;
   return {
@@ -11,6 +11,7 @@ export function engineOptions(settings: ServerSettings): EngineOptions {
     memory,
     cache,
     lora,
+    loraDir,
     maxPixels,
     capacity: concurrency,
     load: {

@@ -114,7 +114,7 @@ export class Engine implements ModelRunner {
 
   private start(): void {
     clearTimeout(this.restart);
-    const { models, memory, cache, load, lora, maxPixels } = this.options;
+    const { models, memory, cache, load, lora, loraDir, maxPixels } = this.options;
     // A process cannot load TypeScript, so from the sources it is the built file that runs.
     const entry = import.meta.url.endsWith('.ts') ? '../../../dist/serve/engine/engine-main.js' : './engine-main.js';
     const child = fork(new URL(entry, import.meta.url), [], {
@@ -128,7 +128,7 @@ export class Engine implements ModelRunner {
     child.on('message', (message: FromEngine) => this.hear(message));
     child.once('error', () => undefined);
     child.once('exit', (code, signal) => this.lose(signal ?? `code ${code}`, Date.now() - born));
-    this.send({ start: { models, memory, cache, load, lora, maxPixels } });
+    this.send({ start: { models, memory, cache, load, lora, loraDir, maxPixels } });
   }
 
   private lose(how: string, lived: number): void {

@@ -23,7 +23,7 @@ import type { WorkContext } from './works.ts';
 export async function generate(input: GenerateInput, context: WorkContext): Promise<WorkResult<'generate'>> {
   const { options, output = {}, previews } = input;
   const { signal, emit, maxPixels } = context;
-  const pipe = await context.lease();
+  const { pipe, loras } = await context.lease();
   let reusedSteps = 0;
   let shown = 0;
   const onStep = async (event: StepEvent): Promise<void> => {
@@ -40,7 +40,8 @@ export async function generate(input: GenerateInput, context: WorkContext): Prom
     signal,
     onStep,
   };
-  const result = await inTurns(pipe, given, context.steps);
+  const done = await loras.use(Object.keys(options.loras ?? {}), signal);
+  const result = await inTurns(pipe, given, context.steps).finally(done);
   const metadata = metadataOf(pipe, options, result, output.metadata);
   const warnings = [...result.warnings];
   const files = [

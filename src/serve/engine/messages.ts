@@ -27,6 +27,7 @@ export interface EngineSettings {
     | 'maxProgramBytes'
   >;
   lora: ServerOptions['lora'];
+  loraDir: ServerOptions['loraDir'];
   /** Largest picture that is decoded, in pixels. */
   maxPixels: number;
 }

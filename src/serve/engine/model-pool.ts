@@ -6,32 +6,35 @@ import { type EnableCacheOptions, enableCache } from '../../api/enable-cache.ts'
 import { DejaDitError, suggest, throwIfAborted } from '../../errors/errors.ts';
 import type { ProgramOptions } from '../../models/load/programs.ts';
 import { DiffusionPipeline } from '../../pipelines/diffusion-pipeline.ts';
-import { loadLora } from '../../pipelines/lora/lora.ts';
 import type { Pipeline } from '../../pipelines/pipeline.ts';
 import { optionsSchema } from '../../pipelines/schema/options-schema.ts';
 import { resolveModel } from '../../weights/hub/hub.ts';
 import { openModelFolder } from '../../weights/model-folder.ts';
 import { openWeights } from '../../weights/open-weights.ts';
 import { jobError } from '../jobs/jobs.ts';
+import { LoraShelf } from './lora-shelf.ts';
 import type { EngineSettings, ModelInfo, ModelState } from './messages.ts';
 import { ModelBackends } from './model-backends.ts';
 
 /** A model that stays loaded until it is given back. */
 export interface Lease {
   pipe: Pipeline;
+  loras: LoraShelf;
   release(): void;
 }
+
+type Held = Pick<Lease, 'pipe' | 'loras'>;
 
 interface Entry {
   source: string;
   /** Loading or loaded. */
-  pipe: Promise<Pipeline> | undefined;
+  held: Promise<Held> | undefined;
   bytes: number;
   users: number;
   lastUsed: number;
 }
 
-type PoolSettings = Pick<EngineSettings, 'models' | 'memory' | 'load' | 'lora'> & {
+type PoolSettings = Pick<EngineSettings, 'models' | 'memory' | 'load' | 'lora' | 'loraDir'> & {
   cache: EnableCacheOptions | undefined;
 };
 
@@ -48,7 +51,7 @@ export class ModelPool {
     private readonly settings: PoolSettings,
     private readonly onState: (name: string, state: ModelState) => void,
   ) {
-    const entry = (source: string): Entry => ({ source, pipe: undefined, bytes: 0, users: 0, lastUsed: 0 });
+    const entry = (source: string): Entry => ({ source, held: undefined, bytes: 0, users: 0, lastUsed: 0 });
     this.backends = new ModelBackends(settings.load);
     this.entries = new Map(settings.models.map(({ name, source }) => [name, entry(source)]));
   }
@@ -65,12 +68,12 @@ export class ModelPool {
       for (const wake of [...this.waiting]) wake();
     };
     try {
-      entry.pipe ??= this.load(name, entry);
-      const pipe = await entry.pipe;
+      entry.held ??= this.load(name, entry);
+      const held = await entry.held;
       throwIfAborted(signal);
       let isReleased = false;
       return {
-        pipe,
+        ...held,
         release: () => {
           if (!isReleased) release();
           isReleased = true;
@@ -86,30 +89,31 @@ export class ModelPool {
   async unload(name: string): Promise<void> {
     const entry = this.entries.get(name);
     while (entry && entry.users > 0) await this.released();
-    if (entry?.pipe) await this.free(name, entry);
+    if (entry?.held) await this.free(name, entry);
   }
 
   async dispose(): Promise<void> {
     await this.turn.catch(() => undefined);
-    for (const [name, entry] of this.entries) if (entry.pipe) await this.free(name, entry);
+    for (const [name, entry] of this.entries) if (entry.held) await this.free(name, entry);
     await this.backends.dispose();
   }
 
-  private load(name: string, entry: Entry): Promise<Pipeline> {
+  private load(name: string, entry: Entry): Promise<Held> {
     const loading = this.turn.then(async () => {
       this.onState(name, { state: 'loading' });
       const root = await resolveModel(entry.source, this.source);
       const place = await this.backends.forModel();
       await this.makeRoom(name, await weightBytes(root, this.settings.load, place));
       const before = place.programs?.backend.live.bytes ?? 0;
-      const pipe = await this.open(root, place);
+      const held = await this.open(root, place);
+      const { pipe } = held;
       // Of a backend that others use too it is what has come; what their requests take meanwhile is little beside weights.
       entry.bytes = Math.max(1, pipe.programs.backend.live.bytes - before);
       this.onState(name, { state: 'loaded', info: describeModel(pipe), bytes: entry.bytes });
-      return pipe;
+      return held;
     });
     this.turn = loading.catch((error) => {
-      entry.pipe = undefined;
+      entry.held = undefined;
       this.onState(name, { state: 'failed', error: jobError(error) });
     });
     return loading;
@@ -120,14 +124,15 @@ export class ModelPool {
     return { variant, revision, offline };
   }
 
-  private async open(root: string, place: ProgramOptions): Promise<Pipeline> {
-    const { load, lora, cache } = this.settings;
+  private async open(root: string, place: ProgramOptions): Promise<Held> {
+    const { load, lora, loraDir, cache } = this.settings;
     const { revision: _, backend: _b, threads: _t, maxProgramBytes: _m, ...options } = load;
     const pipe = await DiffusionPipeline.fromPretrained(root, { ...options, ...place });
     try {
-      if (lora) await loadLora(pipe, lora.path, lora.strength === undefined ? {} : { strength: lora.strength });
+      const loras = new LoraShelf(pipe, { lora, loraDir });
+      await loras.begin();
       if (cache) await enableCache(pipe, cache);
-      return pipe;
+      return { pipe, loras };
     } catch (error) {
       await pipe.dispose();
       throw error;
@@ -137,7 +142,7 @@ export class ModelPool {
   private async makeRoom(name: string, need: number): Promise<void> {
     const { memory } = this.settings;
     for (;;) {
-      const loaded = [...this.entries].filter(([other, { pipe, bytes }]) => other !== name && pipe && bytes > 0);
+      const loaded = [...this.entries].filter(([other, { held, bytes }]) => other !== name && held && bytes > 0);
       const used = loaded.reduce((sum, [, { bytes }]) => sum + bytes, 0);
       if (used + need <= memory) return;
       if (loaded.length === 0)
@@ -154,10 +159,10 @@ export class ModelPool {
   }
 
   private async free(name: string, entry: Entry): Promise<void> {
-    const { pipe } = entry;
-    entry.pipe = undefined;
+    const { held } = entry;
+    entry.held = undefined;
     entry.bytes = 0;
-    await (await pipe)?.dispose();
+    await (await held)?.pipe.dispose();
     this.onState(name, { state: 'unloaded' });
   }
 

@@ -9,7 +9,7 @@ export interface WorkContext {
   /** The model that the job names. */
   model: string;
   /** Loads a model if need be and keeps it loaded until the work is over. Default: the job's own. */
-  lease(name?: string): Promise<Lease['pipe']>;
+  lease(name?: string): Promise<Pick<Lease, 'pipe' | 'loras'>>;
   /** Takes the steps of requests, together with those of other works. */
   steps: StepBatcher;
   signal: AbortSignal;

@@ -64,7 +64,7 @@ export const nativeSkin: Skin = {
         ...(typeof priority === 'number' ? { priority } : {}),
         ...(timeout ? { timeout } : {}),
         input: { ...(output ? { output } : {}), ...(previews ? { previews } : {}) },
-        options: await plainOptions(options, core.pictures),
+        options: await plainOptions(options, core),
       };
     };
     const created = (context: RequestContext, job: Job) => {

@@ -41,6 +41,9 @@ export const imageFields = z
       .union([z.boolean(), z.looseObject({})])
       .nullish()
       .describe("this request's cache: true, false, or settings under cache-dit's names"),
+    loras: z.looseObject({}).nullish().describe('strengths of LoRAs by name'),
+    lora: z.looseObject({}).nullish().describe("vLLM-Omni's: {name, scale}"),
+    output_path: z.string().nullish().describe("SGLang's: a folder in --output-dir into which the files go too"),
     enable_cache_dit: z.boolean().nullish().describe("SGLang's switch of the cache"),
     cache_dit_params: z.looseObject({}).nullish().describe("SGLang's settings of the cache"),
   })

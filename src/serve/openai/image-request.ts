@@ -4,9 +4,11 @@ import { catalogue } from '../../pipelines/schema/catalogue.ts';
 import type { Core } from '../core.ts';
 import { Problem } from '../http/problem.ts';
 import type { JobRequest, OutputOptions } from '../jobs/job.ts';
+import { maskFromAlpha, requireInpainting } from '../requests/masks.ts';
 import { plainNames, plainOptions } from '../requests/plain-options.ts';
 import { sglangCache } from '../sglang/cache-params.ts';
 import { type ImageFields, whyIdle, withoutEffect } from './fields.ts';
+import type { Mask } from './form.ts';
 
 export interface ImageJob {
   request: JobRequest<'generate'>;
@@ -36,10 +38,15 @@ const isOption = (key: string) =>
  * @param images pictures to start from, already read
  * @throws Problem, DejaDitError naming the field that is wrong
  */
-export async function imageJob(core: Core, fields: ImageFields, images: readonly Uint8Array[] = []): Promise<ImageJob> {
+export async function imageJob(
+  core: Core,
+  fields: ImageFields,
+  { images = [], mask }: { images?: readonly Uint8Array[] | undefined; mask?: Mask | undefined } = {},
+): Promise<ImageJob> {
   const { model, n, size, response_format, output_format, output_compression, stream, partial_images, ...rest } =
     fields;
-  const { cache, enable_cache_dit, cache_dit_params, ...others } = rest;
+  const { cache, enable_cache_dit, cache_dit_params, lora, output_path, ...others } = rest;
+  const name = modelOf(core, model);
   const warnings: string[] = [];
   const options: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(others)) {
@@ -48,6 +55,8 @@ export async function imageJob(core: Core, fields: ImageFields, images: readonly
     if (idle !== undefined) warnings.push(idle);
     else if (isOption(name)) options[name] = value;
   }
+  if (output_path && !core.outputs)
+    warnings.push('output_path has no effect: the server was started without --output-dir');
   if (fields.background === 'transparent')
     throw new Problem(400, 'the models draw no transparency; leave it out', { param: 'background' });
   if (partial_images && !stream) warnings.push('partial_images has no effect without stream');
@@ -55,6 +64,8 @@ export async function imageJob(core: Core, fields: ImageFields, images: readonly
   if (width !== undefined) Object.assign(options, { width: Number(width), height: Number(height) });
   if (n) options['numImages'] = n;
   if (images.length > 0) options['image'] = images.length === 1 ? images[0] : images;
+  if (mask) options['maskImage'] = await maskOf(core, name, mask);
+  if (lora) options['loras'] = lora;
   const settings = sglangCache({ enable_cache_dit, cache_dit_params }) ?? cache;
   if (settings !== undefined && settings !== null) options['cache'] = settings;
   const format = output_format ?? 'png';
@@ -67,13 +78,19 @@ export async function imageJob(core: Core, fields: ImageFields, images: readonly
   return {
     request: {
       kind: 'generate',
-      model: modelOf(core, model),
+      model: name,
       input: {
-        options: await plainOptions(options, core.pictures),
+        options: await plainOptions(options, core),
         output,
         ...(stream && partial_images ? { previews: { count: partial_images, format } } : {}),
       },
     },
     warnings,
   };
+}
+
+async function maskOf(core: Core, model: string, { name, part }: Mask): Promise<Uint8Array> {
+  requireInpainting(core, model, name);
+  const bytes = await core.pictures.fromPart(part, name);
+  return name === 'mask' ? maskFromAlpha(bytes, { param: name, maxPixels: core.settings.maxPixels }) : bytes;
 }

@@ -7,10 +7,12 @@ import { checked, endpoint, readForm, readJson } from '../http/endpoint.ts';
 import { fileAnswer } from '../http/file-answer.ts';
 import { finishedFor } from '../http/finished-for.ts';
 import { Problem } from '../http/problem.ts';
-import { imagesAnswer, requireDone } from './answer.ts';
+import type { JobFile } from '../jobs/job.ts';
+import type { Outputs } from '../outputs.ts';
+import { type DoneJob, imagesAnswer, requireDone } from './answer.ts';
 import { openaiError } from './error.ts';
 import { type ImageFields, imageFields } from './fields.ts';
-import { formFields } from './form.ts';
+import { type FormParts, formFields, type Mask } from './form.ts';
 import { imageJob } from './image-request.ts';
 import { streamImages } from './stream.ts';
 
@@ -19,6 +21,8 @@ const tag = 'openai';
 const picture = z.string().describe('a file');
 const editFields = imageFields.extend({
   image: z.array(picture).describe('pictures to start from'),
+  mask: picture.optional().describe('what is transparent in it is drawn anew, by models that inpaint'),
+  mask_image: picture.optional().describe('or what is white in it'),
   strength: z.number().nullish(),
 });
 const variationFields = z.object({ image: picture, n: z.int().nullish(), size: z.string().nullish() });
@@ -45,8 +49,8 @@ export const openaiSkin: Skin = {
         bodyType: 'multipart/form-data',
       },
       async (context) => {
-        const { fields, images } = await formOf(context, core);
-        return answer(context, { core, fields: checked(imageFields, fields), images, name: 'image_edit' });
+        const { fields, ...pictures } = await formOf(context, core);
+        return answer(context, { core, fields: checked(imageFields, fields), ...pictures, name: 'image_edit' });
       },
     );
     endpoint(
@@ -60,11 +64,11 @@ export const openaiSkin: Skin = {
         bodyType: 'multipart/form-data',
       },
       async (context) => {
-        const { fields, images } = await formOf(context, core);
+        const { fields, ...pictures } = await formOf(context, core);
         return answer(context, {
           core,
           fields: checked(imageFields, { prompt: '', ...fields }),
-          images,
+          ...pictures,
           name: 'image_edit',
         });
       },
@@ -95,47 +99,60 @@ interface Asked {
   core: Core;
   fields: ImageFields;
   images?: readonly Uint8Array[];
+  mask?: Mask | undefined;
   name: string;
 }
 
 type RequestContext = Context<{ Variables: Variables }>;
 
-async function answer(context: RequestContext, { core, fields, images, name }: Asked): Promise<Response> {
-  const { request, warnings } = await imageJob(core, fields, images);
+async function answer(context: RequestContext, { core, fields, images, mask, name }: Asked): Promise<Response> {
+  const { request, warnings } = await imageJob(core, fields, { images, mask });
   const job = core.jobs.submit(request);
   context.get('log').info({ job: job.id }, 'job created');
   if (fields.stream) return streamSSE(context, (stream) => streamImages(stream, { core, job, name }));
   const done = requireDone(await finishedFor(core, job.id, context.req.raw.signal), core);
+  const { output_path: folder } = fields;
+  const files = folder && core.outputs ? await saved(done, { folder, outputs: core.outputs }) : [];
   if (fields.response_format === 'file') {
     if (done.result.files.length === 1) return fileAnswer(done.result.files[0]!, job.id);
     throw new Problem(400, "'file' is one picture; ask for n 1", { param: 'response_format' });
   }
   const asUrl = fields.response_format === 'url';
-  return context.json(imagesAnswer(done, { asUrl, origin: new URL(context.req.url).origin, core, warnings }));
+  return context.json(imagesAnswer(done, { asUrl, origin: new URL(context.req.url).origin, core, warnings, files }));
+}
+
+/** @returns the paths of the files */
+function saved({ id, result }: DoneJob, { folder, outputs }: { folder: string; outputs: Outputs }): Promise<string[]> {
+  const save = (file: JobFile, i: number) => outputs.save(file, { folder, name: `${id}_${i}`, param: 'output_path' });
+  return Promise.all(result.files.map(save));
 }
 
 /** Fields and pictures of a form, or of JSON with the pictures as text. */
 async function formOf(
   context: RequestContext,
   core: Core,
-): Promise<{ fields: Record<string, unknown>; images: Uint8Array[] }> {
+): Promise<{ fields: Record<string, unknown>; images: Uint8Array[]; mask: Mask | undefined }> {
   const isForm = /^multipart\/form-data/i.test(context.req.header('content-type') ?? '');
   const parts = isForm ? formFields(await readForm(context)) : jsonParts(await readJson(context, z.looseObject({})));
   const { fields, pictures, mask } = parts;
-  if (mask) throw new Problem(400, 'the model draws whole pictures; leave it out', { param: 'mask' });
   if (pictures.length === 0) throw new Problem(400, 'is required', { param: 'image' });
   const images = await Promise.all(
     pictures.map((part, i) => core.pictures.fromPart(part, pictures.length === 1 ? 'image' : `image[${i}]`)),
   );
-  return { fields, images };
+  return { fields, images, mask };
 }
 
-function jsonParts({ image, images, url, mask, ...fields }: Record<string, unknown>) {
+function jsonParts({ image, images, url, mask, mask_image, ...fields }: Record<string, unknown>): FormParts {
   const given = [image, images, url].flat().filter((one) => one !== undefined && one !== null);
-  const pictures = given.map((one) => {
+  const textOf = (one: unknown, param: string) => {
     const text = typeof one === 'object' ? (one as { image_url?: unknown }).image_url : one;
     if (typeof text === 'string') return text;
-    throw new Problem(400, 'expected a picture in base64, or a data: URL', { param: 'image' });
-  });
-  return { fields, pictures, mask: Boolean(mask) };
+    throw new Problem(400, 'expected a picture in base64, or a data: URL', { param });
+  };
+  const [name, part] = mask ? (['mask', mask] as const) : (['mask_image', mask_image] as const);
+  return {
+    fields,
+    pictures: given.map((one) => textOf(one, 'image')),
+    mask: part ? { name, part: textOf(part, name) } : undefined,
+  };
 }

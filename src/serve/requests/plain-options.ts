@@ -3,10 +3,12 @@ import * as z from 'zod';
 import { alsoCalled, underOurNames } from '../../errors/options.ts';
 import { catalogue, elsewhere, optionNames } from '../../pipelines/schema/catalogue.ts';
 import type { OptionName } from '../../pipelines/schema/options.ts';
+import type { Core } from '../core.ts';
 import type { Pictures } from '../http/pictures.ts';
 import { Problem } from '../http/problem.ts';
 import { type PictureOption, type PlainOptions, pictureOptions } from '../jobs/job.ts';
 import { cacheSettings } from './cache-settings.ts';
+import { loraStrengths } from './lora-strengths.ts';
 
 /** What no JSON holds, and what is the server's own business. */
 const notPlain = new Set<OptionName>([
@@ -35,12 +37,17 @@ const shape = Object.fromEntries(
  * @param given as clients write it; null is as if it were not given
  * @throws DejaDitError INVALID_ARGUMENT for an unknown option; Problem for a picture that cannot be taken
  */
-export async function plainOptions(given: object, pictures: Pictures): Promise<PlainOptions> {
+export async function plainOptions(
+  given: object,
+  { pictures, loras }: Pick<Core, 'pictures' | 'loras'>,
+): Promise<PlainOptions> {
   const named = underOurNames(shape, given, { of: 'this server', elsewhere });
   const options = Object.fromEntries(
     Object.entries(named).filter(([, value]) => value !== null && value !== undefined),
   );
   if ('cache' in options) options['cache'] = cacheSettings(options['cache']);
+  const strengths = 'loras' in options ? loraStrengths(options['loras'], loras) : loras.overriding;
+  if (strengths) options['loras'] = strengths;
   for (const name of pictureOptions)
     if (name in options) options[name] = await images(options[name], { path: name, pictures });
   return options;

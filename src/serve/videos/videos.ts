@@ -132,9 +132,10 @@ export const videosSkin: Skin = {
 
 async function videoRequest(context: Parameters<typeof readJson>[0], core: Core): Promise<JobRequest<'generate'>> {
   const isForm = /^multipart\/form-data/i.test(context.req.header('content-type') ?? '');
-  const { fields, pictures } = isForm
+  const { fields, pictures, mask } = isForm
     ? formFields(await readForm(context))
-    : { fields: await readJson(context, z.looseObject({})), pictures: [] };
+    : { fields: await readJson(context, z.looseObject({})), pictures: [], mask: undefined };
+  if (mask) throw new Problem(400, 'videos are drawn as a whole; leave it out', { param: mask.name });
   const { extra_body: body, extra_params: params, ...others } = fields as Record<string, unknown>;
   const { seconds, fps, num_frames, input_reference, ...asked } = checked(videoFields, {
     ...others,
@@ -148,7 +149,7 @@ async function videoRequest(context: Parameters<typeof readJson>[0], core: Core)
   const parts = typeof input_reference === 'string' ? [...pictures, input_reference] : pictures;
   const images = await Promise.all(parts.map((part) => core.pictures.fromPart(part, 'input_reference')));
   const given = { ...asked, ...(frames === undefined ? {} : { num_frames: frames }) };
-  const { request } = await imageJob(core, given, images);
+  const { request } = await imageJob(core, given, { images });
   return { ...request, client, input: { ...request.input, output: fps ? { fps } : {} } };
 }
 

@@ -106,7 +106,7 @@ async function run(
   const { model } = read.drawing;
   // What options it has decides what some nodes mean.
   if (!core.models.info(model) && (await core.models.learn(model))) read = readGraph(graph, around);
-  const options = await plainOptions(await withPictures(read.drawing.options), core.pictures);
+  const options = await plainOptions(await withPictures(read.drawing.options), core);
   const key = keyOf({ model, options, read });
   const known = { id, client, graph, extra, read, key };
   const before = prompts.drawn(key);
