@@ -41,7 +41,7 @@ async function together(given: readonly GenerateOptions[], arriving: ReadonlyMap
       const active = requests.filter((request) => !request.done && !failures[requests.indexOf(request)]);
       if (active.length === 0) break;
       for (const run of spies) run.mockClear();
-      const results = await stepsTogether(active.map(({ denoising }) => denoising));
+      const results = await Promise.allSettled(await stepsTogether(active.map(({ denoising }) => denoising)));
       runs.push(spies.reduce((sum, run) => sum + run.mock.calls.length, 0));
       for (const [i, result] of results.entries())
         if (result.status === 'rejected') failures[requests.indexOf(active[i]!)] = result.reason;
@@ -141,7 +141,7 @@ describe('steps together', () => {
     const { runner } = pipe.transformers['transformer']!;
     const failing = vi.spyOn(runner, 'runTogether').mockRejectedValueOnce(new Error('no memory'));
     const requests = [await pipe.begin(apple), await pipe.begin({ ...apple, seed: 2 })];
-    const results = await stepsTogether(requests.map(({ denoising }) => denoising));
+    const results = await Promise.allSettled(await stepsTogether(requests.map(({ denoising }) => denoising)));
     for (const request of requests) request.end();
     failing.mockRestore();
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);

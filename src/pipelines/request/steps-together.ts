@@ -26,17 +26,20 @@ interface Kin extends RowsOfInputs {
   prepared: Prepared;
 }
 
-/** Takes the next step of each; what goes wrong with one is none of the others' business. */
-export async function stepsTogether(requests: readonly Denoising[]): Promise<PromiseSettledResult<void>[]> {
+/**
+ * Takes the next step of each; what goes wrong with one is none of the others' business.
+ * @returns when all is computed: for each the end of its step, which may take longer where somebody looks at a preview
+ */
+export async function stepsTogether(requests: readonly Denoising[]): Promise<Promise<void>[]> {
   const steps = requests.map(begin);
   const kins: Kin[] = [];
   await runLanes(steps.filter(({ failure }) => !failure).flatMap((step) => lanesOf(step, kins)));
-  const settled: PromiseSettledResult<void>[] = [];
-  for (const { request, calls, outputs, start, failure } of steps) {
-    const advanced = failure ? Promise.reject(failure.error) : request.advance(calls, outputs.flat(), start);
-    settled.push(...(await Promise.allSettled([advanced])));
-  }
-  return settled;
+  return steps.map(({ request, calls, outputs, start, failure }) => {
+    const ended = failure ? Promise.reject(failure.error) : request.advance(calls, outputs.flat(), start);
+    // Whoever gets it may not look at it at once.
+    ended.catch(() => undefined);
+    return ended;
+  });
 }
 
 function begin(request: Denoising): Stepping {

@@ -4,8 +4,7 @@ import { stepsTogether } from '../../pipelines/request/steps-together.ts';
 
 interface Waiting {
   request: PipelineRequest;
-  resolve(): void;
-  reject(error: unknown): void;
+  resolve(end: Promise<void>): void;
 }
 
 export class StepBatcher {
@@ -14,8 +13,8 @@ export class StepBatcher {
 
   /** Takes a request's next step in the next round. */
   step(request: PipelineRequest): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.waiting.push({ request, resolve, reject });
+    return new Promise((resolve) => {
+      this.waiting.push({ request, resolve });
       if (!this.isRunning) void this.run();
     });
   }
@@ -25,12 +24,9 @@ export class StepBatcher {
     // Whoever has ended a step asks for the next one within a turn of the event loop; newcomers join them.
     for (await turn(); this.waiting.length > 0; await turn()) {
       const round = this.waiting.splice(0);
-      const results = await stepsTogether(round.map(({ request }) => request.denoising));
-      for (const [i, { resolve, reject }] of round.entries()) {
-        const result = results[i]!;
-        if (result.status === 'fulfilled') resolve();
-        else reject(result.reason);
-      }
+      // Whoever still looks at a preview joins a later round.
+      const ends = await stepsTogether(round.map(({ request }) => request.denoising));
+      for (const [i, { resolve }] of round.entries()) resolve(ends[i]!);
     }
     this.isRunning = false;
   }
