@@ -74,7 +74,13 @@ async function cancel(i) {
   counts.cancelled++;
 }
 
-const malformed = ['{', '[]', '{"prompt": 7}', '{"prompt": "a", "size": "0x0"}', '{"prompt": "a", "cache": {"nothing": 1}}'];
+const malformed = [
+  '{',
+  '[]',
+  '{"prompt": 7}',
+  '{"prompt": "a", "size": "0x0"}',
+  '{"prompt": "a", "cache": {"nothing": 1}}',
+];
 async function refuse(i) {
   const body = malformed[i % malformed.length];
   const { status } = await fetch(`${address}/v1/images/generations`, { method: 'POST', body });
@@ -132,14 +138,18 @@ mkdirSync(new URL('../../docs/images/', import.meta.url), { recursive: true });
 writeFileSync(
   new URL('../../docs/images/server-soak.svg', import.meta.url),
   curve({
-    title: 'MB resident: the process that draws (blue), the one that answers (orange), and the bound of the former (dotted)',
+    title:
+      'MB resident: the process that draws (blue), the one that answers (orange), and the bound of the former (dotted)',
     lines: [
       { colour: '#06c', values: points.map((point) => point.engine) },
       { colour: '#c60', values: points.map((point) => point.server) },
     ],
     limit: { colour: '#06c', value: allowedGrowth * most('engine', 0, half) },
     parts: [
-      { from: 0, label: `0 min: ${Object.values(counts).reduce((sum, n) => sum + n)} requests, ${counts.cancelled} of them cancelled` },
+      {
+        from: 0,
+        label: `0 min: ${Object.values(counts).reduce((sum, n) => sum + n)} requests, ${counts.cancelled} of them cancelled`,
+      },
       { from: half, label: `${minutes / 2} min` },
     ],
   }),

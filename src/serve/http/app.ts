@@ -86,21 +86,31 @@ export function createApp({ core, skins, metrics }: AppOptions): Routes {
   app.notFound((context) => {
     const { method, path } = context.req;
     const routes = app.routes.filter((route) => route.method !== 'ALL');
-    const allowed = routes.filter((route) => route.path === path).map((route) => route.method);
+    const allowed = [...new Set(routes.filter((route) => fits(route.path, path)).map((route) => route.method))];
     const nearest = nearestName(
       path,
       routes.map((route) => route.path),
     );
     const problem =
       allowed.length > 0
-        ? new Problem(405, `${path} takes ${[...new Set(allowed)].join(', ')}, not ${method}`)
+        ? new Problem(405, `${path} takes ${allowed.join(', ')}, not ${method}`)
         : new Problem(
             404,
             `there is no ${path}${nearest ? `; did you mean ${nearest}?` : ''}; /docs lists all there is`,
           );
-    return Response.json(shapeOf(path)(problem), { status: problem.status });
+    const headers = allowed.length > 0 ? { allow: allowed.join(', ') } : {};
+    return Response.json(shapeOf(path)(problem), { status: problem.status, headers });
   });
   return app;
+}
+
+/** Whether a path is one of a route's, as `/v1/jobs/:id`. */
+function fits(route: string, path: string): boolean {
+  const [parts, given] = [route.split('/'), path.split('/')];
+  return (
+    parts.length === given.length &&
+    parts.every((part, i) => part === given[i] || (part.startsWith(':') && given[i] !== ''))
+  );
 }
 
 function plainError({ message, code, param }: Problem): unknown {

@@ -71,7 +71,7 @@ export const videosSkin: Skin = {
         tag,
         summary: 'Draw a video and answer with it',
         body: videoFields,
-        answer: 'video/mp4',
+        answer: '*/*',
       },
       async (context) => {
         const { id } = core.jobs.submit(await videoRequest(context, core));
@@ -110,7 +110,7 @@ export const videosSkin: Skin = {
     );
     endpoint(
       app,
-      { method: 'get', path: '/v1/videos/{id}/content', tag, summary: 'Its file', answer: 'video/mp4' },
+      { method: 'get', path: '/v1/videos/{id}/content', tag, summary: 'Its file', answer: '*/*' },
       (context) => {
         const job = requireVideo(context.req.param('id')!);
         if (!isFinished(job)) throw new Problem(404, 'the video is not completed yet', { code: 'not_ready' });
