@@ -98,7 +98,7 @@ export function createApp({ core, skins, metrics }: AppOptions): Routes {
             404,
             `there is no ${path}${nearest ? `; did you mean ${nearest}?` : ''}; /docs lists all there is`,
           );
-    const headers = allowed.length > 0 ? { allow: allowed.join(', ') } : {};
+    const headers = new Headers(allowed.length > 0 ? [['allow', allowed.join(', ')]] : []);
     return Response.json(shapeOf(path)(problem), { status: problem.status, headers });
   });
   return app;

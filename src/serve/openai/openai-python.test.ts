@@ -21,7 +21,7 @@ pictures = [base64.b64decode(one.b64_json) for one in image.data]
 result["pictures"] = [picture[:4].hex() for picture in pictures]
 result["size"] = image.size
 file = ("apple.png", pictures[0], "image/png")
-edit = client.images.edit(image=[file, file], prompt="green apple", size="64x64", extra_body={**own, "strength": 0.5})
+edit = client.images.edit(image=[file, file], n=2, prompt="green apple", size="64x64", extra_body={**own, "strength": 0.5})
 result["edit"] = len(edit.data)
 result["variation"] = len(client.images.create_variation(image=file, size="64x64").data)
 events = client.images.generate(prompt="pizza", size="64x64", stream=True, partial_images=1, extra_body={**own, "num_inference_steps": 3})
@@ -47,7 +47,7 @@ describe.skipIf(!isThere)('the openai package of Python', () => {
       models: ['emoji-flux'],
       pictures: ['89504e47', '89504e47'],
       size: '64x64',
-      edit: 1,
+      edit: 2,
       variation: 1,
       events: ['image_generation.partial_image', 'image_generation.completed'],
       wrong: [400, 'width'],
