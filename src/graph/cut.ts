@@ -96,9 +96,15 @@ class SectionBuilder {
     const outputs = new Map(
       made.map((value) => [names.get(value)!, { value: names.get(value)!, ...specs.get(value)! }]),
     );
+    const named = new Map(
+      this.made.flatMap((value) => {
+        const known = this.graph.named?.get(value);
+        return known === undefined ? [] : [[names.get(value)!, known] as const];
+      }),
+    );
     return {
       // Operations are counted for whole graphs only.
-      graph: { inputs, weights, constants, nodes, outputs, flops: 0 },
+      graph: { inputs, weights, constants, nodes, outputs, flops: 0, named },
       inputs: this.sources,
       outputs: new Map(made.map((value) => [names.get(value)!, value])),
     };

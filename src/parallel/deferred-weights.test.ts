@@ -1,6 +1,7 @@
 /** Ranks read their parts of weights from the files, in whatever format they are stored, and no rank holds all of them. */
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { enableCache } from '../api/enable-cache.ts';
 import { AutoModel } from '../models/auto-model.ts';
 import type { SingleFileOptions } from '../models/load/load-single-file.ts';
 import { fixtures, readGolden } from '../models/testing/golden.ts';
@@ -32,6 +33,21 @@ describe('weights that are left in their files', () => {
     for (const { backend } of ranks) expect(backend.live.bytes).toBeLessThan(0.6 * bytes);
     model.moveTo();
     expect(largestError(await model.forward(inputs), alone)).toBe(0);
+  });
+
+  it('are read block by block by ranks too (layerwiseOffload)', async () => {
+    await using whole = await AutoModel.fromPretrained(flux);
+    const alone = await whole.forward(inputs);
+    await using model = await AutoModel.fromPretrained(flux, { layerwiseOffload: true });
+    for (const size of [{ ulysses: 2 }, { tensor: 2 }, { ring: 2, tensor: 2 }]) {
+      model.moveTo(inOneThread(model, size));
+      for (let call = 0; call < 2; call++) expect(largestError(await model.forward(inputs), alone)).toBeLessThan(1e-5);
+    }
+    const { bytesRead, bytesPerForward } = model.offloadSummary!;
+    expect(bytesRead).toBeGreaterThanOrEqual(5 * bytesPerForward);
+    expect(() => enableCache(model, { cacheConfig: null, parallelismConfig: { cfgSize: 2 } })).toThrow(
+      /cfgSize: FluxTransformer2DModel reads its blocks from the files one after the other/,
+    );
   });
 
   it.each<[string, string, SingleFileOptions]>([

@@ -40,10 +40,10 @@ function featuresOf(model: TransformerModel, config: ParallelismConfig): Feature
   const { definition, className } = model;
   const refuse = (field: string, reason: string) =>
     new DejaDitError('UNSUPPORTED', `${className} ${reason}`, { path: `parallelismConfig.${field}` });
-  if (model.weights.offloaded)
+  if (model.weights.offloaded && mesh.batch > 1)
     throw refuse(
-      'tpSize',
-      'reads its blocks from the files as they are needed (layerwiseOffload), which ranks cannot: load it whole',
+      'cfgSize',
+      'reads its blocks from the files one after the other (layerwiseOffload), so guidance branches cannot run side by side: use another size, or load it whole',
     );
   const tokens = cpPlan ?? definition.tokens;
   const context = mesh.ring > 1 ? 'ringSize' : 'ulyssesSize';

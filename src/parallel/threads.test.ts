@@ -73,6 +73,21 @@ describe('a model on threads', () => {
   });
 });
 
+it.each([
+  {
+    ulyssesSize: 2,
+    cpPlan: { '': { hidden_states: { split_dim: 1, expected_dims: 3 } }, proj_out: { gather_dim: 1 } },
+  },
+  { tpSize: 2, tpPlan: { 'transformer_blocks.*.attn.to_q': 'colwise', 'transformer_blocks.*.ff.net.2': 'rowwise' } },
+])("follows plans in Diffusers' words: %j", async (parallelismConfig) => {
+  await load();
+  const alone = await model.forward(golden.inputs);
+  enableCache(model, { cacheConfig: null, parallelismConfig });
+  expect(largestError(await model.forward(golden.inputs), alone)).toBeLessThan(1e-5);
+  const { collectives } = model.programs.backend.ranksReport!;
+  expect(Object.keys(collectives)).toContain('ulyssesSize' in parallelismConfig ? 'allToAll' : 'allReduce');
+});
+
 it('adds what LoRAs add, at the strengths of a request', async () => {
   await load();
   const random = (shape: number[]) => new Generator(7).randn(shape);

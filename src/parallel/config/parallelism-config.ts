@@ -127,7 +127,11 @@ export function parseParallelismConfig(
       'ringRotateMethod',
       `'${read.ringRotateMethod}' is not here: keys and values are passed on rank to rank (p2p)`,
     );
-  if (read.ulyssesFloat8) throw unsupported('ulyssesFloat8', 'all travels in float32 here; leave it out');
+  if (read.ulyssesFloat8)
+    throw unsupported(
+      'ulyssesFloat8',
+      'the processor has no operator that makes bytes of float8, so all travels in float32; leave it out',
+    );
   const extra = [
     ...read.extraParallelModules,
     ...(read.parallelTextEncoder ? ['text_encoder'] : []),
