@@ -40,6 +40,6 @@ export function lists(core: Core): Readonly<Record<string, () => object>> {
     'models/diffusion_models': () => core.models.list().map(({ name }) => name),
     'models/text_encoders': () => core.models.list().map(({ name }) => name),
     'models/vae': () => core.models.list().map(({ name }) => name),
-    'models/loras': () => [],
+    'models/loras': () => core.loras.names,
   };
 }

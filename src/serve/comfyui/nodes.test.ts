@@ -1,12 +1,14 @@
 /** Nodes: what graphs of them draw, against the same request made in another way. */
-import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Image } from '../../images/image.ts';
 import { fixtures } from '../../models/testing/golden.ts';
 import { assembleCheckpoint, readRecording } from '../../pipelines/testing/recorded.ts';
+import { floatTensor } from '../../tensor/tensor.ts';
 import { bundledModel } from '../../weights/bundled-model.ts';
+import { writeSafetensors } from '../../weights/safetensors/write-safetensors.ts';
 import type { PlainOptions } from '../jobs/job.ts';
 import type { Server } from '../server.ts';
 import { levels, startServer } from '../testing/start.ts';
@@ -20,7 +22,15 @@ beforeAll(async () => {
     renameSync(assembleCheckpoint(readRecording(name).checkpoint), to);
     return to;
   });
-  server = await startServer({ model: [bundledModel(), ...models] });
+  const numbers = Float32Array.from({ length: 2 * 256 }, (_, i) => Math.sin(1 + i * i) / 4);
+  const layer = 'transformer.transformer_blocks.0.attn.to_q';
+  const loraDir = path.join(folder, 'loras');
+  mkdirSync(loraDir);
+  await writeSafetensors(path.join(loraDir, 'style.safetensors'), {
+    [`${layer}.lora_A.weight`]: floatTensor(numbers, [2, 256]),
+    [`${layer}.lora_B.weight`]: floatTensor(numbers, [256, 2]),
+  });
+  server = await startServer({ model: [bundledModel(), ...models], loraDir });
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -290,6 +300,45 @@ it('reads two texts, and takes zeros for a negative prompt that is not used', as
   );
   const guided = await refused(server, changed(nodes, { 3: { cfg: 2 } }));
   expect(JSON.stringify(guided.node_errors)).toMatch(/zeros stand for no text/);
+});
+
+it('weights prompts where the model’s encoders can be told so', async () => {
+  const text = 'a (red:1.5) apple';
+  const drawn = await draw(server, graph({ 6: { text } }));
+  const plain = { ...apple, prompt: text, numInferenceSteps: 4 };
+  expect(drawn.data).toEqual((await direct({ ...plain, promptWeighting: 'comfyui' })).data);
+  expect(drawn.data).not.toEqual((await direct(plain)).data);
+});
+
+it('brings LoRAs, each as often as it is loaded', async () => {
+  const loaded = (more: Nodes = {}): Nodes => ({
+    ...graph({ 3: { model: ['30', 0] }, 6: { clip: ['30', 1] } }),
+    30: {
+      class_type: 'LoraLoader',
+      inputs: {
+        model: ['4', 0],
+        clip: ['4', 1],
+        lora_name: 'style.safetensors',
+        strength_model: 0.5,
+        strength_clip: 0.5,
+      },
+    },
+    ...more,
+  });
+  const plain = { ...apple, numInferenceSteps: 4 };
+  const half = await draw(server, loaded());
+  expect(levels(half, await direct({ ...plain, loras: { style: 0.5 } }))).toBeLessThanOrEqual(1);
+  expect(half.data).not.toEqual((await direct(plain)).data);
+  const only = { model: ['4', 0], lora_name: 'style', strength_model: 0.25 };
+  const twice = changed(loaded({ 31: { class_type: 'LoraLoaderModelOnly', inputs: only } }), {
+    30: { model: ['31', 0] },
+  });
+  expect(levels(await draw(server, twice), await direct({ ...plain, loras: { style: 0.75 } }))).toBeLessThanOrEqual(1);
+  const { node_errors: nodes } = await refused(
+    server,
+    changed(loaded(), { 30: { lora_name: '../style.safetensors' } }),
+  );
+  expect(nodes['30']!.errors[0]!.type).toBe('value_not_in_list');
 });
 
 it('knows the pixels that masks are made of', async () => {

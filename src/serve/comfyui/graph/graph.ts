@@ -2,7 +2,6 @@
 import { z } from '@hono/zod-openapi';
 import { nearestName } from '../../../errors/errors.ts';
 import { Problem } from '../../http/problem.ts';
-import { modelCalled } from '../nodes/loaders.ts';
 import { nodeClasses } from '../nodes/nodes.ts';
 import { standIns } from '../nodes/stand-ins.ts';
 import { type Input, Inputs, type NodeClass, NodeRefusal, type OutputUse, type Surroundings } from './node.ts';
@@ -243,8 +242,7 @@ function plainValue(value: unknown, spec: PlainInput, around: Surroundings): str
     case 'COMBO': {
       const text = String(value);
       const choices = spec.choices(around);
-      const isModel = choices.length > 0 && around.core.models.state(choices[0]!) !== undefined;
-      if (spec.open || choices.includes(text) || (isModel && modelCalled(around.core, text) !== undefined)) return text;
+      if (spec.open || choices.includes(text) || spec.find?.(text, around) !== undefined) return text;
       throw new WrongInput('value_not_in_list', `Value not in list: '${text}' not in [${choices.join(', ')}]`);
     }
   }

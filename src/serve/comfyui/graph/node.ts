@@ -13,8 +13,13 @@ export type Input = (
   | { type: 'INT' | 'FLOAT'; default: number; min: number; max: number; step?: number }
   | { type: 'STRING'; default?: string; multiline?: boolean }
   | { type: 'BOOLEAN'; default: boolean }
-  /** `open`: other values are taken too, as they mean nothing here. */
-  | { type: 'COMBO'; choices(around: Surroundings): readonly string[]; open?: boolean }
+  /** `open`: other values are taken too, as they mean nothing here; `find`: those that are another way of writing one are. */
+  | {
+      type: 'COMBO';
+      choices(around: Surroundings): readonly string[];
+      open?: boolean;
+      find?(value: string, around: Surroundings): string | undefined;
+    }
   /** A file among those that clients sent. */
   | { type: 'UPLOAD' }
   | { type: LinkType }

@@ -62,7 +62,7 @@ export function drawing(asked: Asked, core: Core, blame: Blame = {}): Drawing {
   return { node: id, model, options, summaries };
 }
 
-export function otherModel(input: string, its: string, model: string): NodeRefusal {
+function otherModel(input: string, its: string, model: string): NodeRefusal {
   return new NodeRefusal(input, `is of '${its}': parts of different models cannot be mixed; load '${model}'`);
 }
 

@@ -2,7 +2,11 @@
 import type { Core } from '../../core.ts';
 import { type Input, type Inputs, type NodeClass, NodeRefusal, type Surroundings } from '../graph/node.ts';
 
-const modelNames: Input = { type: 'COMBO', choices: ({ core }) => core.models.list().map(({ name }) => name) };
+const modelNames: Input = {
+  type: 'COMBO',
+  choices: ({ core }) => core.models.list().map(({ name }) => name),
+  find: (name, { core }) => modelCalled(core, name),
+};
 /** Whether an input takes the name of a model. */
 export const isModelName = (input: Input): boolean => input === modelNames;
 

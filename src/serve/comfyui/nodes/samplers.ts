@@ -88,7 +88,7 @@ function advanced(inputs: Inputs, { core }: Surroundings): readonly Value[] {
   if (to === all || inputs.text('return_with_leftover_noise') === 'disable')
     return [{ type: 'LATENT', from: 'drawing', drawing: drawing(whole, core, blame) }];
   // What is wrong with them is said here, though they are taken later.
-  drawing({ ...whole, to: all }, core, blame);
+  drawing({ ...whole, to: all, note: () => undefined }, core, blame);
   return [{ type: 'LATENT', from: 'steps', open: { ...whole, asked: comparable(asked) } }];
 }
 
