@@ -33,6 +33,11 @@ export class ConfigReader {
     );
   }
 
+  /** Channels of a model's output: null stands for its input's. */
+  outChannels(inChannels: number, fallback = inChannels, name = 'out_channels'): number {
+    return this.json[name] === null ? inChannels : this.integer(name, fallback);
+  }
+
   /** A number of blocks, which may be none. */
   layers(name: string, fallback?: number): number {
     return this.integer(name, fallback, layerRange);

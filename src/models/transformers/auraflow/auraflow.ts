@@ -63,7 +63,7 @@ export const auraFlowTransformer = defineTransformer<AuraFlowConfig, AuraFlowSta
     config.requires('caption_projection_dim', width);
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels, 4),
       patchSize: config.count('patch_size', 2),
       jointBlocks: config.layers('num_mmdit_layers', 4),
       singleBlocks: config.layers('num_single_dit_layers', 32),

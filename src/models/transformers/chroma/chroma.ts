@@ -61,7 +61,7 @@ export const chromaTransformer = defineTransformer<ChromaConfig, ChromaState>({
     const inChannels = config.integer('in_channels', 64);
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels),
       doubleBlocks: config.layers('num_layers', 19),
       singleBlocks: config.layers('num_single_layers', 38),
       heads,

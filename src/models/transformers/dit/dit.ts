@@ -56,7 +56,7 @@ export const ditTransformer = defineTransformer<DiTConfig, DiTState>({
     const patch = config.count('patch_size', 2);
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels),
       blocks: config.layers('num_layers', 28),
       heads,
       width: heads * config.count('attention_head_dim', 72),

@@ -67,7 +67,7 @@ export const flux2Transformer = defineTransformer<Flux2Config, Flux2State>({
     const inChannels = config.integer('in_channels', 128);
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels),
       doubleBlocks: config.layers('num_layers', 8),
       singleBlocks: config.layers('num_single_layers', 48),
       heads,

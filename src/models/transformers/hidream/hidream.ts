@@ -96,7 +96,7 @@ export const hiDreamTransformer = defineTransformer<HiDreamConfig, HiDreamState>
     const [rows, columns] = pair('max_resolution', [128, 128]);
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels),
       patchSize,
       doubleBlocks,
       singleBlocks,

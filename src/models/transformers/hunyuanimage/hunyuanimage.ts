@@ -67,7 +67,7 @@ export const hunyuanImageTransformer = defineTransformer<HunyuanImageConfig, Flu
     }
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels, 64),
       doubleBlocks: config.layers('num_layers', 20),
       singleBlocks: config.layers('num_single_layers', 40),
       refinerBlocks: config.layers('num_refiner_layers', 2),

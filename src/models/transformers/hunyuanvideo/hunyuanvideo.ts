@@ -75,7 +75,7 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
     );
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels, 16),
       doubleBlocks: config.layers('num_layers', 20),
       singleBlocks: config.layers('num_single_layers', 40),
       refinerBlocks: config.count('num_refiner_layers', 2),

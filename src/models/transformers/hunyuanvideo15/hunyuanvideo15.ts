@@ -55,7 +55,7 @@ export const hunyuanVideo15Transformer = defineTransformer<HunyuanVideo15Config,
     const patch = config.count('patch_size', 1);
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels, 32),
       blocks: config.layers('num_layers', 54),
       refinerBlocks: config.layers('num_refiner_layers', 2),
       heads,

@@ -73,7 +73,7 @@ export const ltxTransformer = defineTransformer<LTXConfig, LTXState>({
     const patch = config.count('patch_size', 1);
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels, 128),
       blocks: config.layers('num_layers', 28),
       heads,
       width: heads * config.count('attention_head_dim', 64),

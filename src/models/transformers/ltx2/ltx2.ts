@@ -66,15 +66,13 @@ export const ltx2Transformer = defineTransformer<Ltx2Config, Ltx2State>({
       config.positive('pos_embed_max_pos', 20),
       config.positive('audio_pos_embed_max_pos', 20),
     ];
-    const optional = (name: string, otherwise: number) =>
-      config.nullable(name, (field) => config.integer(field)) ?? otherwise;
     return {
       video: streamOf(config, ''),
       audio: streamOf(config, 'audio_'),
       inChannels,
-      outChannels: optional('out_channels', inChannels),
+      outChannels: config.outChannels(inChannels, 128),
       audioInChannels,
-      audioOutChannels: optional('audio_out_channels', audioInChannels),
+      audioOutChannels: config.outChannels(audioInChannels, 128, 'audio_out_channels'),
       blocks: config.layers('num_layers', 48),
       captionWidth: config.boolean('use_prompt_embeddings', true)
         ? config.integer('caption_channels', 3840)

@@ -68,7 +68,7 @@ export const lumina2Transformer = defineTransformer<Lumina2Config, Lumina2State>
     const factor = config.nullable('ffn_dim_multiplier', (name) => config.positive(name)) ?? 1;
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels),
       blocks: config.layers('num_layers', 26),
       refinerBlocks: config.count('num_refiner_layers', 2),
       heads,

@@ -63,7 +63,7 @@ export const mochiTransformer = defineTransformer<MochiConfig, MochiState>({
     const inChannels = config.integer('in_channels', 12);
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels),
       patchSize: config.count('patch_size', 2),
       blocks: config.layers('num_layers', 48),
       heads,

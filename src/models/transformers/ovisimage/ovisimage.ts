@@ -29,7 +29,7 @@ export const ovisImageTransformer = defineTransformer<OvisImageConfig, FluxState
   parseConfig(config) {
     const heads = config.count('num_attention_heads', 24);
     const inChannels = config.integer('in_channels', 64);
-    const outChannels = config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels;
+    const outChannels = config.outChannels(inChannels, 64);
     return {
       inChannels,
       outChannels: config.count('patch_size', 1) ** 2 * outChannels,

@@ -68,7 +68,7 @@ export const pixartTransformer = defineTransformer<PixArtConfig, PixArtState>({
     const sampleSize = config.integer('sample_size', 128, { min: patch });
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels, 8),
       blocks: config.layers('num_layers', 28),
       heads,
       width: heads * config.count('attention_head_dim', 72),

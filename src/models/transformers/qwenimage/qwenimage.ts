@@ -67,9 +67,7 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
     const inChannels = config.integer('in_channels', 64);
     return {
       inChannels,
-      outChannels:
-        config.count('patch_size', 2) ** 2 *
-        (config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels),
+      outChannels: config.count('patch_size', 2) ** 2 * config.outChannels(inChannels, 16),
       blocks: config.layers('num_layers', 60),
       heads,
       width: heads * config.count('attention_head_dim', 128),

@@ -64,7 +64,7 @@ export const qwenImage21Transformer = defineTransformer<QwenImage21Config, QwenI
     const inChannels = config.integer('in_channels', 64);
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels, 64),
       blocks: config.layers('num_layers', 32),
       heads,
       width,

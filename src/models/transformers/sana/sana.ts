@@ -77,7 +77,7 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
     const norm = config.nullable('qk_norm', (name) => config.choice(name, ['rms_norm_across_heads'] as const));
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels, 32),
       blocks: config.layers('num_layers', 20),
       heads,
       width,

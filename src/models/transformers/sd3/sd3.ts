@@ -60,7 +60,7 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
     const norm = config.nullable('qk_norm', (name) => config.choice(name, ['rms_norm'] as const));
     return {
       inChannels,
-      outChannels: config.nullable('out_channels', (name) => config.integer(name)) ?? inChannels,
+      outChannels: config.outChannels(inChannels, 16),
       blocks: config.layers('num_layers', 18),
       dualAttention: config.integers('dual_attention_layers', [], { min: 0 }),
       heads,

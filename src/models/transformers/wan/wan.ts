@@ -79,7 +79,7 @@ export const wanDefinition: TransformerDefinition<WanConfig, WanState> = {
     const inChannels = config.integer('in_channels', 16);
     return {
       inChannels,
-      outChannels: optional('out_channels') ?? inChannels,
+      outChannels: config.outChannels(inChannels, 16),
       blocks: config.layers('num_layers', 40),
       heads,
       headDim,
