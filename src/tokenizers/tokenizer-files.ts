@@ -43,6 +43,7 @@ const classTokens: Record<string, Record<string, string>> = {
     pad_token: '<|endoftext|>',
   },
   T5Tokenizer: { eos_token: '</s>', unk_token: '<unk>', pad_token: '<pad>' },
+  ByT5Tokenizer: { eos_token: '</s>', unk_token: '<unk>', pad_token: '<pad>' },
   Qwen2Tokenizer: { eos_token: '<|endoftext|>', pad_token: '<|endoftext|>' },
 };
 

@@ -71,6 +71,19 @@ async function vocabularyFiles(kind: string): Promise<Record<string, unknown>> {
   };
 }
 
+// What it computes is said in its paper: a token is a byte, behind three special ones (ids of transformers agree).
+it('ByT5 has bytes for tokens, and needs no vocabulary', async () => {
+  const byt5 = await loadTokenizer(await folderWith({ 'tokenizer_config.json': { tokenizer_class: 'ByT5Tokenizer' } }));
+  const golden = await readFixture<Golden[]>('t5_unigram', 'golden.json');
+  for (const { text } of golden.filter(({ text }) => !/<\/?\w+>/.test(text))) {
+    expect(byt5.encode(text)).toEqual([...Array.from(Buffer.from(text), (byte) => byte + 3), 1]);
+    expect(byt5.decode(byt5.encode(text), { skipSpecialTokens: true })).toBe(text);
+  }
+  expect(byt5.encode('a<extra_id_1>')).toEqual([100, 260, 1]);
+  const { inputIds } = byt5.tokenize(['é'], { padding: 'max_length', maxLength: 5 });
+  expect(inputIds).toEqual([[198, 172, 1, 0, 0]]);
+});
+
 describe('vocab.json with merges.txt', () => {
   const startToken = { content: '<|startoftext|>', normalized: true };
   it.each([

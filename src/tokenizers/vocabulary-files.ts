@@ -1,9 +1,10 @@
 /**
  * Makes a tokenizer definition out of vocab.json + merges.txt or spiece.model, for repositories that were saved without
- * a tokenizer.json. The steps around the vocabulary are not in those files; they are fixed by the tokenizer class.
+ * a tokenizer.json, or for ByT5, which needs no files. The steps around the vocabulary are not in those files; they are fixed by the tokenizer class.
  */
 import { DejaDitError } from '../errors/errors.ts';
 import { joinPath } from '../files/paths.ts';
+import { byteDefinition } from './byte-definition.ts';
 import { type AddedToken, addedToken, checkIds, isTokenId, type TokenizerDefinition, tokenText } from './definition.ts';
 import { isObject, type JsonObject, readBytes, readJson, readText } from './json-files.ts';
 import { parseSentencePiece, t5Definition } from './sentencepiece.ts';
@@ -22,6 +23,10 @@ export interface FoundDefinition {
 }
 
 export async function definitionFromVocabulary(request: VocabularyRequest): Promise<FoundDefinition> {
+  if (request.className === 'ByT5Tokenizer') {
+    const path = joinPath(request.folder, 'tokenizer_config.json');
+    return { path, definition: byteDefinition({ extraIds: extraIdsOf(request, 125) }) };
+  }
   const found = (await fromMerges(request)) ?? (await fromSentencePiece(request));
   if (found !== undefined) return found;
   throw new DejaDitError('NOT_FOUND', 'holds neither tokenizer.json nor vocab.json with merges.txt nor spiece.model', {
@@ -29,8 +34,16 @@ export async function definitionFromVocabulary(request: VocabularyRequest): Prom
   });
 }
 
-/** T5 has 100 of them, UMT5 300. */
+/** T5 has 100 of them, ByT5 125, UMT5 300. */
 const mostExtraIds = 10_000;
+
+function extraIdsOf({ folder, tokens }: Pick<VocabularyRequest, 'folder' | 'tokens'>, fallback: number): number {
+  const extraIds = tokens['extra_ids'] ?? fallback;
+  if (isTokenId(extraIds) && extraIds <= mostExtraIds) return extraIds;
+  throw new DejaDitError('INVALID_CONFIG', `extra_ids must be an integer up to ${mostExtraIds}, got ${extraIds}`, {
+    path: joinPath(folder, 'tokenizer_config.json'),
+  });
+}
 
 async function fromSentencePiece({
   folder,
@@ -42,12 +55,7 @@ async function fromSentencePiece({
     const bytes = await readBytes(path);
     if (bytes === undefined) continue;
     if (className !== 'T5Tokenizer') throw unsupported({ folder, className, files: name });
-    const extraIds = tokens['extra_ids'] ?? 100;
-    if (!isTokenId(extraIds) || extraIds > mostExtraIds) {
-      throw new DejaDitError('INVALID_CONFIG', `extra_ids must be an integer up to ${mostExtraIds}, got ${extraIds}`, {
-        path: joinPath(folder, 'tokenizer_config.json'),
-      });
-    }
+    const extraIds = extraIdsOf({ folder, tokens }, 100);
     const specials = specialTokens(tokens).map(({ content }) => content);
     const definition = t5Definition(parseSentencePiece(bytes, path), { extraIds, specialTokens: specials });
     return { path, definition };

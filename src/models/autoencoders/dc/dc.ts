@@ -15,6 +15,7 @@ import { activate, type BiasOption, linear } from '../../../nn/linear.ts';
 import { layer, type Module } from '../../../nn/module.ts';
 import { rmsNorm } from '../../../nn/norms.ts';
 import { dims } from '../../../tensor/tensor.ts';
+import { averageGroups, repeatChannels } from '../channels.ts';
 import { defineAutoencoder } from '../definition.ts';
 import { type DcConfig, type DcLevel, type DcPyramid, parseDcConfig } from './config.ts';
 
@@ -103,21 +104,6 @@ const double = layer((m, x: SymbolicTensor, { width, shuffle, shortcut }: Resize
     : conv3x3(m.at('conv'), upsampleNearest(x, [2, 2]), width);
   return shortcut ? doubled.add(pixelShuffle(repeatChannels(x, 4 * width), 2)) : doubled;
 });
-
-/** Means of equal groups of neighbouring channels: [B, C, H, W] → [B, width, H, W]. */
-function averageGroups(x: SymbolicTensor, width: number): SymbolicTensor {
-  const [batch, channels, image] = [x.dim(0), x.dim(1), x.shape.slice(2)];
-  return x.reshape([batch, width, channels / width, ...image]).mean(2, false);
-}
-
-/** Every channel several times in a row: [B, C, H, W] → [B, width, H, W]. */
-function repeatChannels(x: SymbolicTensor, width: number): SymbolicTensor {
-  const [batch, channels, image] = [x.dim(0), x.dim(1), x.shape.slice(2)];
-  return x
-    .unsqueeze(2)
-    .expand([batch, channels, width / channels, ...image])
-    .reshape([batch, width, ...image]);
-}
 
 function block(m: Module, x: SymbolicTensor, level: DcLevel): SymbolicTensor {
   return level.attention ? vitBlock(m, x, level) : residualBlock(m, x, level);

@@ -194,12 +194,14 @@ const middle = layer((m, x: SymbolicTensor, config: KlConfig): SymbolicTensor =>
 });
 
 /** Norm, SiLU, 3×3 convolution, twice; plus the input, through a 1×1 convolution where the width changes. */
-const resnet = layer((m, x: SymbolicTensor, width: number, { groups }: KlConfig): SymbolicTensor => {
-  let hidden = conv3x3(m.at('conv1'), groupNorm(m.at('norm1'), x, groups, epsilon).silu(), width);
-  hidden = conv3x3(m.at('conv2'), groupNorm(m.at('norm2'), hidden, groups, epsilon).silu(), width);
-  const shortcut = x.dim(1) === width ? x : convolution(m.at('conv_shortcut'), x, { outChannels: width, kernel: 1 });
-  return shortcut.add(hidden);
-});
+export const resnet = layer(
+  (m, x: SymbolicTensor, width: number, { groups }: Pick<KlConfig, 'groups'>): SymbolicTensor => {
+    let hidden = conv3x3(m.at('conv1'), groupNorm(m.at('norm1'), x, groups, epsilon).silu(), width);
+    hidden = conv3x3(m.at('conv2'), groupNorm(m.at('norm2'), hidden, groups, epsilon).silu(), width);
+    const shortcut = x.dim(1) === width ? x : convolution(m.at('conv_shortcut'), x, { outChannels: width, kernel: 1 });
+    return shortcut.add(hidden);
+  },
+);
 
 /** Self-attention of all pixels of x [B, C, H, W] in one head, added to x. */
 const pixelAttention = layer((m, x: SymbolicTensor, groups: number): SymbolicTensor => {
@@ -228,6 +230,6 @@ const upsample = layer((m, x: SymbolicTensor): SymbolicTensor => {
   return conv3x3(m.at('conv'), upsampleNearest(x, [2, 2]), x.dim(1));
 });
 
-function conv3x3(m: Module, x: SymbolicTensor, outChannels: number): SymbolicTensor {
+export function conv3x3(m: Module, x: SymbolicTensor, outChannels: number): SymbolicTensor {
   return convolution(m, x, { outChannels, kernel: 3, padding: 1 });
 }
