@@ -91,6 +91,10 @@ export interface TransformerTraits {
   readonly classes?: number;
   /** Whether it takes what an image encoder sees. Default: not. */
   readonly takesImages?: boolean;
+  /** Width of the embeddings that it takes of words to be written into the picture. Default: it takes none. */
+  readonly glyphWidth?: number;
+  /** Whether it is told the time at which a step ends. Default: not. */
+  readonly takesEndTime?: boolean;
   /** Whether it is told the size of the picture. */
   readonly sizeConditions?: boolean;
 }

@@ -17,6 +17,7 @@ import { type ModelFolder, readConfig, requireComponent } from '../weights/model
 import type { PipelineLoadOptions } from './pipeline.ts';
 import { type Guider, readGuider } from './request/guider.ts';
 import { ImageEncoder, readClipProcessor } from './request/image-encoder.ts';
+import { type MixGuider, readMixGuider } from './request/mix-guidance.ts';
 import { readPictureProcessor } from './request/picture-processor.ts';
 import { TextConditioner } from './request/text-conditioner.ts';
 import { TextEncoder } from './request/text-encoder.ts';
@@ -83,6 +84,11 @@ export function textEncoder(): Part<TextEncoder> {
 /** A text encoder that sees pictures, with the tokenizer and the image processor of the component `processor`. */
 export function visionEncoder(): Part<VisionEncoder> {
   return { load: (loader, name) => loader.visionEncoder(name) };
+}
+
+/** How guidance is done, where that is a component of its own. */
+export function guider(): Part<MixGuider> {
+  return { load: (loader, name) => loader.guider(name) };
 }
 
 /** With its processor: `image_processor` for `image_encoder`. */
@@ -211,6 +217,12 @@ export class ComponentLoader {
   async scheduler(name = 'scheduler'): Promise<Scheduler> {
     const { className, folder } = requireComponent(this.folder, name);
     return loadScheduler(folder, className);
+  }
+
+  async guider(name: string): Promise<MixGuider> {
+    const { className, folder } = requireComponent(this.folder, name);
+    const { config, path } = await readConfig(folder, 'guider_config.json');
+    return readMixGuider(className, new ConfigReader(config, path));
   }
 
   folderOf(name: string): string {

@@ -3,6 +3,7 @@ import { autoencoder, scheduler, textEncoder, transformer } from '../components.
 import { definePipeline } from '../define-pipeline.ts';
 import { latentFrames, perSample } from '../request/latents.ts';
 import { plainLatents } from '../request/plan.ts';
+import { flowSigmasToZero } from '../request/schedule.ts';
 import { padTexts } from '../request/text-encoder.ts';
 import { noGuidanceEmbedding, twoLatents } from '../schema/sizes.ts';
 
@@ -82,7 +83,7 @@ export const hunyuanVideoPipeline = definePipeline({
         return { encoder_hidden_states: hidden, encoder_attention_mask: mask, pooled_projections: pooled };
       },
       latents: plainLatents([batch, inChannels, frames, rows, columns]),
-      schedule: { sigmas: sigmas ?? Array.from({ length: steps }, (_, i) => 1 - i / steps) },
+      schedule: { sigmas: sigmas ?? flowSigmasToZero(steps) },
       inputsAt: (latents, timestep) => ({
         hidden_states: latents,
         timestep: perSample(latents, timestep),

@@ -17,6 +17,8 @@ export interface ConditionNames {
   embeds: readonly ('promptEmbeds' | 'pooledPromptEmbeds')[];
   /** Masks that may come with embeddings. */
   masks?: readonly ('promptAttentionMask' | 'promptEmbedsMask')[];
+  /** Tensors that may come with texts as well as with embeddings. */
+  besides?: readonly ('promptEmbeds2' | 'promptEmbedsMask2')[];
   /** Whether `promptEmbeds` is a list with one tensor per prompt. */
   ragged?: boolean;
   /** Whether there is no negative prompt: models whose guidance was distilled into them. */
@@ -30,11 +32,19 @@ export interface Condition {
   texts: readonly (readonly string[])[];
   /** By the positive prompt's names, in float32. */
   embeds: Readonly<Record<string, InputValue>> | undefined;
+  /** By the positive prompt's names, in float32. */
+  besides: Readonly<Record<string, Tensor>>;
 }
 
 /** Every option name that conditions, positive and negative. */
-export function conditionOptionNames({ texts, embeds, masks = [], positiveOnly }: ConditionNames): OptionName[] {
-  const positive = [...texts, ...embeds, ...masks];
+export function conditionOptionNames({
+  texts,
+  embeds,
+  masks = [],
+  besides = [],
+  positiveOnly,
+}: ConditionNames): OptionName[] {
+  const positive = [...texts, ...embeds, ...masks, ...besides];
   return positiveOnly ? positive : positive.flatMap((name) => [name, negativeName(name)]);
 }
 
@@ -67,7 +77,10 @@ export interface ConditionReading {
  * @throws DejaDitError if there is no prompt, or texts as well as embeddings, or some of the embeddings only, or counts do not fit
  */
 export function readConditions(settings: GenerateOptions, { names, guidance, idle }: ConditionReading): Conditions {
-  const positive = read(settings, names, { naming: (name) => name });
+  const positive = withBesides(
+    read(settings, names, { naming: (name) => name }),
+    readBesides(settings, names, (name) => name),
+  );
   if (!positive) {
     const instead = names.embeds.length > 0 ? ` (or ${names.embeds.join(' and ')})` : '';
     throw invalid(names.texts[0]!, `expected a string or a list of strings${instead}`);
@@ -77,15 +90,37 @@ export function readConditions(settings: GenerateOptions, { names, guidance, idl
   const { option, above = 1, needsNegative = false } = guidance;
   const scale = settings[option]!;
   const fallback = needsNegative ? undefined : '';
-  const negative = withCount(read(settings, names, { naming: negativeName, fallback }), names, positive.count);
+  const besides = readBesides(settings, names, negativeName);
+  const asked = withCount(read(settings, names, { naming: negativeName, fallback }), names, positive.count);
   const guided = scale > above;
   const unguided = !guided && `at ${option} ${scale}; set it above ${above}`;
-  const missing = guided && needsNegative && !negative;
+  const missing = guided && needsNegative && !asked;
   idle(option, missing && "without a negativePrompt; pass negativePrompt: '' for none in particular");
   idle('negativePrompt', unguided);
   idle('negativePromptEmbeds', unguided);
   const empty = fallback === undefined ? undefined : emptyCondition(names, positive.count);
-  return { positive, negative: guided ? (negative ?? empty) : undefined };
+  return { positive, negative: guided ? withBesides(asked ?? empty, besides) : undefined };
+}
+
+/** Tensors that stand beside texts or embeddings. */
+function readBesides(
+  given: GenerateOptions,
+  { besides = [] }: ConditionNames,
+  naming: Reading['naming'],
+): Condition['besides'] {
+  const present = besides.flatMap((name) => {
+    const value = given[naming(name)];
+    return value instanceof Tensor ? [[name, value.float()] as const] : [];
+  });
+  return Object.fromEntries(present);
+}
+
+/** @throws DejaDitError if they have another number of rows than there are prompts */
+function withBesides(condition: Condition | undefined, besides: Condition['besides']): Condition | undefined {
+  if (!condition) return undefined;
+  const wrong = Object.entries(besides).find(([, tensor]) => tensor.dim(0) !== condition.count);
+  if (!wrong) return { ...condition, besides };
+  throw invalid(wrong[0] as OptionName, `${wrong[1].dim(0)} rows for ${condition.count} prompts`);
 }
 
 /**
@@ -113,11 +148,12 @@ function withCount(condition: Condition | undefined, names: ConditionNames, coun
     count,
     texts: condition.texts.map(([text]) => Array<string>(count).fill(text!)),
     embeds: condition.embeds && repeatInputs(condition.embeds, count),
+    besides: condition.besides,
   };
 }
 
 function emptyCondition({ texts }: ConditionNames, count: number): Condition {
-  return { count, texts: texts.map(() => Array<string>(count).fill('')), embeds: undefined };
+  return { count, texts: texts.map(() => Array<string>(count).fill('')), embeds: undefined, besides: {} };
 }
 
 /** Every row (or list item) of the inputs `times` times in a row: the pictures of one prompt follow each other. */
@@ -171,7 +207,7 @@ function readTexts(given: GenerateOptions, { texts: names }: ConditionNames, { n
     if (list.length === 1) return Array<string>(count).fill(list[0]!);
     throw invalid(naming(names[i]!), `${list.length} texts for ${count} prompts`);
   });
-  return { count, texts, embeds: undefined };
+  return { count, texts, embeds: undefined, besides: {} };
 }
 
 function readEmbeds(
@@ -189,7 +225,7 @@ function readEmbeds(
     if (rows !== count) throw invalid(naming(name), `${rows} rows, but ${naming(present[0]!)} has ${count}`);
     embeds[name] = Array.isArray(value) ? value.map((item) => item.float()) : value.float();
   }
-  return { count: count!, texts: [], embeds };
+  return { count: count!, texts: [], embeds, besides: {} };
 }
 
 function invalid(name: OptionName, message: string): DejaDitError {

@@ -72,7 +72,11 @@ export function guideRescaled(
   { scale, rescale }: { scale: number; rescale: number },
 ): Tensor {
   const guided = guide(cond, uncond, scale);
-  if (rescale === 0) return guided;
+  return rescale === 0 ? guided : rescaled(guided, cond, rescale);
+}
+
+/** A guided output with its spread brought back to that of `cond`, in place. */
+export function rescaled(guided: Tensor, cond: Tensor, rescale: number): Tensor {
   const size = cond.size / cond.dim(0);
   const [c, g] = [cond.f32, guided.f32];
   for (let at = 0; at < g.length; at += size) {

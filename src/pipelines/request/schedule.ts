@@ -23,6 +23,11 @@ export function flowSchedule(
   return { sigmas: sigmas ?? flowSigmas(steps), mu: resolutionShift(scheduler, tokens) };
 }
 
+/** The same from 1 to one step before 0, in equal steps, as HunyuanVideo and HunyuanImage have them. */
+export function flowSigmasToZero(steps: number): number[] {
+  return Array.from({ length: steps }, (_, i) => 1 - i / steps);
+}
+
 /** 1, …, 1/steps. */
 export function flowSigmas(steps: number): number[] {
   return [...linspace(1, 1 / steps, steps)];

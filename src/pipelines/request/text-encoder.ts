@@ -229,7 +229,7 @@ export async function embedMasked(
 ): Promise<{ encoder_hidden_states: Tensor; encoder_attention_mask: Tensor }> {
   if (embeds) {
     const hidden = embeds['promptEmbeds'] as Tensor;
-    const mask = embeds['promptAttentionMask'] as Tensor | undefined;
+    const mask = (embeds['promptAttentionMask'] ?? embeds['promptEmbedsMask']) as Tensor | undefined;
     return { encoder_hidden_states: hidden, encoder_attention_mask: mask ?? ones(hidden.shape.slice(0, 2)) };
   }
   const { embeds: hidden, mask } = padTexts(await textEncoder.encodeEach(texts!.map(prepare), options));

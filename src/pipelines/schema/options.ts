@@ -85,6 +85,11 @@ export interface GenerateOptions {
   negativePooledPromptEmbeds?: Tensor;
   negativePromptAttentionMask?: Tensor;
   negativePromptEmbedsMask?: Tensor;
+  /** Embeddings [prompts, tokens, width] of words to be written into the picture, beside `prompt` or `promptEmbeds`. */
+  promptEmbeds2?: Tensor;
+  promptEmbedsMask2?: Tensor;
+  negativePromptEmbeds2?: Tensor;
+  negativePromptEmbedsMask2?: Tensor;
 
   /** What the language model that reads the prompt is told before it. */
   systemPrompt?: string;
@@ -97,6 +102,8 @@ export interface GenerateOptions {
 
   /** Guidance: the scale that the model was distilled with (FLUX.1-dev), or the classifier-free one where there is no other. */
   guidanceScale?: number;
+  /** The scale that a distilled model is told, where `guidanceScale` is the classifier-free one. */
+  distilledGuidanceScale?: number;
   /** Guidance of the second expert, which takes over at low noise. Default: `guidanceScale`. */
   guidanceScale2?: number;
   /** Classifier-free guidance of models that also have a distilled `guidanceScale`: a second model call per step. Default 1, off. */

@@ -84,6 +84,17 @@ export const hunyuanImageTransformer = defineTransformer<HunyuanImageConfig, Flu
     };
   },
 
+  traits: ({ width, inChannels, outChannels, patch, textWidth, glyphWidth, guidance, meanFlow }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [patch.length === 3 ? patch[0]! : 1, patch.at(-2)!, patch.at(-1)!],
+    textWidth,
+    ...(glyphWidth === undefined ? {} : { glyphWidth }),
+    guidanceEmbedding: guidance,
+    takesEndTime: meanFlow,
+  }),
+
   inputs: ({ inChannels, textWidth, glyphWidth, guidance, meanFlow, patch }) => [
     {
       name: 'hidden_states',
