@@ -74,6 +74,10 @@ export interface TransformerTraits {
   readonly patch: readonly [number, number, number];
   /** Edge of the latents that it was trained at, where configs say so. */
   readonly sampleSize?: number;
+  /** Frames of pictures, and rows and columns of latents, of the videos that it was trained at, where configs say so. */
+  readonly sampleVideo?: { readonly frames: number; readonly height: number; readonly width: number };
+  /** Of a head whose rotary tables callers compute. Default: the model does. */
+  readonly rotaryWidth?: number;
   /** Of the text embeddings that it takes. */
   readonly textWidth?: number;
   /** How many layers of the text encoder it takes them from. Default: from one. */

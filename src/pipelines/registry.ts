@@ -7,6 +7,7 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   AnimaModularPipeline: async () => (await import('./anima/anima-pipeline.ts')).animaPipeline,
   BriaFiboPipeline: async () => (await import('./briafibo/bria-fibo-pipeline.ts')).briaFiboPipeline,
   ChromaPipeline: async () => (await import('./chroma/chroma-pipeline.ts')).chromaPipeline,
+  CogVideoXPipeline: async () => (await import('./cogvideox/cogvideox-pipeline.ts')).cogVideoXPipeline,
   CogView4Pipeline: async () => (await import('./cogview4/cogview4-pipeline.ts')).cogView4Pipeline,
   DiTPipeline: async () => (await import('./dit/dit-pipeline.ts')).ditPipeline,
   ErnieImagePipeline: async () => (await import('./ernieimage/ernie-image-pipeline.ts')).ernieImagePipeline,

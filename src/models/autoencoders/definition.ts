@@ -27,6 +27,8 @@ export interface LatentTraits {
   readonly sampleSize?: number;
   /** Frames per latent frame after the first; left out by autoencoders of images. */
   readonly temporalScale?: number;
+  /** Frames that so many latent frames are decoded to. Default: 1 + (latents − 1) · temporalScale. */
+  decodedFrames?(latents: number): number;
   /** Whether videos are worked on as a whole, and not frame by frame. Default: not. */
   readonly wholeVideos?: boolean;
   /** raw latents · scalingFactor is what transformers see, after `shiftFactor` was subtracted. */

@@ -6,6 +6,7 @@ export const autoencoderFamilies: Readonly<Record<string, () => Promise<Autoenco
   AutoencoderKLFlux2: async () => (await import('./kl/kl.ts')).autoencoderKlFlux2,
   AutoencoderTiny: async () => (await import('./tiny/tiny.ts')).autoencoderTiny,
   AutoencoderDC: async () => (await import('./dc/dc.ts')).autoencoderDc,
+  AutoencoderKLCogVideoX: async () => (await import('./cogvideox/cogvideox.ts')).autoencoderKlCogVideoX,
   AutoencoderKLHunyuanImage: async () => (await import('./hunyuanimage/hunyuanimage.ts')).autoencoderKlHunyuanImage,
   AutoencoderKLHunyuanVideo: async () => (await import('./hunyuanvideo/hunyuanvideo.ts')).autoencoderKlHunyuanVideo,
   AutoencoderKLLTXVideo: async () => (await import('./ltx/ltx.ts')).autoencoderKlLtx,

@@ -208,6 +208,12 @@ export const catalogue: Catalogue = {
     help: 'share of the way from noise to image after which guidance ends',
   },
 
+  useDynamicCfg: {
+    group: 'Guidance',
+    value: flag,
+    flag: '--dynamic-guidance',
+    help: 'let guidance grow from nearly none to the scale as the noise goes',
+  },
   guidanceRescale: {
     group: 'Guidance',
     value: number,

@@ -116,6 +116,8 @@ export interface GenerateOptions {
   cfgRenormMin?: number;
   /** How far the spread of the guided output is brought back to that of the unguided. Default 0: not at all. */
   guidanceRescale?: number;
+  /** Whether guidance grows as the noise goes. Default false. */
+  useDynamicCfg?: boolean;
   /** Shares of the steps between which there is guidance; elsewhere the call for it is saved. Default [0, 1]. */
   guidanceInterval?: readonly [number, number];
   /** Share of the steps after which guidance ends. Default 1: never. */

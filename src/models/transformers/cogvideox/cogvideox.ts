@@ -106,6 +106,16 @@ export const cogVideoXTransformer = defineTransformer<CogVideoXConfig, CogVideoX
     };
   },
 
+  traits: ({ width, inChannels, outChannels, patchFrames = 1, patchSize, textWidth, rotary, headDim, sample }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [patchFrames, patchSize, patchSize],
+    textWidth,
+    sampleVideo: sample,
+    ...(rotary ? { rotaryWidth: headDim } : {}),
+  }),
+
   inputs: ({ inChannels, textWidth, offsetWidth, rotary }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'frames', inChannels, 'height', 'width'] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
