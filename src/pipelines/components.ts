@@ -86,9 +86,9 @@ export function visionEncoder(): Part<VisionEncoder> {
   return { load: (loader, name) => loader.visionEncoder(name) };
 }
 
-/** How guidance is done, where that is a component of its own. */
-export function guider(): Part<MixGuider> {
-  return { load: (loader, name) => loader.guider(name) };
+/** HunyuanImage's way to guide. */
+export function mixGuider(): Part<MixGuider> {
+  return { load: (loader, name) => loader.mixGuider(name) };
 }
 
 /** With its processor: `image_processor` for `image_encoder`. */
@@ -219,7 +219,7 @@ export class ComponentLoader {
     return loadScheduler(folder, className);
   }
 
-  async guider(name: string): Promise<MixGuider> {
+  async mixGuider(name: string): Promise<MixGuider> {
     const { className, folder } = requireComponent(this.folder, name);
     const { config, path } = await readConfig(folder, 'guider_config.json');
     return readMixGuider(className, new ConfigReader(config, path));

@@ -6,6 +6,7 @@ import type { PipelineClass } from './pipeline.ts';
 const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   AnimaModularPipeline: async () => (await import('./anima/anima-pipeline.ts')).animaPipeline,
   BriaFiboPipeline: async () => (await import('./briafibo/bria-fibo-pipeline.ts')).briaFiboPipeline,
+  AuraFlowPipeline: async () => (await import('./auraflow/auraflow-pipeline.ts')).auraFlowPipeline,
   ChromaPipeline: async () => (await import('./chroma/chroma-pipeline.ts')).chromaPipeline,
   CogVideoXPipeline: async () => (await import('./cogvideox/cogvideox-pipeline.ts')).cogVideoXPipeline,
   CogView4Pipeline: async () => (await import('./cogview4/cogview4-pipeline.ts')).cogView4Pipeline,
@@ -27,8 +28,10 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   LTXPipeline: async () => (await import('./ltx/ltx-pipeline.ts')).ltxPipeline,
   Lumina2Pipeline: async () => (await import('./lumina2/lumina2-pipeline.ts')).lumina2Pipeline,
   Lumina2Text2ImgPipeline: async () => (await import('./lumina2/lumina2-pipeline.ts')).lumina2Pipeline,
+  OvisImagePipeline: async () => (await import('./ovisimage/ovisimage-pipeline.ts')).ovisImagePipeline,
   PixArtSigmaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartSigmaPipeline,
   PixArtAlphaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartAlphaPipeline,
+  PRXPipeline: async () => (await import('./prx/prx-pipeline.ts')).prxPipeline,
   QwenImageEditPipeline: async () => (await import('./qwenimage/qwenimage-edit-pipeline.ts')).qwenImageEditPipeline,
   QwenImageEditPlusPipeline: async () =>
     (await import('./qwenimage/qwenimage-edit-plus-pipeline.ts')).qwenImageEditPlusPipeline,

@@ -41,6 +41,10 @@ export interface DecoderFamily {
   readonly mlpBias?: boolean;
   /** `gate_proj` and `up_proj` are one matrix. */
   readonly fusedGate?: boolean;
+  /** Whether tokens see what comes after them too, as in the encoder of a T5. */
+  readonly bidirectional?: boolean;
+  /** Names of the norms around attention. Default: `input_layernorm` and `post_attention_layernorm`. */
+  readonly attentionNorms?: readonly [before: string, behind: string];
   /** Whether checkpoints may have Qwen2.5-VL's vision tower. */
   readonly vision?: boolean;
   /** Gemma's ways: embeddings times √width, norm weights stored minus 1, norms also behind attention and MLP. */
@@ -73,6 +77,8 @@ export interface DecoderConfig {
   scale: number;
   /** Scores are bounded to ±softcap by a tanh (Gemma 2). */
   softcap: number | undefined;
+  /** The token of padding, which is hidden where no mask says otherwise. */
+  padToken: number | undefined;
   /** Of models that see pictures. */
   vision: DecoderVision | undefined;
 }
@@ -132,6 +138,9 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
     sliding: window === undefined ? Array<boolean>(layers).fill(false) : slidingLayers(config, family, rotated),
     scale: (gemma ? config.positive('query_pre_attn_scalar', 256) : headDim) ** -0.5,
     softcap: gemma ? softcapOf(config) : undefined,
+    padToken: family.bidirectional
+      ? config.nullable('pad_token_id', (name) => config.integer(name, 0, { min: 0 }))
+      : undefined,
     vision: family.vision ? visionOf(outer, { axes: mropeAxes(config, frequencies.length), width }) : undefined,
   };
 }

@@ -147,6 +147,14 @@ const gemma2: DecoderFamily = {
   gemma: true,
 };
 
+/** The encoder of a T5 made of Gemma 2's layers (arXiv 2504.06225), for PRX. */
+const t5Gemma: DecoderFamily = {
+  ...gemma2,
+  classNames: ['T5GemmaEncoder'],
+  bidirectional: true,
+  attentionNorms: ['pre_self_attn_layernorm', 'post_self_attn_layernorm'],
+};
+
 /** Half of every head rotated, in interleaved pairs (arXiv 2406.12793); the text encoder of CogView4. */
 const glm: DecoderFamily = {
   classNames: ['GlmModel', 'GlmForCausalLM'],
@@ -176,5 +184,6 @@ export const decoderFamilies: readonly DecoderFamily[] = [
   qwen3Vl,
   smolLm3,
   gemma2,
+  t5Gemma,
   glm,
 ];

@@ -13,3 +13,4 @@ describe('MistralModel, sliding window, left padding', () => itMatchesTransforme
 describe('Mistral3ForConditionalGeneration', () => itMatchesTransformers('mistral3'));
 describe('Qwen2ForCausalLM, sliding window in some layers', () => itMatchesTransformers('qwen2_window'));
 describe('Qwen2_5_VLForConditionalGeneration, left padding', () => itMatchesTransformers('qwen2_5_vl'));
+describe('T5GemmaEncoder', () => itMatchesTransformers('t5gemma_encoder', 1e-5));

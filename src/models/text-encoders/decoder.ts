@@ -14,7 +14,7 @@ import { embedding } from '../../nn/embeddings.ts';
 import { linear } from '../../nn/linear.ts';
 import { layer, type Module } from '../../nn/module.ts';
 import { applyRotary, type Rotary } from '../../nn/rotary.ts';
-import { dims, intTensor, type Tensor } from '../../tensor/tensor.ts';
+import { dims, floatTensor, intTensor, rows, type Tensor } from '../../tensor/tensor.ts';
 import type { State } from '../definition.ts';
 import { defineModel, type GraphModelFamily } from '../graph-model.ts';
 import type { InputSpec } from '../inputs.ts';
@@ -56,10 +56,14 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
       forward: {
         inputs: ({ vision }) => [...decoderInputs, ...(vision ? pictureInputs(vision) : [])],
 
-        prepare({ input_ids, attention_mask, position_ids, ...rest }, config, inputs) {
+        prepare({ input_ids, attention_mask: given, position_ids, ...rest }, config, inputs) {
           checkTokenIds(input_ids!, config.vocabulary);
           const tokens = input_ids!.dim(1);
-          const bias = (window?: number) => attentionBias({ tokens, mask: attention_mask, causal: true, window })!;
+          const attention_mask = given ?? maskOfPadding(input_ids!, config.padToken);
+          const causal = !config.family.bidirectional;
+          const bias = (window?: number) =>
+            attentionBias({ tokens, mask: attention_mask, causal, window }) ??
+            floatTensor(new Float32Array(tokens ** 2), [1, 1, tokens, tokens]);
           const tensors: Record<string, Tensor> = {
             input_ids: input_ids!,
             bias: bias(),
@@ -117,6 +121,15 @@ const decoderInputs: readonly InputSpec[] = [
   { name: 'final_norm', kind: 'other', optional: true },
 ];
 
+/** 1 for tokens and 0 for padding. */
+function maskOfPadding(ids: Tensor, padToken: number | undefined): Tensor | undefined {
+  if (padToken === undefined) return undefined;
+  return intTensor(
+    rows(ids).flatMap((row) => row.map((id) => (Number(id) === padToken ? 0 : 1))),
+    ids.shape,
+  );
+}
+
 /** As Transformers' processors make them. */
 function pictureInputs({ tower: { channels, patch } }: DecoderVision): InputSpec[] {
   const values = patch.reduce((product, size) => product * size, channels);
@@ -167,7 +180,14 @@ function withPictures(
 
 /** Where the language model sits in a checkpoint, which depends on the class and the version of Transformers that saved it. */
 function languageModel(m: Module): Module {
-  const places = ['model', 'model.language_model', 'language_model.model', 'language_model'];
+  const places = [
+    'model',
+    'model.language_model',
+    'language_model.model',
+    'language_model',
+    'encoder',
+    'model.encoder',
+  ];
   const ends = ['embed_tokens.weight', 'norm.weight'];
   const place = places.find((path) => ends.some((name) => m.at(path).has(name)));
   return place === undefined ? m : m.at(place);
@@ -196,14 +216,15 @@ interface DecoderLayer {
 const decoderLayer = layer((m, x: SymbolicTensor, options: DecoderLayer): SymbolicTensor => {
   const { config } = options;
   const normed = (name: string, value: SymbolicTensor) => norm(m.at(name), value, config);
-  const attended = attention(m.at('self_attn'), normed('input_layernorm', x), options);
+  const [before, behind] = config.family.attentionNorms ?? ['input_layernorm', 'post_attention_layernorm'];
+  const attended = attention(m.at('self_attn'), normed(before, x), options);
   if (config.family.gemma) {
-    const middle = x.add(normed('post_attention_layernorm', attended));
+    const middle = x.add(normed(behind, attended));
     const out = mlp(m.at('mlp'), normed('pre_feedforward_layernorm', middle), config);
     return middle.add(normed('post_feedforward_layernorm', out));
   }
   const middle = x.add(attended);
-  return middle.add(mlp(m.at('mlp'), normed('post_attention_layernorm', middle), config));
+  return middle.add(mlp(m.at('mlp'), normed(behind, middle), config));
 });
 
 const mlp = layer((m, x: SymbolicTensor, config: DecoderConfig): SymbolicTensor => {

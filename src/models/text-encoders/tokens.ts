@@ -43,7 +43,7 @@ export interface AttentionBiasOptions {
   mask?: Tensor | undefined;
   /** Tokens see only themselves and what comes before. */
   causal: boolean;
-  /** Tokens see only this many, themselves included. Default: all. */
+  /** Tokens see only this many, themselves included; without `causal` so many on both sides of them. Default: all. */
   window?: number | undefined;
 }
 
@@ -54,14 +54,15 @@ export interface AttentionBiasOptions {
 export function attentionBias({ tokens, mask, causal, window = tokens }: AttentionBiasOptions): Tensor | undefined {
   const padding = mask && rows(mask);
   const padded = padding?.some((row) => row.includes(0)) ?? false;
-  if (!padded && !causal) return undefined;
+  if (!padded && !causal && window >= tokens) return undefined;
   const samples = padded ? padding! : [undefined];
   const bias = new Float32Array(samples.length * tokens * tokens);
   let at = 0;
   for (const sample of samples) {
     for (let query = 0; query < tokens; query++) {
       for (let key = 0; key < tokens; key++) {
-        const visible = sample?.[key] !== 0 && !(causal && (key > query || key <= query - window));
+        const far = causal ? key > query || key <= query - window : Math.abs(key - query) > window;
+        const visible = sample?.[key] !== 0 && !far;
         bias[at++] = visible ? 0 : masked;
       }
     }

@@ -4,7 +4,7 @@
  */
 import type { ForwardInputs } from '../../models/inputs.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { autoencoder, guider, optional, scheduler, textEncoder, transformer } from '../components.ts';
+import { autoencoder, mixGuider, optional, scheduler, textEncoder, transformer } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
 import type { Condition } from '../request/conditions.ts';
 import { initialLatents, perSample } from '../request/latents.ts';
@@ -34,8 +34,8 @@ export const hunyuanImagePipeline = definePipeline({
   classNames: ['HunyuanImagePipeline'],
   components: {
     scheduler: scheduler(),
-    guider: optional(guider()),
-    ocrGuider: optional(guider()),
+    guider: optional(mixGuider()),
+    ocrGuider: optional(mixGuider()),
     textEncoder: textEncoder(),
     textEncoder2: optional(textEncoder()),
     vae: autoencoder(),

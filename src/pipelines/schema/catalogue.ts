@@ -112,6 +112,18 @@ export const catalogue: Catalogue = {
     value: () => choice(['comfyui']),
     flag: '--prompt-weighting <how>',
     help: 'comfyui: parentheses in prompts are weights, as in (red:1.3) apple (default: they are text)',
+  tokenizerMaxLength: {
+    group: draw,
+    value: integer,
+    bounds: { min: 1, max: 8192 },
+    flag: '--tokenizer-max-length <n>',
+    help: 'tokens of the prompt that are read',
+  },
+  skipTextCleaning: {
+    group: draw,
+    value: flag,
+    flag: '--skip-text-cleaning',
+    help: 'leave prompts as they are, but for damage from copying',
   },
   clipSkip: {
     group: draw,

@@ -128,6 +128,10 @@ export interface GenerateOptions {
   maxSequenceLength?: number;
   /** How parentheses in prompts are read: as weights, the way ComfyUI does, as in `(red:1.3) apple`. Default: as text. */
   promptWeighting?: PromptWeighting;
+  /** The same under the name that PRX has for it. */
+  tokenizerMaxLength?: number;
+  /** Whether prompts are not cleaned as the captions of the model's training were. Default false. */
+  skipTextCleaning?: boolean;
   /** CLIP layers to leave out at the end, besides the last. Default 0. */
   clipSkip?: number;
 

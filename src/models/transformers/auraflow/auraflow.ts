@@ -28,6 +28,7 @@ interface AuraFlowConfig {
   heads: number;
   width: number;
   textWidth: number;
+  sampleSize: number;
   /** Rows of the position table, a square. */
   positions: number;
 }
@@ -70,9 +71,19 @@ export const auraFlowTransformer = defineTransformer<AuraFlowConfig, AuraFlowSta
       heads,
       width,
       textWidth: config.integer('joint_attention_dim', 2048),
+      sampleSize: config.integer('sample_size', 64),
       positions: config.integer('pos_embed_max_size', 1024),
     };
   },
+
+  traits: ({ width, inChannels, outChannels, patchSize, textWidth, sampleSize }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, patchSize, patchSize],
+    sampleSize,
+    textWidth,
+  }),
 
   inputs: ({ inChannels, textWidth }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] },

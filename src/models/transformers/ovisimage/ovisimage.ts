@@ -42,6 +42,14 @@ export const ovisImageTransformer = defineTransformer<OvisImageConfig, FluxState
     };
   },
 
+  traits: ({ width, inChannels, outChannels, textWidth }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, 1, 1],
+    textWidth,
+  }),
+
   inputs: ({ inChannels, textWidth, axesDim }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },

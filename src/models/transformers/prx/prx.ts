@@ -77,6 +77,14 @@ export const prxTransformer = defineTransformer<PRXConfig, PRXState>({
     };
   },
 
+  traits: ({ width, inChannels, patchSize, textWidth }) => ({
+    width,
+    inChannels,
+    outChannels: inChannels,
+    patch: [1, patchSize, patchSize],
+    textWidth,
+  }),
+
   inputs: ({ inChannels, textWidth }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] },
     { name: 'timestep', kind: 'float', shape: ['batch'] },
