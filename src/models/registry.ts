@@ -4,6 +4,7 @@
  */
 import { DejaDitError, suggest } from '../errors/errors.ts';
 import { autoencoderFamilies } from './autoencoders/families.ts';
+import { controlNetFamilies } from './controlnets/families.ts';
 import type { TransformerFamily } from './definition.ts';
 import type { GraphModelFamily } from './graph-model.ts';
 import { textEncoderFamilies } from './text-encoders/families.ts';
@@ -13,6 +14,7 @@ const transformers = new Map<string, () => Promise<TransformerFamily>>(Object.en
 const graphModels = new Map<string, () => Promise<GraphModelFamily>>([
   ...Object.entries(textEncoderFamilies),
   ...Object.entries(autoencoderFamilies),
+  ...Object.entries(controlNetFamilies),
 ]);
 
 /**
@@ -38,7 +40,7 @@ export function supportedTransformers(): string[] {
 }
 
 /**
- * Class names of all models that load: transformers, text encoders and autoencoders.
+ * Class names of all models that load: transformers, text encoders, autoencoders and ControlNets.
  * @example
  * supportedModels().includes('AutoencoderKL'); // true
  */
@@ -55,7 +57,7 @@ export async function findTransformer(className: string): Promise<TransformerFam
   return transformers.get(className)?.();
 }
 
-/** The family of a text encoder or autoencoder class; undefined if there is none of that name. */
+/** The family of a text encoder, autoencoder or ControlNet class; undefined if there is none of that name. */
 export async function findGraphModel(className: string): Promise<GraphModelFamily | undefined> {
   return graphModels.get(className)?.();
 }

@@ -86,6 +86,11 @@ export function visionEncoder(): Part<VisionEncoder> {
   return { load: (loader, name) => loader.visionEncoder(name) };
 }
 
+/** A net whose outputs a transformer adds to those of its own blocks. @param classNames as of `transformer` */
+export function controlNet(...classNames: readonly [string, ...string[]]): Part<GraphModel> {
+  return { load: (loader, name) => loader.controlNet(name, classNames) };
+}
+
 /** HunyuanImage's way to guide. */
 export function mixGuider(): Part<MixGuider> {
   return { load: (loader, name) => loader.mixGuider(name) };
@@ -217,6 +222,12 @@ export class ComponentLoader {
   async scheduler(name = 'scheduler'): Promise<Scheduler> {
     const { className, folder } = requireComponent(this.folder, name);
     return loadScheduler(folder, className);
+  }
+
+  async controlNet(name: string, classNames: readonly string[]): Promise<GraphModel> {
+    const model = await this.model(name, this.options);
+    if (model instanceof GraphModel && classNames.includes(model.className)) return model;
+    throw this.wrongKind(name, model, classNames.join(' or '));
   }
 
   async mixGuider(name: string): Promise<MixGuider> {

@@ -18,6 +18,7 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   Flux3ModularPipeline: async () => (await import('./flux3/flux3-pipeline.ts')).flux3Pipeline,
   Flux2Pipeline: async () => (await import('./flux2/flux2-pipeline.ts')).flux2Pipeline,
   Flux2KleinPipeline: async () => (await import('./flux2/flux2-klein-pipeline.ts')).flux2KleinPipeline,
+  FluxControlNetPipeline: async () => (await import('./flux/flux-controlnet-pipeline.ts')).fluxControlNetPipeline,
   FluxFillPipeline: async () => (await import('./flux/flux-fill-pipeline.ts')).fluxFillPipeline,
   FluxInpaintPipeline: async () => (await import('./flux/flux-inpaint-pipeline.ts')).fluxInpaintPipeline,
   FluxKontextPipeline: async () => (await import('./flux/flux-kontext-pipeline.ts')).fluxKontextPipeline,

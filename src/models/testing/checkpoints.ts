@@ -10,7 +10,7 @@ import type { AccountedModel } from '../weight-accounting.ts';
 import { fixtures } from './golden.ts';
 
 /** Every checkpoint of a transformer, text encoder and autoencoder, as a folder under `fixtures/`. */
-export const checkpointFolders = ['models', 'text-encoders', 'autoencoders'].flatMap((kind) =>
+export const checkpointFolders = ['models', 'text-encoders', 'autoencoders', 'controlnets'].flatMap((kind) =>
   readdirSync(path.join(fixtures, kind), { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map(({ name }) => path.join(kind, name))

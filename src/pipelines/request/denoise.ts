@@ -45,6 +45,13 @@ export interface DenoiseOptions {
   guidedAt?: ((timestep: number, index: number) => boolean) | undefined;
   /** Inputs of one call besides the branch's own, which it is given to read. */
   inputsAt(latents: Tensor, timestep: number, branch: ForwardInputs): ForwardInputs;
+  /**
+   * Further inputs of all calls of a step, which another model has to compute: a ControlNet's. Called once a step, with the latents as
+   * calls get them and what the first call's branch brings.
+   */
+  besides?:
+    | ((latents: Tensor, step: { timestep: number; index: number; branch: ForwardInputs }) => Promise<ForwardInputs>)
+    | undefined;
   /** The branches' outputs, in their order, as the one that the scheduler steps with; shaped as the latents. */
   combine(outputs: readonly Tensor[], timestep: number, latents: Tensor): Tensor;
   /** What becomes of the latents that a step left, before anybody sees them. Default: they stay. */
@@ -98,7 +105,7 @@ export class Denoising {
   async step(): Promise<void> {
     this.check();
     const start = performance.now();
-    const calls = this.calls();
+    const calls = await this.calls();
     const outputs = await this.answerAll(calls);
     await this.advance(calls, outputs, start);
   }
@@ -109,7 +116,7 @@ export class Denoising {
   }
 
   /** What the next step calls, in order. */
-  calls(): ModelCall[] {
+  async calls(): Promise<ModelCall[]> {
     const { scheduler, branches, modelAt, inputsAt } = this.options;
     const { timestep } = this;
     const model = modelAt(timestep);
@@ -117,11 +124,13 @@ export class Denoising {
     const samples = this.samplesPerCall(this.times.length);
     const session = this.sessionOf(model, samples);
     const latents = join(Array<Tensor>(samples).fill(scheduler.scaleModelInput(this.latents, timestep)), 0);
+    const step = { timestep, index: this.times.length, branch: called[0]!.inputs };
+    const computed = await this.options.besides?.(latents, step);
     return called.map(({ name, inputs }) => ({
       model,
       session,
       branch: name,
-      inputs: { ...inputsAt(latents, timestep, inputs), ...inputs },
+      inputs: { ...inputsAt(latents, timestep, inputs), ...inputs, ...computed },
       samples,
       branches: this.together.length,
     }));

@@ -40,7 +40,8 @@ export interface Start extends Pick<DenoiseOptions, 'timesteps' | 'afterStep'> {
 /** What `decode` makes of latents. */
 export type Pictures = Partial<Pick<GenerateResult, 'images' | 'videos'>>;
 
-export interface Plan extends Partial<Pick<DenoiseOptions, 'modelAt' | 'jointCalls' | 'guidedAt' | 'combine'>> {
+export interface Plan
+  extends Partial<Pick<DenoiseOptions, 'modelAt' | 'jointCalls' | 'guidedAt' | 'combine' | 'besides'>> {
   /** Of one picture in the transformer, texts included where it attends to them as to its own: what memory is estimated from. */
   tokens: number;
   /** Of the decoded picture. Default: `height` and `width` of the request. */

@@ -31,7 +31,7 @@ interface Kin extends RowsOfInputs {
  * @returns when all is computed: for each the end of its step, which may take longer where somebody looks at a preview
  */
 export async function stepsTogether(requests: readonly Denoising[]): Promise<Promise<void>[]> {
-  const steps = requests.map(begin);
+  const steps = await Promise.all(requests.map(begin));
   const kins: Kin[] = [];
   await runLanes(steps.filter(({ failure }) => !failure).flatMap((step) => lanesOf(step, kins)));
   return steps.map(({ request, calls, outputs, start, failure }) => {
@@ -42,11 +42,11 @@ export async function stepsTogether(requests: readonly Denoising[]): Promise<Pro
   });
 }
 
-function begin(request: Denoising): Stepping {
+async function begin(request: Denoising): Promise<Stepping> {
   const step: Stepping = { request, start: performance.now(), calls: [], prepared: [], outputs: [] };
   try {
     request.check();
-    step.calls = request.calls();
+    step.calls = await request.calls();
     step.prepared = step.calls.map(({ model, inputs }) => model.hostInputs(inputs));
   } catch (error) {
     step.failure = { error };

@@ -112,6 +112,7 @@ export const catalogue: Catalogue = {
     value: () => choice(['comfyui']),
     flag: '--prompt-weighting <how>',
     help: 'comfyui: parentheses in prompts are weights, as in (red:1.3) apple (default: they are text)',
+  },
   tokenizerMaxLength: {
     group: draw,
     value: integer,
@@ -381,6 +382,40 @@ export const catalogue: Catalogue = {
     value: images,
     flag: '--last-image <file>',
     help: 'what a video ends with, resized to width x height',
+  },
+  controlImage: {
+    group: 'Start',
+    value: images,
+    flag: '--control-image <file>',
+    help: 'what a ControlNet sees, resized to width x height; several take turns',
+  },
+  controlMode: {
+    group: 'Start',
+    value: integer,
+    bounds: { min: 0, max: 1000 },
+    flag: '--control-mode <n>',
+    help: 'which kind of picture that is, for a ControlNet that knows several',
+  },
+  controlnetConditioningScale: {
+    group: 'Start',
+    value: number,
+    bounds: { min: 0, max: 100 },
+    flag: '--controlnet-scale <x>',
+    help: 'how strongly the ControlNet acts',
+  },
+  controlGuidanceStart: {
+    group: 'Start',
+    value: number,
+    bounds: { min: 0, max: 1 },
+    flag: '--control-start <x>',
+    help: 'share of the steps after which the ControlNet acts',
+  },
+  controlGuidanceEnd: {
+    group: 'Start',
+    value: number,
+    bounds: { min: 0, max: 1 },
+    flag: '--control-end <x>',
+    help: 'share of the steps after which it no longer does',
   },
   maxArea: {
     group: 'Size and number',

@@ -148,6 +148,15 @@ export interface GenerateOptions {
   maxArea?: number;
   /** Of pictures as the model that reads the prompt sees them, in pixels. */
   conditionArea?: number;
+  /** What a ControlNet sees, resized to `width`×`height`; several take turns. */
+  controlImage?: ImageSource | readonly ImageSource[];
+  /** Which kind of picture that is, for a ControlNet that knows several. */
+  controlMode?: number;
+  /** How strongly the ControlNet acts. Default 1. */
+  controlnetConditioningScale?: number;
+  /** Shares of the steps between which the ControlNet acts. Default 0 and 1. */
+  controlGuidanceStart?: number;
+  controlGuidanceEnd?: number;
   /** Bring the image to the nearest size that the model was trained at. Default true. */
   autoResize?: boolean;
   /** How much of the schedule runs on the starting image: 1 all of it, near 0 almost nothing. Default 0.6. */
