@@ -1,9 +1,10 @@
-/** Backends by name. Each is imported when asked for, so that nobody pays for loading what they do not use. */
+/** Backends by name, in the calling thread or one of their own. */
 import * as z from 'zod';
 import { type ArgumentShape, readArguments } from '../errors/arguments.ts';
 import { DejaDitError, suggest } from '../errors/errors.ts';
 import { warn } from '../errors/warnings.ts';
 import { type Backend, type BackendOptions, int8Products } from './backend.ts';
+import { openHere } from './open-here.ts';
 import { inWebGpuThread } from './webgpu-thread.ts';
 
 export const backendNames = ['cpu', 'wasm', 'webgpu'] as const;
@@ -64,7 +65,7 @@ async function openBest(options: CreateBackendOptions): Promise<Backend> {
 /** With the backend decided. */
 export type OpenBackendOptions = Omit<CreateBackendOptions, 'backend'> & { backend: BackendName };
 
-/** Options are checked and complete here, and what is allowed but unwise has been said: the worker's side begins here too. */
+/** Options are complete here, and what is allowed but unwise has been said. */
 export async function openBackend(options: OpenBackendOptions): Promise<Backend> {
   const { backend, worker } = options;
   if ((backend as string) === 'cuda')
@@ -83,17 +84,8 @@ export async function openBackend(options: OpenBackendOptions): Promise<Backend>
   const idle = (['threads', 'spinning', 'int8Product'] as const).find((name) => options[name] !== undefined);
   if (backend === 'webgpu' && idle)
     throw new DejaDitError('INVALID_ARGUMENT', `has no effect on backend 'webgpu'; leave it out`, { path: idle });
-  const open = async (): Promise<Backend> => {
-    if (worker) return (await import('./worker/worker-backend.ts')).WorkerBackend.create({ ...options, worker: false });
-    switch (backend) {
-      case 'cpu':
-        return (await import('#runtime/ort-node/ort-node')).createCpuBackend(options);
-      case 'wasm':
-        return (await import('./ort-web/ort-web.ts')).createWasmBackend(options);
-      case 'webgpu':
-        return (await import('#runtime/ort-node/webgpu')).createWebGpuBackend();
-    }
-  };
+  const open = async (): Promise<Backend> =>
+    worker ? (await import('./worker/worker-backend.ts')).WorkerBackend.create(options) : openHere(options);
   return backend === 'webgpu' ? inWebGpuThread(worker ?? false, open) : open();
 }
 

@@ -7,6 +7,7 @@ import * as esbuild from 'esbuild';
 import type { Browser } from 'playwright-core';
 import * as vite from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import webpack from 'webpack';
 import { DiffusionPipeline } from '../../src/pipelines/diffusion-pipeline.ts';
 import { hasChromium, launch, newPage } from './chromium.ts';
 import { bundledModel, ortFolder, root } from './library-page.ts';
@@ -26,6 +27,22 @@ const html = '<!doctype html><title>deja-dit</title><script type="module" src=".
 const bundlers: Readonly<Record<string, (project: string, site: string) => Promise<void>>> = {
   async vite(project, site) {
     await vite.build({ root: project, configFile: false, logLevel: 'error', base: './', build: { outDir: site } });
+  },
+  async webpack(project, site) {
+    const compiler = webpack({
+      mode: 'production',
+      context: project,
+      entry: { app: './app.js' },
+      output: { path: site },
+      // It warns of large files, which ONNX Runtime's are.
+      performance: false,
+    })!;
+    const stats = await new Promise<webpack.Stats>((resolve, reject) =>
+      compiler.run((error, stats) => (stats ? resolve(stats) : reject(error))),
+    );
+    await new Promise((resolve) => compiler.close(resolve));
+    expect(stats.toJson({ all: false, errors: true, warnings: true })).toMatchObject({ errors: [], warnings: [] });
+    copyFileSync(path.join(project, 'index.html'), path.join(site, 'index.html'));
   },
   async esbuild(project, site) {
     const { warnings } = await esbuild.build({

@@ -2,7 +2,8 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import type { Backend, DeviceTensor, Executable } from '../backend.ts';
-import { type OpenBackendOptions, openBackend } from '../create-backend.ts';
+import type { OpenBackendOptions } from '../create-backend.ts';
+import { openHere } from '../open-here.ts';
 import type { CallName, Calls, RemoteTensor, Reply, Request } from './messages.ts';
 
 type Handlers = { [Name in CallName]: (parameters: Calls[Name]['arguments']) => Promise<Calls[Name]['result']> };
@@ -83,7 +84,7 @@ export class BackendServer {
   }
 
   private backend(): Promise<Backend> {
-    this.created ??= openBackend(this.options);
+    this.created ??= openHere(this.options);
     return this.created;
   }
 
