@@ -1,8 +1,8 @@
-/** Where a page may have a model from, in a real browser: hubs, folders and dropped files. */
+/** Where a page may have a model from, in a real browser: hubs, folders, dropped files, and a download that broke off. */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/models/auto-model.ts';
 import type { GraphModel } from '../../src/models/graph-model.ts';
 import { Tensor } from '../../src/tensor/tensor.ts';
@@ -89,6 +89,30 @@ describe.skipIf(!hasChromium())('models in a page', () => {
     }
   });
 
+  it('that are not to be had say what a page can do', async () => {
+    const hub = await HubServer.start(repository, {});
+    const { url } = hub;
+    const failure = (source: string) =>
+      page.evaluate(
+        ([source, options]) =>
+          dejaDit.loadModel(source, options).then(
+            () => 'no error',
+            (error: Error) => error.message,
+          ),
+        [source, { hubUrl: url, retries: 0 }] as const,
+      );
+    try {
+      hub.fault = () => ({ status: 401 });
+      expect(await failure(repository)).toMatch(/refuses access \(401\): .*, and pass an access token as `token`$/);
+      hub.fault = () => ({ status: 429 });
+      expect(await failure(repository)).toMatch(/fewer requests \(429\): .*, or pass an access token as `token`/);
+      expect(await failure(url)).toMatch(/manifest\.json: is not there: write it with `deja-dit manifest <folder>`/);
+    } finally {
+      await hub.stop();
+    }
+    expect(await failure(repository)).toMatch(/connection to http.* failed \(Failed to fetch\): .*\(CORS\)/);
+  });
+
   it('come from a folder that the page was given', async () => {
     const actual = await page.evaluate(async () => {
       const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle('given', { create: true });
@@ -112,5 +136,52 @@ describe.skipIf(!hasChromium())('models in a page', () => {
       return pooled(await dejaDit.dropped((await drop).dataTransfer!));
     });
     expect(actual).toEqual(expected);
+  });
+
+  describe('a download that breaks off', () => {
+    /** As large as the library's. */
+    const part = 16 * 2 ** 20;
+    const first = `bytes=0-${part - 1}`;
+    const second = `bytes=${part}-${2 * part - 1}`;
+    const weights = 'diffusion_pytorch_model.safetensors';
+    const contents = filesOf(path.join(bundledModel, 'transformer'));
+    const last = `bytes=${2 * part}-${contents[weights]!.length - 1}`;
+    let hub: HubServer;
+    /** The ranges that were asked for; the browser may ask for one twice. */
+    let asked: Set<string>;
+    const load = async () => {
+      hub.requests.length = 0;
+      const loading = page.evaluate(
+        async ([name, options]) => {
+          const model = await dejaDit.loadModel(name, options);
+          await model.dispose();
+        },
+        [repository, { hubUrl: hub.url, retries: 0 }] as const,
+      );
+      await loading.finally(() => {
+        asked = new Set(hub.requests.filter(({ path }) => path === weights).map(({ range }) => range!));
+      });
+    };
+    beforeEach(async () => {
+      hub = await HubServer.start(repository, contents);
+      hub.fault = (_, range) => (range === second ? { status: 503 } : undefined);
+      await expect(load()).rejects.toThrow(/answered with an error \(503\)/);
+      hub.fault = () => undefined;
+    });
+    afterEach(() => hub.stop());
+
+    it('goes on with the parts that are missing', async () => {
+      // Whether the last part was begun before the second failed is chance.
+      expect(asked).toContain(first);
+      const missing = asked.has(last) ? [second] : [second, last];
+      await load();
+      expect(asked).toEqual(new Set(missing));
+    });
+
+    it('begins anew if the model is another one by then', async () => {
+      hub.commit = 'decaf'.padEnd(40, '0');
+      await load();
+      expect(asked).toEqual(new Set([first, second, last]));
+    });
   });
 });

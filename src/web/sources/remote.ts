@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import { quote } from '../../errors/printable.ts';
 import { parseJson } from '../../files/json.ts';
-import { HubClient, type HubClientOptions, StatusError } from '../../weights/hub/hub-client.ts';
+import { type HubAdvice, HubClient, type HubClientOptions, StatusError } from '../../weights/hub/hub-client.ts';
 import { isInsidePath } from '../../weights/hub/hub-files.ts';
 
 export interface RemoteOptions {
@@ -36,6 +36,22 @@ export interface RemoteModel {
 
 export const manifestName = 'manifest.json';
 
+/** A browser does not tell a page why it was given no answer. */
+const unreachable =
+  'check it, and that the server allows pages of other addresses (CORS), and try again: what is kept is not fetched again';
+const ofHub: HubAdvice = {
+  refused: 'check the name, accept the licence on its page if it has one, and pass an access token as `token`',
+  missing: 'check the name and the revision',
+  limited: 'wait some minutes, or pass an access token as `token` for a higher limit',
+  unreachable,
+};
+const ofFolder: HubAdvice = {
+  refused: 'pass a `fetch` that sends what the server asks for (`token` goes to a hub only)',
+  missing: `${manifestName} lists it: write that anew with \`deja-dit manifest <folder>\`, or bring the file`,
+  limited: 'wait some minutes',
+  unreachable,
+};
+
 const manifestSchema = z.object({ files: z.record(z.string(), z.object({ size: z.int().nonnegative() })) });
 const maxManifestBytes = 4_000_000;
 
@@ -45,7 +61,7 @@ const maxManifestBytes = 4_000_000;
  */
 export async function openUrl(address: URL, options: RemoteOptions): Promise<RemoteModel> {
   const root = address.href.replace(/[?#].*$/, '').replace(/\/?$/, '/');
-  const client = clientFor(root, { ...options, hubUrl: address.origin, token: undefined });
+  const client = clientFor(root, { ...options, hubUrl: address.origin, token: undefined, advice: ofFolder });
   const url = new URL(manifestName, root).href;
   const text = await client.retrying(
     async (fetch) => {
@@ -76,7 +92,7 @@ export async function openUrl(address: URL, options: RemoteOptions): Promise<Rem
 
 /** A repository of a hub. */
 export async function openRepository(repository: string, options: RemoteOptions): Promise<RemoteModel> {
-  const client = clientFor(repository, options);
+  const client = clientFor(repository, { ...options, advice: ofHub });
   const { revision = 'main' } = options;
   const commit = /^[0-9a-f]{40}$/.test(revision) ? revision : await client.commitOf(revision);
   const files = new Map((await client.list(commit)).map(({ path, size }) => [path, { size }]));
@@ -89,7 +105,7 @@ export async function openRepository(repository: string, options: RemoteOptions)
   };
 }
 
-function clientFor(name: string, options: RemoteOptions & Partial<Pick<HubClientOptions, 'timeout'>>): HubClient {
+function clientFor(name: string, options: RemoteOptions & Pick<HubClientOptions, 'advice'>): HubClient {
   return new HubClient(name, {
     hubUrl: (options.hubUrl ?? 'https://huggingface.co').replace(/\/+$/, ''),
     token: options.token,
@@ -97,6 +113,7 @@ function clientFor(name: string, options: RemoteOptions & Partial<Pick<HubClient
     retries: options.retries ?? 5,
     timeout: 30_000,
     signal: options.signal,
+    advice: options.advice,
   });
 }
 
@@ -110,7 +127,8 @@ async function fetchRange(
   if (to === from) return bytes;
   await client.retrying(
     async (fetch) => {
-      const response = await fetch(url, { headers: { Range: `bytes=${from}-${to - 1}` } });
+      // The browser's cache would keep gigabytes a second time, and lets only one request of an address at a time through.
+      const response = await fetch(url, { cache: 'no-store', headers: { Range: `bytes=${from}-${to - 1}` } });
       if (!response.ok) throw new StatusError(response.status);
       let at = response.status === 206 ? from : 0;
       const reader = response.body!.getReader();

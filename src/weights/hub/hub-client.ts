@@ -18,6 +18,19 @@ export interface HubClientOptions {
   /** Milliseconds with next to no bytes after which a request counts as cut. */
   timeout: number;
   signal?: AbortSignal | undefined;
+  advice: HubAdvice;
+}
+
+/** What can be done about failures where this runs: a page has no environment variables. Each ends a message. */
+export interface HubAdvice {
+  /** 401 and 403. */
+  refused: string;
+  /** 404. */
+  missing: string;
+  /** 429. */
+  limited: string;
+  /** No answer, or one that broke off. */
+  unreachable: string;
 }
 
 /** What a file's bytes are known by. */
@@ -206,34 +219,34 @@ export class HubClient {
   /** A failure in one line, and whether trying again may help. */
   #explain(cause: unknown, path: string): { error: DejaDitError; passing: boolean } {
     if (cause instanceof DejaDitError) return { error: cause, passing: false };
-    const { hubUrl } = this.#options;
+    const { hubUrl, advice } = this.#options;
     const failure = (code: 'NETWORK' | 'NOT_FOUND', message: string) =>
       new DejaDitError(code, message, { path, cause });
     const status = (cause as { statusCode?: unknown }).statusCode;
     switch (status) {
       case 401:
-      case 403: {
-        const advice = 'check the name, accept the licence on its page if it has one, and set HF_TOKEN';
-        return { error: failure('NETWORK', `${hubUrl} refuses access (${status}): ${advice}`), passing: false };
-      }
+      case 403:
+        return {
+          error: failure('NETWORK', `${hubUrl} refuses access (${status}): ${advice.refused}`),
+          passing: false,
+        };
       case 404: {
-        const message = `${hubUrl} has no such model, revision or file (404): check the name and the revision`;
+        const message = `${hubUrl} has no such model, revision or file (404): ${advice.missing}`;
         return { error: failure('NOT_FOUND', message), passing: false };
       }
-      case 429: {
-        const message = `${hubUrl} asks for fewer requests (429): wait some minutes, or set HF_TOKEN for a higher limit`;
-        return { error: failure('NETWORK', message), passing: true };
-      }
+      case 429:
+        return {
+          error: failure('NETWORK', `${hubUrl} asks for fewer requests (429): ${advice.limited}`),
+          passing: true,
+        };
     }
     if (typeof status === 'number') {
       const message = `${hubUrl} answered with an error (${status}): try again later`;
       return { error: failure('NETWORK', message), passing: status >= 500 || status === 408 };
     }
     const { code, message } = ((cause as Error).cause ?? cause) as { code?: string; message: string };
-    const advice =
-      'check it and try again, downloads continue where they stopped; HF_HUB_OFFLINE=1 uses only the cache';
     return {
-      error: failure('NETWORK', `the connection to ${hubUrl} failed (${code ?? message}): ${advice}`),
+      error: failure('NETWORK', `the connection to ${hubUrl} failed (${code ?? message}): ${advice.unreachable}`),
       passing: true,
     };
   }

@@ -13,7 +13,7 @@ import { readJsonFile } from '../../files/json.ts';
 import { describeFile, describeForeign } from '../foreign-files.ts';
 import { indexAmong, type ModelFolder, parseModelIndex } from '../model-folder.ts';
 import { type Environment, hubCacheFolder, isCommit, isOn, RepositoryCache } from './hub-cache.ts';
-import { HubClient, type RemoteFile } from './hub-client.ts';
+import { type HubAdvice, HubClient, type RemoteFile } from './hub-client.ts';
 import { downloadBlob } from './hub-download.ts';
 import { isInsidePath, matchPatterns, selectRepositoryFiles } from './hub-files.ts';
 import { isIntact } from './hub-hash.ts';
@@ -149,6 +149,13 @@ export async function resolveModel(pathOrRepository: string, args: ResolveOption
   return cache.snapshot(listing.commit);
 }
 
+const advice: HubAdvice = {
+  refused: 'check the name, accept the licence on its page if it has one, and set HF_TOKEN',
+  missing: 'check the name and the revision',
+  limited: 'wait some minutes, or set HF_TOKEN for a higher limit',
+  unreachable: 'check it and try again, downloads continue where they stopped; HF_HUB_OFFLINE=1 uses only the cache',
+};
+
 /** The hub that the options and the environment name, asked about one repository. */
 export function hubClient(repository: string, options: ResolveOptions = {}): HubClient {
   requireRepositoryName(repository);
@@ -160,6 +167,7 @@ export function hubClient(repository: string, options: ResolveOptions = {}): Hub
     retries: options.retries ?? 5,
     timeout: options.timeout ?? 30_000,
     signal: options.signal,
+    advice,
   });
 }
 
