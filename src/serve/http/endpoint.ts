@@ -19,6 +19,8 @@ export interface Endpoint {
   query?: z.ZodObject;
   /** What it answers with: a schema of JSON, or another media type. Default: any JSON. */
   answer?: z.ZodType | string;
+  /** Media types of what it answers with instead if a request asks for it. */
+  otherwise?: readonly string[];
   /** Default 200. */
   status?: number;
 }
@@ -27,7 +29,18 @@ export type RequestContext = Context<{ Variables: Variables }>;
 
 /** Adds a route and documents it. */
 export function endpoint(app: Routes, described: Endpoint, handler: Handler<{ Variables: Variables }>): void {
-  const { method, path, tag, summary, body, bodyType = 'application/json', query, answer, status = 200 } = described;
+  const {
+    method,
+    path,
+    tag,
+    summary,
+    body,
+    bodyType = 'application/json',
+    query,
+    answer,
+    otherwise = [],
+    status = 200,
+  } = described;
   const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!);
   const type = typeof answer === 'string' ? answer : 'application/json';
   const schema = typeof answer === 'object' ? answer : typeof answer === 'string' ? z.string() : z.unknown();
@@ -42,7 +55,13 @@ export function endpoint(app: Routes, described: Endpoint, handler: Handler<{ Va
       ...(body ? { body: { required: true, content: { [bodyType]: { schema: body } } } } : {}),
     },
     responses: {
-      [status]: { description: 'as asked for', content: { [type]: { schema } } },
+      [status]: {
+        description: 'as asked for',
+        content: {
+          [type]: { schema },
+          ...Object.fromEntries(otherwise.map((other) => [other, { schema: z.string() }])),
+        },
+      },
       default: { description: 'what is wrong, in a line', content: { 'application/json': { schema: z.unknown() } } },
     },
   });

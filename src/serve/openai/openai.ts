@@ -17,6 +17,8 @@ import { imageJob } from './image-request.ts';
 import { streamImages } from './stream.ts';
 
 const tag = 'openai';
+/** Of `stream`, and of the format `file`. */
+const otherwise = ['text/event-stream', 'image/*'];
 
 const picture = z.string().describe('a file');
 const editFields = imageFields.extend({
@@ -34,7 +36,14 @@ export const openaiSkin: Skin = {
   routes(app, core) {
     endpoint(
       app,
-      { method: 'post', path: '/v1/images/generations', tag, summary: 'Draw from a text', body: imageFields },
+      {
+        method: 'post',
+        path: '/v1/images/generations',
+        tag,
+        summary: 'Draw from a text',
+        body: imageFields,
+        otherwise,
+      },
       async (context) =>
         answer(context, { core, fields: await readJson(context, imageFields), name: 'image_generation' }),
     );
@@ -47,6 +56,7 @@ export const openaiSkin: Skin = {
         summary: 'Draw from a text and pictures',
         body: editFields,
         bodyType: 'multipart/form-data',
+        otherwise,
       },
       async (context) => {
         const { fields, ...pictures } = await formOf(context, core);
@@ -62,6 +72,7 @@ export const openaiSkin: Skin = {
         summary: 'Draw a picture again, a little different',
         body: variationFields,
         bodyType: 'multipart/form-data',
+        otherwise,
       },
       async (context) => {
         const { fields, ...pictures } = await formOf(context, core);
