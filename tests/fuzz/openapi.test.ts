@@ -4,6 +4,9 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { listen } from '../../src/serve/listen.ts';
 import { startServer } from '../../src/serve/testing/start.ts';
@@ -20,18 +23,22 @@ describe.skipIf(!isThere)('schemathesis', () => {
     const server = await startServer({ maxSteps: 1, maxPixels: 32 * 32, maxImages: 1, maxQueued: 2000, timeout: 120 });
     const { address, close } = await listen(server, { port: 0 });
     const examples = process.env['SCHEMATHESIS_EXAMPLES'] ?? '1';
-    const run = spawn('schemathesis', [
+    // It leaves what it found where it runs.
+    const cwd = await mkdtemp(path.join(tmpdir(), 'deja-dit-fuzz-'));
+    const told = [
       'run',
       `${address}/openapi.json`,
       ...['--phases', 'coverage,fuzzing', '--max-time', '60', '--seed', '1', '--generation-database', 'none'],
       ...['--max-examples', examples, '--checks', checks.join(','), '--request-timeout', '120'],
       // An event stream of jobs and a socket have no end, and one health check waits for all that has been asked for before.
       ...['--exclude-path-regex', '/events$|/ws$|/health_generate$'],
-    ]);
+    ];
+    const run = spawn('schemathesis', told, { cwd });
     let said = '';
     for (const stream of [run.stdout, run.stderr]) stream.on('data', (text) => (said += text));
     const [code] = await once(run, 'exit');
     await close();
+    await rm(cwd, { recursive: true });
     expect(code, said).toBe(0);
   });
 });
