@@ -225,3 +225,9 @@ describe.each(Object.entries(backends))('%s', (_name, options) => {
     expect([...x!.data]).toEqual([2n ** 52n + 1n, -7n]);
   });
 });
+
+it('WebAssembly has one thread outside of pages, and says so', async () => {
+  await expect(createBackend({ backend: 'wasm', threads: 2 })).rejects.toThrow(
+    /^threads: .*one thread outside of pages/,
+  );
+});

@@ -15,7 +15,7 @@ export interface ThreadCrewOptions {
 }
 
 export async function openThreads(mesh: Mesh, { backend, threads, worker = true }: ThreadCrewOptions): Promise<Crew> {
-  const each = threads ?? Math.max(1, Math.floor(availableParallelism() / mesh.ranks));
+  const each = threads ?? (backend === 'wasm' ? 1 : Math.max(1, Math.floor(availableParallelism() / mesh.ranks)));
   const groups = createThreadSeats(mesh.ranks).map((seat) => joinThreads(seat));
   const close = async () => {
     await Promise.all(groups.map((group) => group.close()));
