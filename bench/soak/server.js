@@ -114,7 +114,7 @@ while (performance.now() - begin < minutes * 60_000) {
 }
 await Promise.all(running);
 const metrics = await (await fetch(`${address}/metrics`)).text();
-const waiting = /^deja_dit_queue\S*\s+(\d+)/m.exec(metrics)?.[1] ?? '0';
+const waiting = /^deja_dit_jobs_queued (\d+)/m.exec(metrics)?.[1];
 server.kill('SIGTERM');
 const [code] = await once(server, 'exit');
 
