@@ -165,7 +165,9 @@ function listsAbove(name: string): string[] {
   return parts.flatMap((part, i) => (/^\d+$/.test(part) ? [parts.slice(0, i).join('.')] : []));
 }
 
+/** Four names, or as many as a line has room for. */
 function listed(names: readonly string[]): string {
-  const shown = names.slice(0, 4).map((name) => `'${name.slice(0, 120)}'`);
+  const quoted = names.slice(0, 4).map((name) => `'${name.slice(0, 120)}'`);
+  const shown = quoted.filter((_, i) => i === 0 || quoted.slice(0, i + 1).join(', ').length <= 220);
   return `${shown.join(', ')}${names.length > shown.length ? ` and ${names.length - shown.length} more` : ''}`;
 }

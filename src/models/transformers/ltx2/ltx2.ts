@@ -94,7 +94,7 @@ export const ltx2Transformer = defineTransformer<Ltx2Config, Ltx2State>({
       audioScale: config.positive('audio_scale_factor', 4),
       stepSeconds: config.positive('audio_hop_length', 160) / config.positive('audio_sampling_rate', 16000),
       audioPatch: config.count('audio_patch_size_t', 1),
-      causalOffset: config.number('causal_offset', 1),
+      causalOffset: config.integer('causal_offset', 1, { min: 0 }),
       largest: [frames, config.positive('base_height', 2048), config.positive('base_width', 2048)],
       largestAudio: audioSeconds,
       largestAcross: Math.max(frames, audioSeconds),
