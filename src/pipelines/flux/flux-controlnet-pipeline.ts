@@ -9,7 +9,7 @@ import { packedLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
 import { encodePictures, loadPixels } from '../request/start-images.ts';
 import { repeatRows } from '../request/tensors.ts';
-import { edges, noGuidanceEmbedding, textLength } from '../schema/sizes.ts';
+import { edges, noGuidanceEmbedding, promptWeighting, textLength } from '../schema/sizes.ts';
 import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
 
 const { transformer: fluxTransformer, ...fluxParts } = fluxComponents;
@@ -28,6 +28,7 @@ export const fluxControlNetPipeline = definePipeline({
       trueCfgScale: { default: 1 },
       guidanceScale: { default: 7, unused: noGuidanceEmbedding },
       maxSequenceLength: textLength(512, 'textEncoder2'),
+      promptWeighting,
       controlImage: { required: true },
       controlMode: {
         unused: {
