@@ -4,11 +4,12 @@ import { cut } from '../../tensor/slices.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import { autoencoder, scheduler, transformer, visionEncoder } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
+import { embedQwen, qwenConditions, qwenGuidance } from '../qwenimage/calls.ts';
 import { guidedBy } from '../request/guidance.ts';
 import { perSample } from '../request/latents.ts';
 import { tokenLatents } from '../request/packing.ts';
 import { flowSigmas, resolutionShift } from '../request/schedule.ts';
-import { padTexts, type TextEncoder } from '../request/text-encoder.ts';
+import type { TextEncoder } from '../request/text-encoder.ts';
 import { twoLatents } from '../schema/sizes.ts';
 
 /** What the language model is told; it reads it, but does not pass it on. */
@@ -34,8 +35,8 @@ export const qwenImage21Pipeline = definePipeline({
   config: readConfig,
 
   options: {
-    conditions: { texts: ['prompt'], embeds: ['promptEmbeds'], masks: ['promptEmbedsMask'] },
-    guidance: { option: 'trueCfgScale', needsNegative: true },
+    conditions: qwenConditions,
+    guidance: qwenGuidance,
     options: {
       numInferenceSteps: { default: 40 },
       outputResolution: { default: 1024, multipleOf: twoLatents },
@@ -55,25 +56,22 @@ export const qwenImage21Pipeline = definePipeline({
     return {
       tokens,
       size: { height, width },
-      embed: async ({ texts: [texts], embeds }) => {
-        if (embeds)
-          return { encoder_hidden_states: embeds.promptEmbeds, encoder_hidden_states_mask: embeds.promptEmbedsMask };
-        const options = {
-          maxLength: Number.POSITIVE_INFINITY,
-          templateTokens: await instructionTokens(textEncoder),
-          // As the model was trained: before the final norm.
-          hiddenState: -1,
-          finalNorm: false,
-          ...reading,
-        };
-        // An empty text gives the language model nothing to read.
-        const each = await textEncoder.encodeEach(
-          texts!.map((text) => conversation(text || ' ')),
-          options,
-        );
-        const { embeds: hidden, mask } = padTexts(each);
-        return { encoder_hidden_states: hidden, encoder_hidden_states_mask: mask };
-      },
+      embed: (condition) =>
+        embedQwen(condition, async (texts) => {
+          const options = {
+            maxLength: Number.POSITIVE_INFINITY,
+            templateTokens: await instructionTokens(textEncoder),
+            // As the model was trained: before the final norm.
+            hiddenState: -1,
+            finalNorm: false,
+            ...reading,
+          };
+          // An empty text gives the language model nothing to read.
+          return textEncoder.encodeEach(
+            texts.map((text) => conversation(text || ' ')),
+            options,
+          );
+        }),
       latents: tokenLatents([batch, transformer.traits.inChannels, rows, columns]),
       schedule: {
         sigmas: settings.sigmas ?? config.sigmas ?? flowSigmas(steps),
