@@ -16,3 +16,8 @@ export function imageIds(rows: number, columns: number, origin: readonly [number
 export function textIds(tokens: number): Tensor {
   return floatTensor(new Float32Array(tokens * 3), [tokens, 3]);
 }
+
+/** Positions (0, place, place) of text, as LongCat-Image and Ovis-Image have them. */
+export function diagonalIds(tokens: number): Tensor {
+  return floatTensor(Array.from({ length: tokens }, (_, place) => [0, place, place]).flat(), [tokens, 3]);
+}

@@ -1,10 +1,10 @@
 /** LongCat-Image: text to image, quotes in it read letter by letter. Diffusers' `LongCatImagePipeline`. */
 import type { WarningLog } from '../../errors/warnings.ts';
 import { cut } from '../../tensor/slices.ts';
-import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
-import { imageIds } from '../flux/positions.ts';
+import { diagonalIds, imageIds } from '../flux/positions.ts';
 import { guide, guideKeepingNorm } from '../request/guidance.ts';
 import { perSample } from '../request/latents.ts';
 import { packedLatents } from '../request/packing.ts';
@@ -62,7 +62,7 @@ export const longCatImagePipeline = definePipeline({
       inputsAt: (latents, timestep, { encoder_hidden_states }) => ({
         hidden_states: latents,
         timestep: perSample(latents, Math.fround(timestep) / 1000),
-        txt_ids: textIds((encoder_hidden_states as Tensor).dim(1)),
+        txt_ids: diagonalIds((encoder_hidden_states as Tensor).dim(1)),
         img_ids: imageIds(rows / 2, columns / 2, [1, textTokens, textTokens]),
       }),
       combine: ([cond, uncond]) => {
@@ -98,9 +98,4 @@ async function encode(
     { masked: true, signal },
   );
   return cut(hidden, { axis: 1, from: before.length, to: hidden.dim(1) });
-}
-
-/** (0, place, place). */
-function textIds(tokens: number): Tensor {
-  return floatTensor(Array.from({ length: tokens }, (_, place) => [0, place, place]).flat(), [tokens, 3]);
 }

@@ -1,8 +1,8 @@
 /** Ovis-Image: text to image, the text read by Qwen3 under an instruction. Diffusers' `OvisImagePipeline`. */
-import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
-import { imageIds } from '../flux/positions.ts';
+import { diagonalIds, imageIds } from '../flux/positions.ts';
 import { perSample } from '../request/latents.ts';
 import { packedLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
@@ -63,9 +63,3 @@ export const ovisImagePipeline = definePipeline({
     };
   },
 });
-
-/** Positions (0, i, i) of text. */
-function diagonalIds(tokens: number): Tensor {
-  const ids = Float32Array.from({ length: 3 * tokens }, (_, i) => (i % 3 === 0 ? 0 : Math.floor(i / 3)));
-  return floatTensor(ids, [tokens, 3]);
-}
