@@ -13,7 +13,7 @@ import { packTokens, tokenLatents } from '../request/packing.ts';
 import { flowSigmas } from '../request/schedule.ts';
 import { encodePictures, loadImages } from '../request/start-images.ts';
 import { idTensor } from '../request/tensors.ts';
-import type { EncodeTextOptions, TextEncoder } from '../request/text-encoder.ts';
+import { cutText, type EncodeTextOptions, type TextEncoder } from '../request/text-encoder.ts';
 import { guidersScale, twoLatents } from '../schema/sizes.ts';
 import { filledPicture } from './filled-picture.ts';
 
@@ -123,8 +123,7 @@ async function readInWindow(
     tokenizer.applyChatTemplate([{ role: 'user', content }], { addGenerationPrompt: true }),
   );
   const { inputIds, truncated } = tokenizer.tokenize(await Promise.all(questions), { truncation: true, maxLength });
-  for (const rest of truncated)
-    if (rest) warnings?.add(`only ${maxLength} tokens of the prompt are read; this part is ignored: '${rest}'`);
+  for (const rest of truncated) if (rest) warnings?.add(cutText(maxLength, rest));
   const lengths = inputIds.map((ids) => Math.min(Math.ceil(ids.length / window) * window, maxLength));
   const [length] = lengths as [number];
   const other = lengths.find((wanted) => wanted !== length);

@@ -9,7 +9,7 @@ import { guide, guideKeepingNorm } from '../request/guidance.ts';
 import { perSample } from '../request/latents.ts';
 import { packedLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
-import type { TextEncoder } from '../request/text-encoder.ts';
+import { cutText, type TextEncoder } from '../request/text-encoder.ts';
 import type { GenerateOptions } from '../schema/options.ts';
 import { edges } from '../schema/sizes.ts';
 import { spelledText } from './spelled-text.ts';
@@ -85,7 +85,7 @@ async function encode(
   const ids = texts.map((text) => {
     const all = spelledText(text, tokenizer);
     const rest = tokenizer.decode(all.slice(textTokens));
-    if (rest) warnings.add(`only ${textTokens} tokens of the prompt are read; this part is ignored: '${rest}'`);
+    if (rest) warnings.add(cutText(textTokens, rest));
     return all.slice(0, textTokens);
   });
   const before = tokenizer.tokenize([opening], { addSpecialTokens: false }).inputIds[0]!;

@@ -208,7 +208,8 @@ function unpadded(ids: readonly number[]): Pick<TokenizedTexts, 'inputIds' | 'at
   return { inputIds: [[...ids]], attentionMask: [ids.map(() => 1)] };
 }
 
-const cutText = (maxLength: number, rest: string) =>
+/** What is said of a prompt's end that is not read. */
+export const cutText = (maxLength: number, rest: string) =>
   `only ${maxLength} tokens of the prompt are read; this part is ignored: '${rest}'`;
 
 /** Texts [tokens, width] as one batch [texts, length, width] with zeros behind each. @param length default: the longest */
