@@ -7,7 +7,7 @@ import { roundHalfEven } from '../../tensor/rounding.ts';
 import { join } from '../../tensor/slices.ts';
 import { autoencoder, scheduler, transformer, visionEncoder } from '../components.ts';
 import { initialLatents } from '../request/latents.ts';
-import { packedLatents } from '../request/packing.ts';
+import { packedLatents, packLatents } from '../request/packing.ts';
 import { patchPictures } from '../request/picture-processor.ts';
 import type { Plan } from '../request/plan.ts';
 import { flowSchedule } from '../request/schedule.ts';
@@ -101,9 +101,7 @@ export async function planEdit({ parts, settings, model, seen, beside, before }:
       for (const picture of beside) {
         const encoded = await encodePictures(picture.toTensor(), { vae, batch, signal });
         const [rows, columns] = [encoded.dim(-2), encoded.dim(-1)];
-        references.push(
-          packedLatents([batch, vae.latentChannels, rows, columns]).pack(encoded.reshape([batch, -1, rows, columns])),
-        );
+        references.push(packLatents(encoded.reshape([batch, -1, rows, columns])));
       }
       return {
         references: join(references, 1),
