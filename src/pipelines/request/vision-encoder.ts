@@ -30,15 +30,15 @@ export class VisionEncoder extends TextEncoder {
     { pixel_values, image_grid_thw, tokens }: PatchedPictures,
     { templateTokens = 0, signal }: Pick<EncodeTextOptions, 'templateTokens' | 'signal'>,
   ): Promise<Tensor[]> {
-    const encoded: Tensor[] = [];
-    for (const text of texts) {
+    const known = new Map<string, Tensor>();
+    for (const text of new Set(texts)) {
       let picture = 0;
       const whole = text.replaceAll(pictureToken, (place) => place.repeat(tokens[picture++] ?? 1));
       const tokenized = this.tokenizer.tokenize([whole]);
       const { hidden } = await this.run(tokenized, { inputs: { pixel_values, image_grid_thw }, signal });
       const [, count, width] = dims(hidden, 3);
-      encoded.push(cut(hidden, { axis: 1, from: templateTokens, to: count }).reshape([-1, width]));
+      known.set(text, cut(hidden, { axis: 1, from: templateTokens, to: count }).reshape([-1, width]));
     }
-    return encoded;
+    return texts.map((text) => known.get(text)!);
   }
 }
