@@ -57,10 +57,11 @@ export const cogVideoXPipeline = definePipeline({
     const { batch, height, width, numFrames, numInferenceSteps: steps, guidanceScale, useDynamicCfg } = settings;
     const { inChannels, patch, sampleVideo, rotaryWidth } = transformer.traits;
     const [rows, columns] = [height / vae.spatialScale, width / vae.spatialScale];
-    const wanted = 1 + Math.floor((numFrames - 1) / (vae.traits.temporalScale ?? 1));
+    const { temporalScale = 1 } = vae.traits;
+    const wanted = 1 + Math.floor((numFrames - 1) / temporalScale);
     // Version 1.5 draws whole patches in time, and what is too much at the beginning is left out.
     const frames = Math.ceil(wanted / patch[0]) * patch[0];
-    const decoded = vae.traits.decodedFrames?.(wanted) ?? wanted;
+    const decoded = vae.traits.decodedFrames?.(wanted) ?? 1 + (wanted - 1) * temporalScale;
     if (decoded !== numFrames)
       warnings.add(
         `numFrames ${numFrames} becomes ${decoded}, as latents are decoded in chunks; 1 and a multiple of 8 fit`,
