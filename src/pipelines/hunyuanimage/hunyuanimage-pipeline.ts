@@ -13,7 +13,7 @@ import { plainLatents } from '../request/plan.ts';
 import { flowSigmasToZero } from '../request/schedule.ts';
 import { embedMasked } from '../request/text-encoder.ts';
 import { fromModel } from '../schema/pipeline-options.ts';
-import { aLatent, edges } from '../schema/sizes.ts';
+import { aLatent, edges, type HasTransformer } from '../schema/sizes.ts';
 import { embedGlyphs, glyphText } from './glyphs.ts';
 
 const instruction =
@@ -29,6 +29,11 @@ const ofGuider = fromModel(
   "the guider's guidance_scale, without one 1",
   (model: { readonly guider: MixGuider | undefined }) => scaleOf(model.guider),
 );
+
+const wordless = {
+  because: 'as this model is not told of words to be written',
+  when: ({ transformer }: HasTransformer) => transformer.traits.glyphWidth === undefined,
+};
 
 export const hunyuanImagePipeline = definePipeline({
   classNames: ['HunyuanImagePipeline'],
@@ -55,9 +60,7 @@ export const hunyuanImagePipeline = definePipeline({
       height: edge,
       width: edge,
       sigmas: {},
-      guidanceScale: {
-        default: ofGuider,
-      },
+      guidanceScale: { default: ofGuider },
       distilledGuidanceScale: {
         default: 3.25,
         unused: {
@@ -65,6 +68,10 @@ export const hunyuanImagePipeline = definePipeline({
           when: ({ transformer }) => !transformer.traits.guidanceEmbedding,
         },
       },
+      promptEmbeds2: { unused: wordless },
+      promptEmbedsMask2: { unused: wordless },
+      negativePromptEmbeds2: { unused: wordless },
+      negativePromptEmbedsMask2: { unused: wordless },
     },
   },
 

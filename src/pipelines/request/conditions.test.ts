@@ -11,6 +11,7 @@ const names: ConditionNames = {
   texts: ['prompt', 'prompt2'],
   embeds: ['promptEmbeds', 'pooledPromptEmbeds'],
   masks: ['promptAttentionMask'],
+  besides: ['promptEmbeds2', 'promptEmbedsMask2'],
 };
 /** What a pipeline of these conditions makes of a request. */
 const read = (given: GenerateOptions, guidance: GuidanceRule = { option: 'guidanceScale' }) => {
@@ -43,6 +44,20 @@ describe('the conditions of a request', () => {
         ['d', 'd'],
       ],
     });
+  });
+
+  it('takes what stands beside texts, a row for every prompt', async () => {
+    const given = { prompt: ['a', 'b'], promptEmbeds2: embeds(2), negativePromptEmbeds2: embeds(2) };
+    const { positive, negative } = read(given);
+    expect(positive.besides).toEqual({ promptEmbeds2: embeds(2) });
+    expect(negative?.besides).toEqual({ promptEmbeds2: embeds(2) });
+    expect(() => read({ ...given, promptEmbeds2: embeds(1) })).toThrow(/^promptEmbeds2: 1 rows for 2 prompts/);
+    expect(() => read({ ...given, negativePromptEmbeds2: embeds(1) })).toThrow(
+      /^negativePromptEmbeds2: 1 rows for 2 prompts/,
+    );
+    expect(await warningsOf(async () => read({ ...given, guidanceScale: 1 }))).toMatch(
+      /^negativePromptEmbeds2 has no effect at guidanceScale 1/m,
+    );
   });
 
   it('puts an empty text in for a negative prompt that guidance needs', () => {

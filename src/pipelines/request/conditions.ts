@@ -77,10 +77,8 @@ export interface ConditionReading {
  * @throws DejaDitError if there is no prompt, or texts as well as embeddings, or some of the embeddings only, or counts do not fit
  */
 export function readConditions(settings: GenerateOptions, { names, guidance, idle }: ConditionReading): Conditions {
-  const positive = withBesides(
-    read(settings, names, { naming: (name) => name }),
-    readBesides(settings, names, (name) => name),
-  );
+  const asIs: Reading = { naming: (name) => name };
+  const positive = withBesides(read(settings, names, asIs), settings, names, asIs);
   if (!positive) {
     const instead = names.embeds.length > 0 ? ` (or ${names.embeds.join(' and ')})` : '';
     throw invalid(names.texts[0]!, `expected a string or a list of strings${instead}`);
@@ -90,7 +88,6 @@ export function readConditions(settings: GenerateOptions, { names, guidance, idl
   const { option, above = 1, needsNegative = false } = guidance;
   const scale = settings[option]!;
   const fallback = needsNegative ? undefined : '';
-  const besides = readBesides(settings, names, negativeName);
   const asked = withCount(read(settings, names, { naming: negativeName, fallback }), names, positive.count);
   const guided = scale > above;
   const unguided = !guided && `at ${option} ${scale}; set it above ${above}`;
@@ -98,29 +95,32 @@ export function readConditions(settings: GenerateOptions, { names, guidance, idl
   idle(option, missing && "without a negativePrompt; pass negativePrompt: '' for none in particular");
   idle('negativePrompt', unguided);
   idle('negativePromptEmbeds', unguided);
+  for (const name of names.besides ?? []) idle(negativeName(name), unguided);
   const empty = fallback === undefined ? undefined : emptyCondition(names, positive.count);
-  return { positive, negative: guided ? withBesides(asked ?? empty, besides) : undefined };
+  const negative = guided ? withBesides(asked ?? empty, settings, names, { naming: negativeName }) : undefined;
+  return { positive, negative };
 }
 
-/** Tensors that stand beside texts or embeddings. */
-function readBesides(
+/**
+ * With the tensors that stand beside texts or embeddings.
+ * @throws DejaDitError if they have another number of rows than there are prompts
+ */
+function withBesides(
+  condition: Condition | undefined,
   given: GenerateOptions,
-  { besides = [] }: ConditionNames,
-  naming: Reading['naming'],
-): Condition['besides'] {
-  const present = besides.flatMap((name) => {
-    const value = given[naming(name)];
-    return value instanceof Tensor ? [[name, value.float()] as const] : [];
-  });
-  return Object.fromEntries(present);
-}
-
-/** @throws DejaDitError if they have another number of rows than there are prompts */
-function withBesides(condition: Condition | undefined, besides: Condition['besides']): Condition | undefined {
+  { besides: names = [] }: ConditionNames,
+  { naming }: Reading,
+): Condition | undefined {
   if (!condition) return undefined;
-  const wrong = Object.entries(besides).find(([, tensor]) => tensor.dim(0) !== condition.count);
-  if (!wrong) return { ...condition, besides };
-  throw invalid(wrong[0] as OptionName, `${wrong[1].dim(0)} rows for ${condition.count} prompts`);
+  const besides: Record<string, Tensor> = {};
+  for (const name of names) {
+    const value = given[naming(name)];
+    if (!(value instanceof Tensor)) continue;
+    if (value.dim(0) !== condition.count)
+      throw invalid(naming(name), `${value.dim(0)} rows for ${condition.count} prompts`);
+    besides[name] = value.float();
+  }
+  return { ...condition, besides };
 }
 
 /**
