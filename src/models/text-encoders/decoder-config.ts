@@ -141,14 +141,15 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
     padToken: family.bidirectional
       ? config.nullable('pad_token_id', (name) => config.integer(name, 0, { min: 0 }))
       : undefined,
-    vision: family.vision ? visionOf(outer, { axes: mropeAxes(config, frequencies.length), width }) : undefined,
+    vision: family.vision ? visionOf(outer, config, { frequencies: frequencies.length, width }) : undefined,
   };
 }
 
 /** What it sees with, if the config has it. */
 function visionOf(
   outer: ConfigReader,
-  { axes, width }: { axes: Uint8Array; width: number },
+  text: ConfigReader,
+  { frequencies, width }: { frequencies: number; width: number },
 ): DecoderVision | undefined {
   const { vision_config: nested } = outer.json;
   if (typeof nested !== 'object' || nested === null) return undefined;
@@ -157,7 +158,8 @@ function visionOf(
     throw new DejaDitError('INVALID_CONFIG', `pictures of width ${tower.outWidth} in a text of width ${width}`, {
       path: outer.origin,
     });
-  return { tower, imageToken: outer.integer('image_token_id', 151655, { min: 0 }), axes };
+  const imageToken = outer.integer('image_token_id', 151655, { min: 0 });
+  return { tower, imageToken, axes: mropeAxes(text, frequencies) };
 }
 
 /** A `null` switches a default off, so it is not the same as an absent field. */
