@@ -9,6 +9,7 @@ import { guide } from '../request/guidance.ts';
 import { perSample } from '../request/latents.ts';
 import type { LatentLayout } from '../request/plan.ts';
 import { fromModel } from '../schema/pipeline-options.ts';
+import { withoutGuidance } from '../schema/sizes.ts';
 import { videoRotary } from './rotary.ts';
 
 type Model = { readonly vae: Autoencoder; readonly transformer: TransformerModel };
@@ -48,7 +49,7 @@ export const cogVideoXPipeline = definePipeline({
         ),
       },
       guidanceScale: { default: 6 },
-      useDynamicCfg: { default: false },
+      useDynamicCfg: { default: false, idle: withoutGuidance },
       maxSequenceLength: { default: 226 },
     },
   },

@@ -6,7 +6,14 @@ import { itReproducesDiffusers } from '../testing/recorded.ts';
 import { spelledText } from './spelled-text.ts';
 
 describe('LongCatImagePipeline', () => {
-  itReproducesDiffusers('longcat_image');
+  const pipe = itReproducesDiffusers('longcat_image');
+
+  it('says where what is done to guidance has no effect', async () => {
+    const small = { prompt: 'a cat', height: 32, width: 32, numInferenceSteps: 1, guidanceScale: 1, seed: 1 };
+    const { warnings } = await pipe().generate({ ...small, enableCfgRenorm: false, cfgRenormMin: 0.5 });
+    expect(warnings.join('\n')).toMatch(/^enableCfgRenorm has no effect without guidance; set guidanceScale above 1$/m);
+    expect(warnings.join('\n')).toMatch(/^cfgRenormMin has no effect without guidance and enableCfgRenorm$/m);
+  });
 
   it('spells what is quoted, and takes apostrophes for what they are', async () => {
     const tokenizer = await loadTokenizer(path.join(fixtures, 'pipelines/qwenimage_img2img/tokenizer'));

@@ -11,7 +11,7 @@ import { packedLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
 import { cutText, type TextEncoder } from '../request/text-encoder.ts';
 import type { GenerateOptions } from '../schema/options.ts';
-import { edges } from '../schema/sizes.ts';
+import { edges, withoutGuidance } from '../schema/sizes.ts';
 import { spelledText } from './spelled-text.ts';
 
 /** What is read before the prompt, and not passed on. */
@@ -22,8 +22,8 @@ const opening =
 const textTokens = 512;
 
 const unnormalised = {
-  because: 'without enableCfgRenorm',
-  when: ({ enableCfgRenorm }: GenerateOptions) => enableCfgRenorm === false,
+  because: 'without guidance and enableCfgRenorm',
+  when: (options: GenerateOptions) => options.enableCfgRenorm === false || withoutGuidance.when(options),
 };
 
 export const longCatImagePipeline = definePipeline({
@@ -43,7 +43,7 @@ export const longCatImagePipeline = definePipeline({
       ...edges(128),
       sigmas: {},
       guidanceScale: { default: 4.5 },
-      enableCfgRenorm: { default: true },
+      enableCfgRenorm: { default: true, idle: withoutGuidance },
       cfgRenormMin: { default: 0, idle: unnormalised },
     },
   },

@@ -7,7 +7,7 @@ import { plainLatents } from '../request/plan.ts';
 import { flowSchedule } from '../request/schedule.ts';
 import { affine } from '../request/tensors.ts';
 import { embedMasked } from '../request/text-encoder.ts';
-import { edges } from '../schema/sizes.ts';
+import { edges, onEmbeddings, withoutGuidance } from '../schema/sizes.ts';
 
 export const lumina2Pipeline = definePipeline({
   classNames: ['Lumina2Pipeline', 'Lumina2Text2ImgPipeline'],
@@ -26,11 +26,12 @@ export const lumina2Pipeline = definePipeline({
       ...edges(128),
       sigmas: {},
       guidanceScale: { default: 4 },
-      cfgTruncRatio: { default: 1 },
-      cfgNormalization: { default: true },
+      cfgTruncRatio: { default: 1, idle: withoutGuidance },
+      cfgNormalization: { default: true, idle: withoutGuidance },
       systemPrompt: {
         default:
           'You are an assistant designed to generate superior images with the superior degree of image-text alignment based on textual prompts or user prompts.',
+        idle: onEmbeddings,
       },
       maxSequenceLength: { default: 256 },
     },

@@ -11,8 +11,9 @@ import { perSample, rawLatents } from '../request/latents.ts';
 import { plainLatents } from '../request/plan.ts';
 import { givenSchedule } from '../request/schedule.ts';
 import { embedMasked, equalLengths, type TextEncoder } from '../request/text-encoder.ts';
+import type { GenerateOptions } from '../schema/options.ts';
 import { fromModel } from '../schema/pipeline-options.ts';
-import type { HasAutoencoder } from '../schema/sizes.ts';
+import { type HasAutoencoder, onEmbeddings } from '../schema/sizes.ts';
 import { cleanCaption, cleanLightly } from '../texts/clean-caption.ts';
 
 /** Height × width for each ratio, by the edge of square pictures, in units of 32 pixels. */
@@ -27,6 +28,9 @@ const trainedSizes: Readonly<Record<number, string>> = {
 const edge = {
   default: fromModel('default_sample_size', ({ config }: { readonly config: PRXConfig }) => config.sampleSize),
 };
+
+const readsNoText = ({ promptEmbeds, negativePrompt }: GenerateOptions) =>
+  promptEmbeds !== undefined && negativePrompt === undefined;
 
 interface PRXConfig {
   /** Edge in pixels of what it was trained on. */
@@ -62,7 +66,7 @@ export const prxPipeline = definePipeline({
           Math.min(8192, textEncoder.tokenizer.modelMaxLength),
         ),
       },
-      skipTextCleaning: { default: false },
+      skipTextCleaning: { default: false, idle: { ...onEmbeddings, when: readsNoText } },
     },
   },
 

@@ -83,7 +83,8 @@ export function readConditions(settings: GenerateOptions, { names, guidance, idl
     const instead = names.embeds.length > 0 ? ` (or ${names.embeds.join(' and ')})` : '';
     throw invalid(names.texts[0]!, `expected a string or a list of strings${instead}`);
   }
-  idle('maxSequenceLength', positive.embeds && 'on embeddings, which have their length');
+  for (const name of ['maxSequenceLength', 'tokenizerMaxLength'] as const)
+    idle(name, positive.embeds && 'on embeddings, which have their length');
   if (!guidance) return { positive, negative: undefined };
   const { option, above = 1, needsNegative = false } = guidance;
   const scale = settings[option]!;

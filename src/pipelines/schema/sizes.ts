@@ -56,15 +56,22 @@ export function textLength<Name extends string>(
   };
 }
 
-/** Of pipelines whose encoders ComfyUI reads weights for. */
-export const promptWeighting = {
-  idle: { because: 'on embeddings', when: ({ promptEmbeds }: GenerateOptions) => promptEmbeds !== undefined },
+/** Of options that say how a prompt is read. */
+export const onEmbeddings = {
+  because: 'on embeddings',
+  when: ({ promptEmbeds }: GenerateOptions) => promptEmbeds !== undefined,
 };
 
+/** Of pipelines whose encoders ComfyUI reads weights for. */
+export const promptWeighting = { idle: onEmbeddings };
+
 /** Layers that CLIP leaves out. */
-export const clipSkip = {
-  default: 0,
-  idle: { because: 'on embeddings', when: ({ promptEmbeds }: GenerateOptions) => promptEmbeds !== undefined },
+export const clipSkip = { default: 0, idle: onEmbeddings };
+
+/** Of options that say how classifier-free guidance is computed. */
+export const withoutGuidance = {
+  because: 'without guidance; set guidanceScale above 1',
+  when: ({ guidanceScale }: GenerateOptions) => guidanceScale! <= 1,
 };
 
 /** `guidanceScale` as the guider of a modular pipeline has it. @param scale that it has where the repository says none */
