@@ -26,6 +26,8 @@ describe('FluxControlNetPipeline', () => {
   it('says what does not act', async () => {
     const { warnings } = await pipe().generate({ ...small, numInferenceSteps: 1, controlMode: 1 });
     expect(warnings.join()).toMatch(/controlMode has no effect as this ControlNet knows one kind of pictures/);
+    const idle = await pipe().generate({ ...small, numInferenceSteps: 2, controlGuidanceStart: 0.8 });
+    expect(idle.warnings.join()).toMatch(/the ControlNet has no effect, as none of 2 steps is within/);
     await expect(pipe().generate({ ...small, controlImage: undefined })).rejects.toThrow(/^controlImage: /);
   });
 });

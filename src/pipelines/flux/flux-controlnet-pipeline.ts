@@ -42,10 +42,15 @@ export const fluxControlNetPipeline = definePipeline({
     },
   },
 
-  async plan({ parts, settings, reading }) {
+  async plan({ parts, settings, reading, warnings }) {
     const { transformer, vae, scheduler, controlnet } = parts;
     const { batch, maxSequenceLength, guidanceScale, numInferenceSteps: steps, controlMode, signal } = settings;
     const { controlGuidanceStart: from, controlGuidanceEnd: to } = settings;
+    const actsAt = (index: number) => index / steps >= from && (index + 1) / steps <= to;
+    if (!Array.from({ length: steps }, (_, index) => actsAt(index)).includes(true))
+      warnings.add(
+        `the ControlNet has no effect, as none of ${steps} steps is within controlGuidanceStart ${from} and controlGuidanceEnd ${to}`,
+      );
     const knowsModes = Boolean(controlnet.config['num_mode']);
     if (knowsModes && controlMode === undefined)
       throw new DejaDitError('INVALID_ARGUMENT', 'missing: this ControlNet knows several kinds of pictures', {
@@ -71,7 +76,7 @@ export const fluxControlNetPipeline = definePipeline({
       },
       inputsAt,
       besides: async (sample, { timestep, index, branch }) => {
-        const acts = index / steps >= from && (index + 1) / steps <= to;
+        const acts = actsAt(index);
         if (!acts && idle) return idle;
         const { guidance: _, ...call } = inputsAt(sample, timestep, branch);
         const outputs = await controlnet.call(
