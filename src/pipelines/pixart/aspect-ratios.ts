@@ -1,8 +1,7 @@
-/** The image sizes that PixArt and Sana were trained on, one per aspect ratio, and how a picture of one becomes one of another size. */
+/** The image sizes that PixArt, Sana and PRX were trained on, one per aspect ratio, and how a picture of one becomes one of another size. */
 import { DejaDitError } from '../../errors/errors.ts';
-import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
-import type { TransformerModel } from '../../models/transformer-model.ts';
 import { dims, floatTensor, type Tensor } from '../../tensor/tensor.ts';
+import type { HasAutoencoder, HasTransformer } from '../schema/sizes.ts';
 
 /** Height × width for each ratio, in sixteenths of the square picture's edge. */
 const sizes =
@@ -29,8 +28,12 @@ export function nearestTrainedSize({ height, width }: Size, edge: number): Size 
       { path: 'useResolutionBinning' },
     );
   }
-  const unit = edge / 16;
-  const known = `${sizes}${edge > 1024 ? moreSizes : ''}`.split(' ').map((text) => {
+  return nearestSize({ height, width }, { sizes: `${sizes}${edge > 1024 ? moreSizes : ''}`, unit: edge / 16 });
+}
+
+/** The size of a list, height × width in units of so many pixels, whose aspect ratio is nearest to the one that is asked for. */
+export function nearestSize({ height, width }: Size, { sizes, unit }: { sizes: string; unit: number }): Size {
+  const known = sizes.split(' ').map((text) => {
     const [rows, columns] = text.split('×').map(Number) as [number, number];
     return { height: rows * unit, width: columns * unit, distance: Math.abs(rounded(rows / columns) - height / width) };
   });
@@ -44,11 +47,16 @@ export function nearestTrainedSize({ height, width }: Size, edge: number): Size 
  */
 export function drawnSize(
   { height, width, useResolutionBinning }: Size & { useResolutionBinning: boolean },
-  { transformer, vae }: { transformer: TransformerModel; vae: Autoencoder },
+  { transformer, vae }: HasAutoencoder & HasTransformer,
 ): Size {
-  const { sampleSize, patch } = transformer.traits;
-  if (useResolutionBinning) return nearestTrainedSize({ height, width }, sampleSize! * vae.spatialScale);
-  const multiple = patch[1] * vae.spatialScale;
+  if (useResolutionBinning)
+    return nearestTrainedSize({ height, width }, transformer.traits.sampleSize! * vae.spatialScale);
+  return wholeTokens({ height, width }, { transformer, vae });
+}
+
+/** @throws DejaDitError for sizes that do not go into tokens */
+export function wholeTokens({ height, width }: Size, { transformer, vae }: HasAutoencoder & HasTransformer): Size {
+  const multiple = transformer.traits.patch[1] * vae.spatialScale;
   for (const [path, edge] of Object.entries({ height, width })) {
     if (edge % multiple === 0) continue;
     const message = `expected a multiple of ${multiple} without useResolutionBinning, got ${edge}`;

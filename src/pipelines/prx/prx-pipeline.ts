@@ -2,10 +2,9 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import { imagesFromTensor } from '../../images/image.ts';
 import type { ConfigReader } from '../../models/config-reader.ts';
-import type { TransformerModel } from '../../models/transformer-model.ts';
 import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
-import { resizeAndCrop, type Size } from '../pixart/aspect-ratios.ts';
+import { nearestSize, resizeAndCrop, type Size, wholeTokens } from '../pixart/aspect-ratios.ts';
 import { guidanceBranches } from '../request/conditions.ts';
 import { perSample, rawLatents } from '../request/latents.ts';
 import { plainLatents } from '../request/plan.ts';
@@ -13,7 +12,7 @@ import { givenSchedule } from '../request/schedule.ts';
 import { embedMasked, equalLengths, type TextEncoder } from '../request/text-encoder.ts';
 import type { GenerateOptions } from '../schema/options.ts';
 import { fromModel } from '../schema/pipeline-options.ts';
-import { type HasAutoencoder, onEmbeddings } from '../schema/sizes.ts';
+import { onEmbeddings } from '../schema/sizes.ts';
 import { cleanCaption, cleanLightly } from '../texts/clean-caption.ts';
 
 /** Height × width for each ratio, by the edge of square pictures, in units of 32 pixels. */
@@ -74,7 +73,7 @@ export const prxPipeline = definePipeline({
     const { conditions, batch, numImages, tokenizerMaxLength, skipTextCleaning } = settings;
     const { patch } = transformer.traits;
     const size = settings.useResolutionBinning
-      ? nearestSize(settings, config.sampleSize)
+      ? nearestTrained(settings, config.sampleSize)
       : wholeTokens(settings, { transformer, vae });
     const [rows, columns] = [size.height / vae.spatialScale, size.width / vae.spatialScale];
     const prepare = skipTextCleaning ? cleanLightly : cleanCaption;
@@ -106,27 +105,11 @@ export const prxPipeline = definePipeline({
 });
 
 /** The trained size whose ratio is nearest. */
-function nearestSize({ height, width }: Size, edge: number): Size {
-  const known = trainedSizes[edge]?.split(' ').map((text) => text.split('×').map((units) => Number(units) * 32));
-  if (!known)
+function nearestTrained(asked: Size, edge: number): Size {
+  const sizes = trainedSizes[edge];
+  if (!sizes)
     throw new DejaDitError('INVALID_ARGUMENT', `pictures of ${edge} pixels have no trained sizes; pass false`, {
       path: 'useResolutionBinning',
     });
-  // Diffusers compares with ratios of two decimals.
-  const distance = ([rows, columns]: readonly number[]) =>
-    Math.abs(Math.round((rows! / columns!) * 100) / 100 - height / width);
-  const [rows, columns] = known.reduce((best, size) => (distance(size) < distance(best) ? size : best));
-  return { height: rows!, width: columns! };
-}
-
-/** @throws DejaDitError for sizes that do not go into tokens */
-function wholeTokens(
-  { height, width }: Size,
-  { transformer, vae }: HasAutoencoder & { transformer: TransformerModel },
-): Size {
-  const multiple = transformer.traits.patch[1] * vae.spatialScale;
-  for (const [path, value] of Object.entries({ height, width }))
-    if (value % multiple !== 0)
-      throw new DejaDitError('INVALID_ARGUMENT', `expected a multiple of ${multiple}, got ${value}`, { path });
-  return { height, width };
+  return nearestSize(asked, { sizes, unit: 32 });
 }
