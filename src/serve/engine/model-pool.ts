@@ -68,6 +68,10 @@ export class ModelPool {
       for (const wake of [...this.waiting]) wake();
     };
     try {
+      const known = entry.held;
+      const lost = (await known)?.pipe;
+      // Somebody else may have seen first that its thread is gone.
+      if (lost?.programs.backend.closed && entry.held === known) entry.held = this.load(name, entry, lost);
       entry.held ??= this.load(name, entry);
       const held = await entry.held;
       throwIfAborted(signal);
@@ -98,8 +102,10 @@ export class ModelPool {
     await this.backends.dispose();
   }
 
-  private load(name: string, entry: Entry): Promise<Held> {
+  /** @param lost what is no good any more, and put away */
+  private load(name: string, entry: Entry, lost?: Pipeline): Promise<Held> {
     const loading = this.turn.then(async () => {
+      await lost?.dispose();
       this.onState(name, { state: 'loading' });
       const root = await resolveModel(entry.source, this.source);
       const place = await this.backends.forModel();
