@@ -3,6 +3,7 @@
  * no requests at all. Nothing may be the server's fault, and nothing may come to be outside of it.
  */
 import { beforeAll, expect, it } from 'vitest';
+import { fractions } from '../files/testing/fuzz.ts';
 import type { Server } from './server.ts';
 import { startServer } from './testing/start.ts';
 
@@ -17,17 +18,6 @@ interface Schema {
 interface Operation {
   requestBody?: { content: Record<string, { schema: Schema }> };
   parameters?: { name: string; in: string }[];
-}
-
-/** The same numbers on every run (mulberry32). */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 const hostile: readonly unknown[] = [
@@ -105,7 +95,7 @@ const post = (path: string, body: string | FormData, headers: Record<string, str
   new Request(`http://localhost${path}`, { method: 'POST', body, headers });
 
 it('answers what is made from its description, and finds no fault with itself', { timeout: 300_000 }, async () => {
-  const next = random(7);
+  const next = fractions(7);
   for (let i = 0; i < 250; i++) {
     const { method, path, operation } = pick(next, operations);
     const url = path.replace(/\{\w+\}/g, () =>
@@ -125,7 +115,7 @@ it('answers what is made from its description, and finds no fault with itself', 
 });
 
 it('answers a thousand bodies that are no requests', { timeout: 120_000 }, async () => {
-  const next = random(8);
+  const next = fractions(8);
   const paths = operations.filter(({ method }) => method === 'POST').map(({ path }) => path);
   for (let i = 0; i < 1000; i++) {
     const bytes = Array.from({ length: Math.floor(next() * 60) }, () => Math.floor(next() * 256));

@@ -2,14 +2,13 @@
  * The blocks of every family can be skipped: a step on the inputs of the one before re-uses what its blocks added, and gives what
  * computing them gives.
  */
-import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { enableCache } from '../../api/enable-cache.ts';
 import { summary } from '../../api/summary.ts';
 import { setWarningHandler } from '../../errors/warnings.ts';
 import { AutoModel } from '../../models/auto-model.ts';
-import { fixtures, readGolden, relativeError } from '../../models/testing/golden.ts';
+import { fixtures, goldenModels, readGolden, relativeError } from '../../models/testing/golden.ts';
 import { groupsOf } from '../adapters/block-adapter.ts';
 import { sectionsOf } from '../adapters/block-group.ts';
 
@@ -19,11 +18,7 @@ beforeAll(() => {
 });
 afterAll(() => void setWarningHandler(restore));
 
-const folders = readdirSync(path.join(fixtures, 'models'), { withFileTypes: true })
-  .filter(
-    (entry) => entry.isDirectory() && readdirSync(path.join(fixtures, 'models', entry.name)).includes('io.safetensors'),
-  )
-  .map(({ name }) => name)
+const folders = goldenModels
   // The blocks of a UNet cannot stand for each other.
   .filter((name) => !name.startsWith('unet'));
 

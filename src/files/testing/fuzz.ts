@@ -2,12 +2,17 @@
 
 export type Random = (below: number) => number;
 
-/** Numerical Recipes' linear congruential generator. */
 export function seeded(seed: number): Random {
+  const fraction = fractions(seed);
+  return (below) => Math.floor(fraction() * below);
+}
+
+/** Numbers from 0 to 1, the same for the same seed: Numerical Recipes' linear congruential generator. */
+export function fractions(seed: number): () => number {
   let state = seed >>> 0;
-  return (below) => {
+  return () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
+    return state / 2 ** 32;
   };
 }
 

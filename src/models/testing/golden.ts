@@ -1,5 +1,5 @@
 /** Test support: reads a recorded forward pass (inputs, every block, outputs) and compares with it. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { readJsonFile } from '../../files/json.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -22,6 +22,11 @@ export function relativeError(actual: Tensor, expected: Tensor): number {
 }
 
 export const fixtures = path.resolve(import.meta.dirname, '../../../fixtures');
+
+/** Folders of `fixtures/models` that hold a recorded forward pass, one or more for every family. */
+export const goldenModels = readdirSync(path.join(fixtures, 'models')).filter((name) =>
+  existsSync(path.join(fixtures, 'models', name, 'io.safetensors')),
+);
 
 export interface GoldenCase {
   inputs: ForwardInputs;

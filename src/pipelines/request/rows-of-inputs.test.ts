@@ -1,5 +1,4 @@
 /** Calls of every family side by side: computed as one, with what each gives alone, with a cache too. */
-import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { enableCache } from '../../api/enable-cache.ts';
@@ -8,7 +7,7 @@ import { AutoModel } from '../../models/auto-model.ts';
 import type { Prepared } from '../../models/definition.ts';
 import type { ForwardInputs } from '../../models/inputs.ts';
 import { runLanes } from '../../models/spans/runs-together.ts';
-import { fixtures, readGolden, relativeError } from '../../models/testing/golden.ts';
+import { fixtures, goldenModels, readGolden, relativeError } from '../../models/testing/golden.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import { quantize } from '../../quantize/quantize.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
@@ -19,12 +18,6 @@ beforeAll(() => {
   restore = setWarningHandler(() => {});
 });
 afterAll(() => void setWarningHandler(restore));
-
-const folders = readdirSync(path.join(fixtures, 'models'), { withFileTypes: true })
-  .filter(
-    (entry) => entry.isDirectory() && readdirSync(path.join(fixtures, 'models', entry.name)).includes('io.safetensors'),
-  )
-  .map(({ name }) => name);
 
 /** Their inputs say where in a batch a sample or a token is, or are lists of samples that differ in size. */
 const byThemselves = [
@@ -75,7 +68,7 @@ async function together({ model, inputs, calls }: Two): Promise<Tensor[]> {
   return results;
 }
 
-it.each(folders)('%s', async (name) => {
+it.each(goldenModels)('%s', async (name) => {
   const folder = path.join('models', name);
   await using model = await AutoModel.fromPretrained(path.join(fixtures, folder));
   const { inputs } = await readGolden(folder);

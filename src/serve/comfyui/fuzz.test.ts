@@ -1,22 +1,12 @@
 /** Graphs that nobody drew: known ones with something changed, and nodes linked at random. None may be the server's fault. */
 import { beforeAll, expect, it } from 'vitest';
+import { fractions } from '../../files/testing/fuzz.ts';
 import type { Server } from '../server.ts';
 import { ask, startServer } from '../testing/start.ts';
 import { nodeClasses } from './nodes/nodes.ts';
 import { graph, type Nodes, type Refusal, send } from './testing.ts';
 
-/** The same numbers on every run (mulberry32). */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-const next = random(11);
+const next = fractions(11);
 const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]!;
 
 const hostile: readonly unknown[] = [
