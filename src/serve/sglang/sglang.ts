@@ -127,10 +127,9 @@ export const sglangSkin: Skin = {
       endpoint(app, { method: 'get', path, tag, summary: 'What the server was started with' }, (context) =>
         context.json(serverInfo(core)),
       );
-    for (const path of ['/model_info'])
-      endpoint(app, { method: 'get', path, tag, summary: 'The default model' }, (context) =>
-        context.json(modelInfo(core)),
-      );
+    endpoint(app, { method: 'get', path: '/model_info', tag, summary: 'The default model' }, (context) =>
+      context.json(modelInfo(core)),
+    );
     endpoint(
       app,
       { method: 'get', path: '/liveness', tag, summary: 'OK while the server answers', answer: 'text/plain' },
