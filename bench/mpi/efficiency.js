@@ -3,29 +3,16 @@
  */
 import os from 'node:os';
 import { enableCache } from '../../dist/api/enable-cache.js';
-import { caseInputs, loadCase } from '../../dist/lab/bench/cases.js';
+import { caseInputs, ditXlSize, loadCase } from '../../dist/lab/bench/cases.js';
 import { createBackend } from '../../dist/runtime/create-backend.js';
 import { ProgramCache } from '../../dist/runtime/program-cache.js';
 
-const config = {
-  _class_name: 'FluxTransformer2DModel',
-  patch_size: 1,
-  in_channels: 64,
-  guidance_embeds: false,
-  pooled_projection_dim: 768,
-  joint_attention_dim: 1024,
-  num_attention_heads: 16,
-  attention_head_dim: 72,
-  axes_dims_rope: [8, 32, 32],
-  num_layers: 2,
-  num_single_layers: 4,
-};
-const inputs = caseInputs({ imageEdge: 31, textTokens: 63 }, config);
+const inputs = caseInputs({ imageEdge: 31, textTokens: 63 }, ditXlSize);
 const rounds = Number(process.argv[2] ?? 5);
 
 async function open(parallelismConfig, threads) {
   const programs = new ProgramCache(await createBackend({ threads, worker: true }));
-  const model = await loadCase({ model: config }, programs);
+  const model = await loadCase({ model: ditXlSize }, programs);
   await model.forward(inputs);
   if (parallelismConfig) enableCache(model, { cacheConfig: null, parallelismConfig });
   await model.forward(inputs);

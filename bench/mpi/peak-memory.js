@@ -9,7 +9,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { enableCache } from '../../dist/api/enable-cache.js';
-import { caseInputs, loadCase } from '../../dist/lab/bench/cases.js';
+import { caseInputs, fluxConfig, loadCase } from '../../dist/lab/bench/cases.js';
 import { AutoModel } from '../../dist/models/auto-model.js';
 import { createBackend } from '../../dist/runtime/create-backend.js';
 import { launchedBy } from '../../dist/runtime/launched-by.js';
@@ -19,12 +19,7 @@ import { Tensor } from '../../dist/tensor/tensor.js';
 import { streamSafetensors } from '../../dist/weights/safetensors/write-safetensors.js';
 
 const config = {
-  _class_name: 'FluxTransformer2DModel',
-  patch_size: 1,
-  in_channels: 64,
-  guidance_embeds: false,
-  pooled_projection_dim: 768,
-  joint_attention_dim: 1024,
+  ...fluxConfig,
   num_attention_heads: 16,
   attention_head_dim: 96,
   axes_dims_rope: [16, 40, 40],

@@ -30,7 +30,8 @@ export interface BenchCase {
 /** Steps per turn: long enough to settle, short enough that a slow spell of the machine hits all sides. */
 export const turn = 3;
 
-const fluxConfig = {
+/** FLUX but for its size. */
+export const fluxConfig = {
   _class_name: 'FluxTransformer2DModel',
   patch_size: 1,
   in_channels: 64,
@@ -46,6 +47,16 @@ const fluxSize = {
   axes_dims_rope: [16, 56, 56],
   num_layers: 1,
   num_single_layers: 1,
+};
+
+/** As wide as DiT-XL. */
+export const ditXlSize = {
+  ...fluxConfig,
+  num_attention_heads: 16,
+  attention_head_dim: 72,
+  axes_dims_rope: [8, 32, 32],
+  num_layers: 2,
+  num_single_layers: 4,
 };
 
 /** What computes, in which type, and how much of it. Default: the processor. */
@@ -72,14 +83,7 @@ export function benchCases(model: string, { backend, dryRun }: BenchPlace): Benc
     { ...bundled, runs: 60 },
     {
       name: 'DiT-XL size (width 1152, 2 double + 4 single blocks, 256 + 16 tokens)',
-      model: {
-        ...fluxConfig,
-        num_attention_heads: 16,
-        attention_head_dim: 72,
-        axes_dims_rope: [8, 32, 32],
-        num_layers: 2,
-        num_single_layers: 4,
-      },
+      model: ditXlSize,
       imageEdge: 16,
       textTokens: 16,
       runs: 12,
