@@ -41,6 +41,7 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   QwenImage21Pipeline: async () => (await import('./qwenimage21/qwenimage21-pipeline.ts')).qwenImage21Pipeline,
   SanaPipeline: async () => (await import('./sana/sana-pipeline.ts')).sanaPipeline,
   SanaSprintPipeline: async () => (await import('./sana/sana-sprint-pipeline.ts')).sanaSprintPipeline,
+  SkyReelsV2Pipeline: async () => (await import('./skyreelsv2/skyreels-v2-pipeline.ts')).skyReelsV2Pipeline,
   StableDiffusion3Img2ImgPipeline: async () => (await import('./sd3/sd3-pipeline.ts')).sd3Img2ImgPipeline,
   StableDiffusion3Pipeline: async () => (await import('./sd3/sd3-pipeline.ts')).sd3Pipeline,
   StableDiffusionPipeline: async () =>
