@@ -144,6 +144,7 @@ program
   .command('doctor')
   .description('which backends work on this machine, and why the others do not')
   .option('--json', 'print as JSON')
+  .addOption(new Option('--only <check>', 'one of the checks').hideHelp())
   .action(async (options) => (await import('./commands/doctor.ts')).doctor(options));
 
 addHubFlags(program.command('bench'))

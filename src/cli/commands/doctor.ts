@@ -1,28 +1,13 @@
 /** `deja-dit doctor`: what works on this machine, and why the rest does not. */
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import { printable } from '../../errors/printable.ts';
-import { timeGemm } from '../../lab/bench/gemm.ts';
-import { TimedBackend } from '../../lab/timed-backend.ts';
-import { type ComputeDtype, computeDtypes } from '../../models/compute-dtype.ts';
-import { checkMpi } from '../../parallel/collective/mpi/check.ts';
 import { type BackendCapabilities, describeInt8Product } from '../../runtime/backend.ts';
-import { type BackendName, createBackend } from '../../runtime/create-backend.ts';
-import { type ProbeResult, probeProvider } from '../../runtime/ort-node/probe.ts';
 import { bytes, table } from '../output/format.ts';
+import { type Check, type CheckName, check, checkNames } from './doctor-checks.ts';
 
-interface Check extends ProbeResult {
-  name: string;
-  /** What it is for, or what it means that it works. */
-  note: string;
-  /** Of a backend: what trials found. */
-  capabilities?: BackendCapabilities;
-  /** Of a backend: GFLOP/s of a matrix product by the type that it computes in. */
-  gflops?: Partial<Record<ComputeDtype, number>>;
-}
-
-export async function doctor({ json }: { json?: boolean }): Promise<void> {
+/** @param options.only what a process of its own looks at, for the one that asks */
+export async function doctor({ json, only }: { json?: boolean; only?: CheckName }): Promise<void> {
   const machine = {
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
@@ -31,27 +16,9 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
     instructions: instructionSets(),
     memory: os.totalmem(),
   };
-  const checks: Check[] = [
-    { name: 'cpu', note: 'native ONNX Runtime; --backend cpu', ...(await probeBackend('cpu')) },
-    { name: 'wasm', note: 'WebAssembly, in Node and browsers; --backend wasm', ...(await probeBackend('wasm')) },
-    { name: 'webgpu', note: 'the GPU; --backend webgpu', ...(await probeBackend('webgpu')) },
-    { name: 'cuda', note: 'seen by ONNX Runtime; no backend, see docs/gpu.md', ...(await probeProvider('cuda')) },
-    {
-      name: 'sharp',
-      note: 'reads and writes PNG, JPEG, WebP',
-      ...(await probe(async () => void (await import('sharp')))),
-    },
-    {
-      name: 'ffmpeg',
-      note: 'MP4 output of video pipelines',
-      ...(await probe(async () => void execFileSync('ffmpeg', ['-version'], { stdio: 'ignore' }))),
-    },
-  ];
-  for (const { flavour, launcher, works, library, reason } of await checkMpi()) {
-    const name = { openmpi: 'Open MPI', mpich: 'MPICH' }[flavour];
-    const note = works ? `${library} by ${launcher!.command}, two ranks spoke to each other` : 'ranks; deja-dit launch';
-    checks.push({ name, works, note, reason });
-  }
+  const checks: Check[] = [];
+  for (const name of only ? [only] : checkNames) checks.push(...(await check(name, { alone: only !== undefined })));
+  if (only) return console.log(JSON.stringify({ checks }));
   const backend = checks[0]!.works ? 'cpu' : 'wasm';
   if (json) return console.log(JSON.stringify({ machine, checks, backend }, null, 2));
   console.log(
@@ -93,27 +60,6 @@ export async function doctor({ json }: { json?: boolean }): Promise<void> {
     console.log('\nWithout AVX-512 expect a few times less speed than bench/README.md shows.');
 }
 
-/** Creating a backend runs products on it. */
-async function probeBackend(name: BackendName): Promise<Pick<Check, 'works' | 'reason' | 'capabilities' | 'gflops'>> {
-  let found: Pick<Check, 'capabilities' | 'gflops'> = {};
-  const result = await probe(async () => {
-    await using backend = new TimedBackend(await createBackend({ backend: name }));
-    const { capabilities } = backend;
-    const gflops: Check['gflops'] = {};
-    for (const dtype of computeDtypes) {
-      if (dtype === 'float32' || capabilities.float16) gflops[dtype] = await speedOf(backend, dtype);
-    }
-    found = { capabilities, gflops };
-  });
-  return { ...result, ...found };
-}
-
-/** GFLOP/s. What is fast gets a product that is worth its while. */
-async function speedOf(backend: TimedBackend, dtype: ComputeDtype): Promise<number> {
-  const speed = await timeGemm(backend, { tokens: 128, width: 512, dtype, runs: 3 });
-  return speed < 100 ? speed : timeGemm(backend, { tokens: 512, width: 2048, dtype, runs: 3 });
-}
-
 /** What trials found of a backend. */
 function describe({ lowBitProduct, int8Product, float16, fusedAttention }: BackendCapabilities): string {
   if (lowBitProduct === 'widened') return `int8 products: ${describeInt8Product(int8Product)}`;
@@ -128,15 +74,6 @@ function adviceOnGpu({ float16, maxBinding }: BackendCapabilities): string {
     `The GPU computes ${type}: generate --backend webgpu, or auto. Attention takes ${bytes(maxBinding)} at a time; ` +
     'models larger than its memory: --layerwise-offload, or --quantize-type int4_weight_only.'
   );
-}
-
-async function probe(work: () => Promise<void>): Promise<ProbeResult> {
-  try {
-    await work();
-    return { works: true };
-  } catch (error) {
-    return { works: false, reason: (error as Error).message.split('\n')[0]! };
-  }
 }
 
 /** The instruction sets that decide how fast matrix products are; empty where the system does not tell. */
