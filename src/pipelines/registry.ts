@@ -5,6 +5,7 @@ import type { PipelineClass } from './pipeline.ts';
 /** A new pipeline is a line here for each class of Diffusers whose work it does. */
 const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   AnimaModularPipeline: async () => (await import('./anima/anima-pipeline.ts')).animaPipeline,
+  BriaPipeline: async () => (await import('./bria/bria-pipeline.ts')).briaPipeline,
   BriaFiboPipeline: async () => (await import('./briafibo/bria-fibo-pipeline.ts')).briaFiboPipeline,
   AuraFlowPipeline: async () => (await import('./auraflow/auraflow-pipeline.ts')).auraFlowPipeline,
   ChromaPipeline: async () => (await import('./chroma/chroma-pipeline.ts')).chromaPipeline,

@@ -221,6 +221,19 @@ export const catalogue: Catalogue = {
     help: 'share of the way from noise to image after which guidance ends',
   },
 
+  normalize: {
+    group: 'Guidance',
+    value: flag,
+    flag: '--normalize',
+    help: 'bring the spread of the guided output back to that of the unguided, nearly',
+  },
+  clipValue: {
+    group: 'Guidance',
+    value: number,
+    bounds: { min: 0, max: 1000 },
+    flag: '--clip-value <x>',
+    help: 'largest value that the model may predict, either sign; 0 for no limit',
+  },
   useDynamicCfg: {
     group: 'Guidance',
     value: flag,

@@ -116,6 +116,10 @@ export interface GenerateOptions {
   cfgRenormMin?: number;
   /** How far the spread of the guided output is brought back to that of the unguided. Default 0: not at all. */
   guidanceRescale?: number;
+  /** Whether the spread of the guided output is brought back to that of the unguided, nearly. */
+  normalize?: boolean;
+  /** Largest value that the model may predict, of either sign; 0: any. */
+  clipValue?: number;
   /** Whether guidance grows as the noise goes. Default false. */
   useDynamicCfg?: boolean;
   /** Shares of the steps between which there is guidance; elsewhere the call for it is saved. Default [0, 1]. */

@@ -51,6 +51,14 @@ export const briaTransformer = defineTransformer<BriaConfig, FluxState>({
     };
   },
 
+  traits: ({ width, inChannels, outChannels, textWidth }) => ({
+    width,
+    inChannels,
+    outChannels,
+    textWidth,
+    patch: [1, 1, 1],
+  }),
+
   inputs: ({ inChannels, textWidth, axesDim: { length: axes } }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
