@@ -1,8 +1,10 @@
 import { describe } from 'vitest';
+import { itCaches } from '../testing/cached.ts';
 import { itReproducesDiffusers } from '../testing/recorded.ts';
 
 describe('BriaPipeline', () => {
-  itReproducesDiffusers('bria');
+  const pipe = itReproducesDiffusers('bria');
+  itCaches(pipe, 'bria');
 });
 
 describe('BriaPipeline with levels that no size shifts', () => {
