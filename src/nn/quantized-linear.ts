@@ -2,7 +2,15 @@
  * Products with quantised weights: one function per format, chosen by how a layer's weight is stored. A model does not know of
  * them: it calls `linear`. What the parts of a format hold is written in `weights/formats/weight-format.ts`.
  */
-import { concat, dequantize, dynamicQuantizeMatMul, gemm, type Int8Operand, quantizeToInt8 } from '../graph/ops.ts';
+import {
+  concat,
+  dequantize,
+  dynamicQuantizeMatMul,
+  gather,
+  gemm,
+  type Int8Operand,
+  quantizeToInt8,
+} from '../graph/ops.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { LowBitProduct } from '../runtime/backend.ts';
 import { dims, floatTensor, type Shape, Tensor } from '../tensor/tensor.ts';
@@ -71,6 +79,16 @@ const multiply: { [Kind in FormatKind]: Multiply<FormatOf<Kind>> } = {
     const each = (name: string) => part(name).reshape([out, blocks, 1]);
     const weight = values.cast('float32').mul(each('scale')).add(each('offset'));
     return gemm(x, weight.reshape(shape), bias);
+  },
+
+  table(x, { shape, part }, bias) {
+    const [codes, scale] = [part('codes'), part('scale')];
+    const [out, blocks] = dims(codes, 3);
+    // Both numbers of a byte are looked up at once: a table of 256 pairs is as quick as one of 16 numbers, for half as many look-ups.
+    const halves = Int32Array.from({ length: 512 }, (_, i) => (i % 2 === 0 ? i >> 5 : (i >> 1) & 15));
+    const pairs = gather(part('table'), x.graph.constant(new Tensor('int32', halves, [256, 2])));
+    const values = gather(pairs, codes.cast('int32')).reshape([out, blocks, -1]);
+    return gemm(x, values.mul(scale.reshape([out, blocks, 1])).reshape(shape), bias);
   },
 
   /** Arithmetic in float32 on values that float8 hardware would see. */

@@ -54,13 +54,17 @@ describe('weights that are left in their files', () => {
     ['flux', 'scaled_fp8_prefixed_input.safetensors', { config: flux, weightDtype: 'stored' }],
     ['gguf-flux', 'q8_0.gguf', {}],
     ['gguf-flux-64', 'mixed.gguf', {}],
+    ['bitsandbytes', 'bfl_nf4.safetensors', {}],
   ])('%s/%s', async (folder, file, options) => {
     const config = path.join(fixtures, 'single-file', folder);
     const load = (more: SingleFileOptions = {}) =>
       AutoModel.fromSingleFile(path.join(config, file), { config, ...options, ...more });
     await using whole = await load();
     await using model = await load({ deferWeights: true });
-    const recorded = { ...inputs, ...(folder === 'gguf-flux-64' ? await readInputs(config) : {}) };
+    const recorded =
+      folder === 'bitsandbytes'
+        ? await readInputs(config)
+        : { ...inputs, ...(folder === 'gguf-flux-64' ? await readInputs(config) : {}) };
     const alone = await whole.forward(recorded);
     for (const size of [{ tensor: 2 }, { ulysses: 2, tensor: 2 }]) {
       model.moveTo(inOneThread(model, size));

@@ -142,7 +142,7 @@ describe('damaged checkpoints', () => {
 describe('weights of other programs', () => {
   beforeEach(() => cp(original, at('theirs'), { recursive: true }));
 
-  it.each(['bitsandbytes', 'torchao', 'gptq'])('%s, as Diffusers saves it', async (method) => {
+  it.each(['torchao', 'gptq', 'quanto'])('%s, as Diffusers saves it', async (method) => {
     const json = JSON.parse(await readFile(at('theirs', 'config.json'), 'utf8'));
     const foreign = { ...json, quantization_config: { quant_method: method, load_in_4bit: true } };
     await writeFile(at('theirs', 'config.json'), JSON.stringify(foreign));

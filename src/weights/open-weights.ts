@@ -7,6 +7,9 @@ import { quote } from '../errors/printable.ts';
 import { listFolder } from '../files/files.ts';
 import { isPlainObject, readJsonFile } from '../files/json.ts';
 import { joinPath, parentPath } from '../files/paths.ts';
+import { describedSource, withFourBits } from './bitsandbytes/four-bits.ts';
+import { withInt8Rows } from './bitsandbytes/int8-rows.ts';
+import { readQuantStates } from './bitsandbytes/quant-state.ts';
 import { quantConfigName, readQuantConfig, withQuantizedLayers } from './formats/quantized-checkpoint.ts';
 import { withScaledFloat8 } from './formats/scaled-float8.ts';
 import {
@@ -44,12 +47,18 @@ export async function openWeights(folder: string, options: OpenWeightsOptions = 
     ? openShardedSafetensors(joinPath(folder, index!))
     : openSafetensors(joinPath(folder, single)));
   try {
-    if (!quantized) return await withScaledFloat8(source);
+    if (!quantized) return await withInt8Rows(await withScaledFloat8(await withPackedLayers(source)));
     return withQuantizedLayers(source, quantized.layers, folder);
   } catch (error) {
     await source.close();
     throw error;
   }
+}
+
+/** With the weights that bitsandbytes has packed as numbers. */
+async function withPackedLayers(packed: WeightSource): Promise<WeightSource> {
+  const layers = await readQuantStates(packed);
+  return layers.size === 0 ? packed : withFourBits(describedSource(packed, layers), { layers, packed });
 }
 
 function find(folder: string, names: readonly string[], options: OpenWeightsOptions): WeightFiles {

@@ -24,6 +24,8 @@ const files: Record<string, () => Promise<WeightSource>> = {
   'scaled float8': single('flux/scaled_fp8_prefixed_input.safetensors'),
   'float8 without scales': single('flux/bfl_fp8_e4m3fn_all.safetensors'),
   'GGUF of 8 bits': single('gguf-flux/q8_0.gguf'),
+  "bitsandbytes' NF4 of a folder": () => openWeights(path.join(fixtures, 'single-file/bitsandbytes/diffusers')),
+  "bitsandbytes' NF4 in one file": single('bitsandbytes/bfl_nf4.safetensors'),
   'GGUF of several types': single('gguf-flux-64/mixed.gguf'),
 };
 

@@ -17,6 +17,13 @@ export interface StoredWeightInfo extends WeightInfo {
   readonly bytes: number;
   /** The file it is in; `memory` for tensors that are in none. */
   readonly file: string;
-  /** What the bytes stand for where they are no numbers: blocks of GGUF, then with a `shape` of rows and bytes. */
-  readonly encoded?: { readonly type: string; readonly shape: Shape } | undefined;
+  /** What the bytes stand for where they are no numbers: blocks of GGUF, or 4-bit codes of bitsandbytes, with a `shape` of rows and bytes. */
+  readonly encoded?: EncodedInfo | undefined;
+}
+
+export interface EncodedInfo {
+  readonly type: string;
+  readonly shape: Shape;
+  /** The weight of the file whose rows these are, from which one on: for what the file has of that one in other tensors. */
+  readonly within?: { readonly weight: string; readonly row: number } | undefined;
 }

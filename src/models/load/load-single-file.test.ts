@@ -122,7 +122,6 @@ describe('refuses', () => {
   });
 
   it.each([
-    ['bitsandbytes', 'double_blocks.0.img_mlp.0.weight.quant_state.bitsandbytes__nf4', 'in the 4 bits of bitsandbytes'],
     ['LoRAs', 'lora_unet_double_blocks_0_img_mlp_0.lora_down.weight', 'is a LoRA, which is not run as a model'],
   ])('%s, by what they are', async (_, name, message) => {
     await expect(load({ [name]: floatTensor([1]) })).rejects.toThrow(message);

@@ -65,8 +65,10 @@ export interface Checkpoint extends StreamOptions {
 /** A model's folder, new or empty. */
 export async function writeCheckpoint(folder: string, { config, quantConfig, ...weights }: Checkpoint): Promise<void> {
   const baseName = '_class_name' in config ? 'diffusion_pytorch_model' : 'model';
+  // Of another program, whose formats the weights are no longer in.
+  const { quantization_config: _, ...own } = config;
   await createFolder(folder, async (inside) => {
-    await writeFileAtomically(path.join(inside, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+    await writeFileAtomically(path.join(inside, 'config.json'), `${JSON.stringify(own, null, 2)}\n`);
     await streamSafetensors(path.join(inside, `${baseName}.safetensors`), weights);
     await writeFileAtomically(path.join(inside, quantConfigName), encodeQuantConfig(quantConfig));
   });

@@ -11,6 +11,7 @@ import type { Products } from './low-rank.ts';
 import { decodeNvfp4, encodeNvfp4 } from './nvfp4.ts';
 import type { Parts } from './scales.ts';
 import { decodeLowRank, encodeLowRank, type SvdQuantOptions } from './svdquant.ts';
+import { decodeTable } from './table.ts';
 
 /** @param options what SVDQuant needs; other formats ignore it */
 export async function encode(w: Matrix, format: WeightFormat, options: SvdQuantOptions): Promise<Parts> {
@@ -20,6 +21,7 @@ export async function encode(w: Matrix, format: WeightFormat, options: SvdQuantO
     case 'block':
       return encodeBlocks(w, format);
     case 'affine':
+    case 'table':
       throw new DejaDitError('UNSUPPORTED', `${describeFormat(format)}: such weights are only read`);
     case 'float8':
       return encodeFloat8(w, format);
@@ -45,6 +47,8 @@ export async function decode(
       return decodeBlocks(parts, format, columns);
     case 'affine':
       return decodeAffine(parts, format, columns);
+    case 'table':
+      return decodeTable(parts, format, columns);
     case 'float8':
       return decodeFloat8(parts);
     case 'nvfp4':

@@ -53,7 +53,10 @@ export function requireProduct(weight: string, format: WeightFormat, { lowBitPro
   if (lowBitProduct === 'widened') return;
   const { kind } = format.kind === 'low-rank' ? format.residual : format;
   if (kind === 'block' || kind === 'affine') return;
-  const remedy = "quantize to 'int4_weight_only', or 'int8_weight_only' with a blockSize, or use backend 'cpu'";
+  const remedy =
+    kind === 'table'
+      ? "load it with weightDtype: 'float32', then quantize to 'int4_weight_only'"
+      : "quantize to 'int4_weight_only', or 'int8_weight_only' with a blockSize, or use backend 'cpu'";
   throw new DejaDitError(
     'UNSUPPORTED',
     `tensor '${weight}' is ${describeFormat(format)}, which this backend has no product for; ${remedy}`,

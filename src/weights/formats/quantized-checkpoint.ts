@@ -87,7 +87,7 @@ export function withQuantizedLayers(source: WeightSource, layers: QuantizedLayer
 }
 
 /**
- * Refuses weights that another program has quantised, which would otherwise show as missing tensors.
+ * Refuses weights that another program has quantised in a way that is not read, which would otherwise show as missing tensors.
  * @param config the model's `config.json`
  * @throws DejaDitError UNSUPPORTED naming the method
  */
@@ -95,6 +95,8 @@ export function refuseForeignQuantization(config: Readonly<Record<string, unknow
   const found = config['quantization_config'];
   if (found === undefined || found === null) return;
   const method = isPlainObject(found) ? (found['quant_method'] ?? found['quant_type']) : found;
+  // Read by what lies beside each weight, see `bitsandbytes/`.
+  if (method === 'bitsandbytes') return;
   throw new DejaDitError(
     'UNSUPPORTED',
     `its weights are quantised by ${quote(method)}; load the original model and quantise it with 'deja-dit quantize'`,

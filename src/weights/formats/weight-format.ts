@@ -38,6 +38,18 @@ const affine = z.strictObject({
   blockSize: z.literal([16, 32]),
 });
 
+/** Numbers that may share a scale where a table says what codes of 4 bits stand for. */
+export const fourBitBlockSizes = [32, 64, 128, 256, 512, 1024, 2048, 4096] as const;
+
+/**
+ * Codes of 4 bits with a scale for every block of inputs: scale · table[code]. What bitsandbytes' NF4 and FP4 are held as; nothing here
+ * encodes to it. The earlier of two codes is in the high half of its byte.
+ */
+const table = z.strictObject({
+  kind: z.literal('table'),
+  blockSize: z.literal(fourBitBlockSizes),
+});
+
 /** float8 e4m3 codes. A `tile` is 128 × 128 weights, or 128 inputs of a token. */
 const float8 = z.strictObject({
   kind: z.literal('float8'),
@@ -58,7 +70,7 @@ const lowRank = z.strictObject({
   residual: z.discriminatedUnion('kind', [block, nvfp4]),
 });
 
-const weightFormat = z.discriminatedUnion('kind', [int8, block, affine, float8, nvfp4, lowRank]);
+const weightFormat = z.discriminatedUnion('kind', [int8, block, affine, table, float8, nvfp4, lowRank]);
 
 export type WeightFormat = Readonly<z.infer<typeof weightFormat>>;
 export type FormatKind = WeightFormat['kind'];
@@ -89,6 +101,11 @@ export function partsOf(format: WeightFormat, shape: Shape): Record<string, Part
       const blocks = inner / blockSize;
       const each = float32([out, blocks]);
       return { codes: { dtype: 'uint8', shape: [out, blocks, (blockSize * bits) / 8] }, scale: each, offset: each };
+    }
+    case 'table': {
+      const blocks = inner / format.blockSize;
+      const codes: PartSpec = { dtype: 'uint8', shape: [out, blocks, format.blockSize / 2] };
+      return { codes, scale: float32([out, blocks]), table: float32([16]) };
     }
     case 'float8': {
       const scales = { row: [out, 1], tensor: [1, 1], tile: [out / tileSize, inner / tileSize] };
@@ -144,6 +161,7 @@ export function misfit(format: WeightFormat, shape: Shape): string | undefined {
       if (format.scales !== 'tile' || (out % tileSize === 0 && inner % tileSize === 0)) return undefined;
       return `[${shape}] is not made of tiles of ${tileSize}`;
     case 'affine':
+    case 'table':
       return inner % format.blockSize === 0 ? undefined : `${inner} inputs are not divisible by ${format.blockSize}`;
     case 'nvfp4':
       return inner % nvfp4BlockSize === 0 ? undefined : `${inner} inputs are not divisible by ${nvfp4BlockSize}`;
@@ -171,6 +189,8 @@ export function describeFormat(format: WeightFormat): string {
       return `int${format.bits} in blocks of ${format.blockSize}, activations ${format.bits === 4 ? 'int8 per token' : 'float32'}`;
     case 'affine':
       return `${format.bits}-bit codes with offsets in blocks of ${format.blockSize}, activations float32`;
+    case 'table':
+      return `4-bit codes of a table in blocks of ${format.blockSize}, activations float32`;
     case 'nvfp4':
       return `nvfp4 in blocks of ${nvfp4BlockSize}, activations float32`;
     case 'low-rank':

@@ -106,7 +106,8 @@ export function patternOf(name: string, end = ''): RegExp {
 }
 
 /** What may follow a module's name: what the module holds, and what beside it says how that is stored. */
-export const leaves = 'weight|bias|scale_weight|weight_scale|weight_scale_inv|scale_input|input_scale|comfy_quant';
+export const leaves =
+  'weight|bias|scale_weight|weight_scale|weight_scale_inv|scale_input|input_scale|comfy_quant|SCB|weight_format';
 
 /** A name of a table with numbers in it. */
 export function fill(name: string, numbers: readonly string[]): string {

@@ -102,6 +102,7 @@ function cutRows(
     if (sizeOf(shape) === 1 || name.endsWith('.comfy_quant')) return module.into.map(() => [info]);
     throw bad('is no scale that can be cut with its weight');
   }
+  if (info.encoded && info.encoded.shape[0] !== info.shape[0]) throw bad('does not lie in rows of whole bytes');
   return module.rows(out, inner).map((ranges) =>
     ranges.map(([from, to]) => {
       const fits = Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from < to && to <= out;
@@ -113,6 +114,7 @@ function cutRows(
 
 function rowsOf(info: TensorInfo, { from, to, isMatrix }: { from: number; to: number; isMatrix: boolean }): TensorInfo {
   const { shape, bytes, offset, encoded } = info;
+  const within = encoded?.within && { ...encoded.within, row: encoded.within.row + from };
   const rowBytes = bytes / shape[0]!;
   const cut = (whole: Shape) => {
     const [, ...inner] = whole;
@@ -123,7 +125,7 @@ function rowsOf(info: TensorInfo, { from, to, isMatrix }: { from: number; to: nu
     shape: cut(shape),
     bytes: (to - from) * rowBytes,
     offset: offset + from * rowBytes,
-    ...(encoded ? { encoded: { ...encoded, shape: cut(encoded.shape) } } : {}),
+    ...(encoded ? { encoded: { ...encoded, shape: cut(encoded.shape), within } } : {}),
   };
 }
 
@@ -131,6 +133,7 @@ function rowsOf(info: TensorInfo, { from, to, isMatrix }: { from: number; to: nu
 export function withJoinedTensors(source: WeightSource, joined: RenamedTensors['joined']): WeightSource {
   if (joined.size === 0) return source;
   const pieces = new Set([...joined.values()].flat());
+  const { stored } = source;
   const read: WeightSource['read'] = async (name, options) => {
     const parts = joined.get(name);
     if (!parts) return source.read(name, options);
@@ -165,6 +168,8 @@ export function withJoinedTensors(source: WeightSource, joined: RenamedTensors['
           : {}),
       };
     },
+    // What is put together is held as numbers.
+    ...(stored ? { stored: { ...stored, hold: (weights) => withJoinedTensors(stored.hold(weights), joined) } } : {}),
     read,
     readPart: async (name, selection, options) =>
       joined.has(name) ? select(await read(name, options), selection) : source.readPart(name, selection, options),

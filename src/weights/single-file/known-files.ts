@@ -13,7 +13,6 @@ export interface KnownFile {
 }
 
 const known: readonly KnownFile[] = [
-  { title: 'in the 4 bits of bitsandbytes (NF4, FP4)', names: [/\.quant_state\.bitsandbytes__/] },
   { title: 'packed by Nunchaku (SVDQuant) for its CUDA kernels', names: [/\.qweight$/, /\.wscales$/] },
   { title: 'a UNet of Stable Diffusion', names: [/^input_blocks\.0\.0\.weight$/] },
   {

@@ -4,6 +4,9 @@
  */
 
 import type { Shape } from '../../tensor/tensor.ts';
+import { withFourBits } from '../bitsandbytes/four-bits.ts';
+import { withInt8Rows } from '../bitsandbytes/int8-rows.ts';
+import { isBeside, readQuantStates, rowsOfBytes } from '../bitsandbytes/quant-state.ts';
 import { withScaledFloat8 } from '../formats/scaled-float8.ts';
 import { isGguf, openWithGgufHeader } from '../gguf/gguf-header.ts';
 import { withGgufBlocks } from '../gguf/gguf-weights.ts';
@@ -31,13 +34,14 @@ export async function openSingleFile(
   path: string,
   { component, names, model }: OpenSingleFileOptions,
 ): Promise<WeightSource> {
-  const { file, header } = await openFileOf(path);
+  const { file, tensors: all, packed, layers } = await openFileOf(path);
   try {
-    const own = modelTensors(header.tensors, { component, model, path });
+    const own = modelTensors(all, { component, model, path });
     requireRunnable(own.keys(), path);
     const { tensors, joined } = renameTensors(own, names);
-    const source = withJoinedTensors(fileSource(new Map([[path, file]]), tensors), joined);
-    return isGguf(path) ? withGgufBlocks(source) : await withScaledFloat8(source);
+    const plain = fileSource(new Map([[path, file]]), tensors);
+    const source = withJoinedTensors(layers.size === 0 ? plain : withFourBits(plain, { layers, packed }), joined);
+    return isGguf(path) ? withGgufBlocks(source) : await withInt8Rows(await withScaledFloat8(source));
   } catch (error) {
     await file.close();
     throw error;
@@ -50,14 +54,28 @@ export async function tensorShapes(path: string, component: string): Promise<Rea
   return new Map([...own].map(([name, { encoded, shape }]) => [name, encoded?.shape ?? shape]));
 }
 
-/** What a file's header says of its tensors. */
+/** What a file says of its tensors. */
 export async function readTensorInfos(path: string): Promise<ReadonlyMap<string, TensorInfo>> {
-  const { file, header } = await openFileOf(path);
+  const { file, tensors } = await openFileOf(path);
   await file.close();
-  return header.tensors;
+  return tensors;
 }
 
-/** Opens a file by the end of its name. */
-function openFileOf(path: string): ReturnType<typeof openWithGgufHeader | typeof openWithHeader> {
-  return isGguf(path) ? openWithGgufHeader(path) : openWithHeader(path);
+/** Opens a file by the end of its name. Weights that bitsandbytes has packed are told as what they stand for. */
+async function openFileOf(path: string) {
+  const { file, header } = await (isGguf(path) ? openWithGgufHeader(path) : openWithHeader(path));
+  try {
+    const packed = fileSource(new Map([[path, file]]), header.tensors);
+    const layers = await readQuantStates(packed);
+    const tensors = new Map<string, TensorInfo>();
+    for (const [name, info] of header.tensors) {
+      const layer = layers.get(name);
+      if (layer) tensors.set(name, rowsOfBytes(info, name, layer));
+      else if (!isBeside(name, layers)) tensors.set(name, info);
+    }
+    return { file, tensors, packed, layers };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
