@@ -139,6 +139,8 @@ export interface TransformerDefinition<Config, S extends State = State> {
    * Without, context parallelism is refused.
    */
   readonly tokens?: Readonly<Record<string, number>> | string;
+  /** Whether tokens meet only in sums over all of them (linear attention), so that ranks exchange sums and no tokens. Default: not. */
+  readonly linearAttention?: boolean;
   /**
    * Block lists that cache-dit treats as one, each group with one decision per step. Default: every list on its own.
    */
@@ -158,6 +160,7 @@ export interface Transformer {
   readonly tokens: Readonly<Record<string, number>> | undefined;
   /** Why it has none. */
   readonly withoutTokens: string | undefined;
+  readonly linearAttention: boolean;
   readonly separateCfg: boolean;
   prepare(tensors: Record<string, Tensor>, inputs: ForwardInputs): Prepared;
   prologue(m: Module, inputs: State, statics: Statics): State;
@@ -216,6 +219,7 @@ export function defineTransformer<Config, S extends State>(
         cacheGroups: definition.cacheGroups ?? lists.map(({ name }) => [name]),
         tokens: typeof definition.tokens === 'string' ? undefined : definition.tokens,
         withoutTokens: typeof definition.tokens === 'string' ? definition.tokens : undefined,
+        linearAttention: definition.linearAttention ?? false,
         separateCfg: definition.separateCfg,
         prepare: (tensors, inputs) => definition.prepare?.(tensors, config, inputs) ?? { tensors },
         prologue: (m, inputs, statics) => definition.prologue(m, inputs, config, statics),

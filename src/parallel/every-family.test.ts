@@ -35,9 +35,14 @@ describe.each(names)('%s', (name) => {
     model.moveTo(inOneThread(model, { ulysses: 2 }));
     expect(largestError(await model.forward(inputs), alone)).toBeLessThan(1e-5);
     const { collectives } = model.programs.backend.ranksReport!;
-    // Linear attention sums instead of sending tokens about.
-    const { bytes } = (collectives['allToAll'] ?? collectives['allReduce'])!;
-    expect(bytes).toBeGreaterThan(0);
+    const { linearAttention } = model.definition;
+    expect(collectives[linearAttention ? 'allReduce' : 'allToAll']!.bytes).toBeGreaterThan(0);
+    if (!linearAttention) return;
+    expect(collectives['allToAll']).toBeUndefined();
+    for (const field of ['ulyssesFloat8', 'ulyssesAsync'])
+      expect(() =>
+        enableCache(model, { cacheConfig: null, parallelismConfig: { ulyssesSize: 2, [field]: true } }),
+      ).toThrow(`${field}: SanaTransformer2DModel has linear attention`);
   });
 });
 

@@ -46,6 +46,26 @@ describe.each([...families, ...others])('%s', (family) => {
   });
 });
 
+/** What three bits of fraction leave of small models: from 0.3 to 2 % of the largest number. */
+describe('in 8 bits between ranks', () => {
+  it.each<[string, Partial<MeshSize>, Partial<Features>]>([
+    ['flux', { ulysses: 2 }, {}],
+    ['flux', { ulysses: 4 }, { async: true }],
+    ...['flux', 'qwenimage', 'wan', 'zimage', 'sd3', 'hunyuanvideo'].map(
+      (family): [string, Partial<MeshSize>, Partial<Features>] => [family, { ring: 2, ulysses: 2, tensor: 2 }, {}],
+    ),
+  ])('%s on %j %j', async (family, size, features) => {
+    await using model = await AutoModel.fromPretrained(path.join(fixtures, 'models', family));
+    const { inputs } = await readGolden(`models/${family}`);
+    const alone = await model.forward(inputs);
+    model.moveTo(inOneThread(model, size, { ...features, float8: true }));
+    const error = largestError(await model.forward(inputs), alone);
+    expect(error).toBeLessThan(3e-2);
+    // They have travelled in 8 bits.
+    expect(error).toBeGreaterThan(1e-4);
+  });
+});
+
 const twoSamples = ['flux', 'sd3', 'dit', 'sana'];
 
 describe.each(twoSamples)('%s, two samples', (family) => {
@@ -99,6 +119,14 @@ describe('what is exchanged', () => {
     const [own, ownHeads] = [share(tokens, 2), Math.ceil(heads / 2)];
     const floats = 3 * (all - own) * ownHeads * headDim + own * (heads - ownHeads) * headDim;
     expect(bytes).toEqual({ allToAll: 4 * blocks * floats });
+  });
+
+  it('by Ulysses in 8 bits: keys in 32, of the rest a quarter, and a scale for each row of a head', async () => {
+    const { bytes, blocks, heads, headDim, tokens } = await received({ ulysses: 2 }, { float8: true });
+    const all = tokens.reduce((a, b) => a + b, 0);
+    const [own, ownHeads] = [share(tokens, 2), Math.ceil(heads / 2)];
+    const rows = 2 * (all - own) * ownHeads + own * (heads - ownHeads);
+    expect(bytes).toEqual({ allToAll: blocks * (rows * (headDim + 4) + 4 * (all - own) * ownHeads * headDim) });
   });
 
   it('by a ring: the keys and values of the others', async () => {

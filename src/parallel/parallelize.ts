@@ -36,7 +36,7 @@ export function parallelize(models: readonly TransformerModel[], config: Paralle
 }
 
 function featuresOf(model: TransformerModel, config: ParallelismConfig): Features {
-  const { ulyssesAsync, cpPlan, tpPlan, mesh } = config;
+  const { ulyssesAsync, ulyssesFloat8, cpPlan, tpPlan, mesh } = config;
   const { definition, className } = model;
   const refuse = (field: string, reason: string) =>
     new DejaDitError('UNSUPPORTED', `${className} ${reason}`, { path: `parallelismConfig.${field}` });
@@ -52,6 +52,9 @@ function featuresOf(model: TransformerModel, config: ParallelismConfig): Feature
       context,
       `${definition.withoutTokens ?? 'does not say which of its tensors run along tokens'}; use tpSize, or give a cpPlan`,
     );
+  const idle = ulyssesFloat8 ? 'ulyssesFloat8' : ulyssesAsync ? 'ulyssesAsync' : undefined;
+  if (idle && definition.linearAttention && !cpPlan)
+    throw refuse(idle, 'has linear attention, whose ranks exchange sums and no queries or values; leave it out');
   if (cpPlan) {
     const known = new Set([...definition.inputs.map(({ name }) => name), ...Object.keys(definition.tokens ?? {})]);
     const unknown = Object.keys(cpPlan).find((name) => !known.has(name));
@@ -60,6 +63,7 @@ function featuresOf(model: TransformerModel, config: ParallelismConfig): Feature
   return {
     tokens: tokens ?? {},
     async: ulyssesAsync,
+    float8: ulyssesFloat8,
     cutOf: tpPlan ? (path) => tpPlan.find(([pattern]) => pattern.test(path))?.[1] : undefined,
   };
 }

@@ -8,6 +8,7 @@ import { fixtures, readGolden } from '../models/testing/golden.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import { quantize } from '../quantize/quantize.ts';
 import { Generator } from '../tensor/generator.ts';
+import type { ParallelismOptions } from './config/parallelism-config.ts';
 import { inOneThread, largestError } from './testing/ranks.ts';
 
 let model: TransformerModel;
@@ -54,6 +55,29 @@ describe('a model on threads', () => {
     expect(together.calls.some(({ action }) => action === 'reuse')).toBe(true);
     for (const [i, result] of together.results.entries())
       expect(largestError(result, alone.results[i]!)).toBeLessThan(1e-5);
+  });
+
+  it('decides alike in 8 bits between ranks, with weights of 8 bits', async () => {
+    await load();
+    await quantize(model, { quantType: 'int8_per_row', regionalQuantize: false, excludeLayers: [] });
+    const cacheConfig = { Fn: 1, residualDiffThreshold: 0.5, maxWarmupSteps: 2, numInferenceSteps: 5 };
+    const steps = async (parallelismConfig: ParallelismOptions | null) => {
+      enableCache(model, { cacheConfig, parallelismConfig });
+      const results = [];
+      for (let step = 0; step < 5; step++) results.push(await model.forward(golden.inputs));
+      const [stats] = summary(model, { logging: false });
+      return { results, actions: stats!.calls.map(({ action }) => action), ranks: stats!.ranks };
+    };
+    const alone = await steps(null);
+    const exact = await steps({ ulyssesSize: 2 });
+    const together = await steps({ ulyssesSize: 2, ulyssesFloat8: true });
+    expect(together.actions).toEqual(alone.actions);
+    expect(together.actions).toContain('reuse');
+    for (const [i, result] of together.results.entries())
+      expect(largestError(result, alone.results[i]!)).toBeLessThan(5e-2);
+    expect(together.ranks!.tag).toBe('Ulysses2_F8');
+    const bytesOf = ({ ranks }: typeof alone) => ranks!.collectives['allToAll']!.bytes;
+    expect(bytesOf(together)).toBeLessThan(0.6 * bytesOf(exact));
   });
 
   it.each([

@@ -7,6 +7,7 @@ import { launchedBy } from '../../runtime/launched-by.ts';
 export interface ParallelFlags {
   parallel?: string;
   ulyssesAnything?: boolean;
+  ulyssesFloat8?: boolean;
   ulyssesAsync?: boolean;
 }
 
@@ -19,6 +20,7 @@ export function addParallelFlags(command: Command): Command {
       'ulysses=2,ring=2,tp=2 in any combination, cfg=2; or for all ranks of a job of MPI: ulysses, ring, tp, usp, ulysses_tp, ring_tp, usp_tp',
     )
     .option('--ulysses-anything', 'deal out any number of tokens (which is done anyway)')
+    .option('--ulysses-float8', 'send queries, values and results of attention in 8 bits: for links below some Gbit/s')
     .option('--ulysses-async', 'send queries, keys and values one by one, each as soon as it is there')
     .optionsGroup('Options:');
 }
@@ -40,8 +42,8 @@ const types: Readonly<Record<string, readonly ('ulyssesSize' | 'ringSize' | 'tpS
  * @throws DejaDitError INVALID_ARGUMENT for flags without `--parallel`, or sizes that cannot be read
  */
 export function parallelOptions(flags: ParallelFlags): ParallelismOptions | undefined {
-  const { parallel, ulyssesAnything, ulyssesAsync } = flags;
-  const others = { ulyssesAnything, ulyssesAsync };
+  const { parallel, ulyssesAnything, ulyssesFloat8, ulyssesAsync } = flags;
+  const others = { ulyssesAnything, ulyssesFloat8, ulyssesAsync };
   const given = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
   const job = launchedBy();
   if (parallel !== undefined) return { ...sizesOf(parallel, job?.size), ...given };

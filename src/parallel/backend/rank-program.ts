@@ -4,9 +4,10 @@ import type { Graph, GraphNode } from '../../graph/graph.ts';
 import type { DeviceTensor } from '../../runtime/backend.ts';
 import type { Program } from '../../runtime/program-cache.ts';
 import { runSections, type Stage } from '../../runtime/section-runner.ts';
-import { arrayClass, type TypedArray } from '../../tensor/dtype.ts';
+import { arrayClass, type DType, type TypedArray } from '../../tensor/dtype.ts';
 import { sizeOf, Tensor } from '../../tensor/tensor.ts';
 import type { Collective, SummableArray } from '../collective/collective.ts';
+import { allToAllFloat8 } from '../collective/float8.ts';
 import type { GroupName } from '../partition/mesh.ts';
 import type { Rank } from './crew.ts';
 
@@ -104,6 +105,18 @@ export class RankProgram {
           receive: all,
           sendCounts: numbers('sendCounts'),
           receiveCounts: numbers('receiveCounts'),
+        });
+        return all;
+      }
+      case 'AllToAllFloat8': {
+        const all = receive();
+        await allToAllFloat8(group, {
+          send,
+          receive: all,
+          dtype: attributes['dtype'] as DType,
+          rows: numbers('rows'),
+          sendRuns: numbers('sendRuns'),
+          receiveRuns: numbers('receiveRuns'),
         });
         return all;
       }

@@ -34,6 +34,7 @@ describe('parseParallelismConfig', () => {
     [{ tpSize: 2, backend: 'NATIVE_DIFFUSER' }, 'backend: NATIVE_DIFFUSER is for ulyssesSize and ringSize alone'],
     [{ ringSize: 2, backend: 'native_pytorch' }, 'backend: NATIVE_PYTORCH is for tpSize alone'],
     [{ ulyssesSize: 2, backend: 'nccl' }, "backend: unknown backend 'nccl'"],
+    [{ ringSize: 2, ulysses_float8: true }, 'ulyssesFloat8: does nothing without ulyssesSize above 1'],
     [{ ringSize: 2, ulyssesAsync: true }, 'ulyssesAsync: does nothing without ulyssesSize above 1'],
     [{ ringSize: 2, ringRotateMethod: 'allgather' }, "ringRotateMethod: 'allgather' is not here"],
     [{ tpSize: 2, use_ray: true }, 'useRay: ranks are started by MPI'],
@@ -62,7 +63,9 @@ describe('parseParallelismConfig', () => {
 
   it('has cache-dit’s tag', () => {
     expect(
-      parallelismTag(parseParallelismConfig({ ulyssesSize: 2, ringSize: 2, tpSize: 2, ulyssesAnything: true })!),
-    ).toBe('Ulysses2_Ring2_TP2_UAA');
+      parallelismTag(
+        parseParallelismConfig({ ulyssesSize: 2, ringSize: 2, tpSize: 2, ulyssesAnything: true, ulyssesFloat8: true })!,
+      ),
+    ).toBe('Ulysses2_Ring2_TP2_UAA_F8');
   });
 });

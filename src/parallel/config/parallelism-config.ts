@@ -12,6 +12,8 @@ export interface ParallelismConfig {
   readonly mesh: MeshSize;
   /** Queries, keys and values travel one by one, each as soon as it is there. */
   readonly ulyssesAsync: boolean;
+  /** Queries, values and results of attention travel in 8 bits, a scale beside each row of a head. */
+  readonly ulyssesFloat8: boolean;
   /** As given. Any number of tokens is dealt out, whatever it says. */
   readonly ulyssesAnything: boolean;
   readonly attentionBackend: string | null;
@@ -127,11 +129,6 @@ export function parseParallelismConfig(
       'ringRotateMethod',
       `'${read.ringRotateMethod}' is not here: keys and values are passed on rank to rank (p2p)`,
     );
-  if (read.ulyssesFloat8)
-    throw unsupported(
-      'ulyssesFloat8',
-      'the processor has no operator that makes bytes of float8, so all travels in float32; leave it out',
-    );
   const extra = [
     ...read.extraParallelModules,
     ...(read.parallelTextEncoder ? ['text_encoder'] : []),
@@ -145,6 +142,7 @@ export function parseParallelismConfig(
   return {
     mesh,
     ulyssesAsync: read.ulyssesAsync,
+    ulyssesFloat8: read.ulyssesFloat8,
     ulyssesAnything: read.ulyssesAnything,
     attentionBackend: read.attentionBackend,
     cpPlan: read.cpPlan && parseContextPlan(read.cpPlan, `${path}.cpPlan`),
@@ -189,13 +187,14 @@ function meshOf(
 }
 
 /** `Ulysses2_TP2_UAA`: cache-dit's tag. */
-export function parallelismTag({ mesh, ulyssesAnything, ulyssesAsync }: ParallelismConfig): string {
+export function parallelismTag({ mesh, ulyssesAnything, ulyssesFloat8, ulyssesAsync }: ParallelismConfig): string {
   return [
     mesh.batch > 1 && `CFG${mesh.batch}`,
     mesh.ulysses > 1 && `Ulysses${mesh.ulysses}`,
     mesh.ring > 1 && `Ring${mesh.ring}`,
     mesh.tensor > 1 && `TP${mesh.tensor}`,
     ulyssesAnything && 'UAA',
+    ulyssesFloat8 && 'F8',
     ulyssesAsync && 'UAS',
   ]
     .filter(Boolean)

@@ -86,29 +86,37 @@ export function allReduce(x: SymbolicTensor, over: MeshAxis, operation: 'sum' | 
 
 export interface AllToAll {
   group: GroupName;
-  /** Flat, a list for each rank of the group. */
-  send: readonly (readonly SymbolicTensor[])[];
-  /** Elements from each rank. */
-  receive: readonly number[];
+  /** For each rank of the group a list of tensors, which travel flat. What it gets none of is undefined. */
+  send: readonly (readonly (SymbolicTensor | undefined)[])[];
+  /** Elements from each rank, of each of these tensors. */
+  receive: readonly (readonly number[])[];
+  /** Of each tensor the length of rows that travel in 8 bits, see `collective/float8.ts`; 0 for one that travels as it is. */
+  rows: readonly number[];
 }
 
 /** @returns what the ranks have sent, in their order; undefined if that is nothing */
-export function allToAll(like: SymbolicTensor, { group, send, receive }: AllToAll): SymbolicTensor | undefined {
-  const flat = send.flat().map((x) => x.reshape([-1]));
-  const total = receive.reduce((a, b) => a + b, 0);
+export function allToAll(like: SymbolicTensor, { group, send, receive, rows }: AllToAll): SymbolicTensor | undefined {
+  const flat = send.flat().flatMap((x) => x?.reshape([-1]) ?? []);
+  const sendRuns = send.map((parts) => rows.map((_, i) => (parts[i] ? sizeOf(parts[i].shape) : 0)));
+  const total = sum(receive.flat());
   const { graph, dtype } = like;
-  const [received] = graph.emitMany('AllToAll', total > 0 ? [{ dtype, shape: [total] }] : [], {
-    inputs: flat.length > 0 ? [concat(flat, 0)] : [],
-    attributes: {
-      group,
-      // Also says of what, where nothing is sent.
-      sendCounts: send.map((parts) => parts.reduce((sum, { shape }) => sum + sizeOf(shape), 0)),
-      receiveCounts: receive,
+  const isNarrowed = rows.some((row) => row > 0);
+  const [received] = graph.emitMany(
+    isNarrowed ? 'AllToAllFloat8' : 'AllToAll',
+    total > 0 ? [{ dtype, shape: [total] }] : [],
+    {
+      inputs: flat.length > 0 ? [concat(flat, 0)] : [],
+      // Counts also say of what, where nothing is sent.
+      attributes: isNarrowed
+        ? { group, dtype, rows, sendRuns: sendRuns.flat(), receiveRuns: receive.flat() }
+        : { group, sendCounts: sendRuns.map(sum), receiveCounts: receive.map(sum) },
+      domain: collectiveDomain,
     },
-    domain: collectiveDomain,
-  });
+  );
   return received;
 }
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
 
 /** Sends a flat tensor to one rank and receives `count` elements from another. */
 export function exchange(

@@ -48,6 +48,8 @@ export interface Features {
   cutOf?: ((path: string) => LayerCut | undefined) | undefined;
   /** Queries, keys and values leave for the other ranks one by one, each as soon as it is there. */
   async: boolean;
+  /** Queries, values and results of attention travel to ranks of other heads in 8 bits. */
+  float8: boolean;
 }
 
 /** A part of a weight that a rank's graph takes, under the name `slot` there. */

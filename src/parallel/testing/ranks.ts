@@ -20,7 +20,7 @@ export function inOneThread(
   const crew = new SharedCrew(mesh, () => openThreads(mesh, { backend: 'cpu', threads: 1, worker: false }));
   const backend = new ParallelBackend({
     crew,
-    features: { tokens: definition.tokens ?? {}, async: false, ...features },
+    features: { tokens: definition.tokens ?? {}, async: false, float8: false, ...features },
     tag: '',
     home: home.backend,
   });

@@ -63,6 +63,7 @@ export const sanaTransformer = defineTransformer<SanaConfig, SanaState>({
   className: 'SanaTransformer2DModel',
   separateCfg: false,
   tokens: { hidden_states: 1 },
+  linearAttention: true,
   float32Modules: ['time_embed.**', 'transformer_blocks.*.attn1'],
 
   parseConfig(config) {

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import type { TypedArray } from '../../../tensor/dtype.ts';
 import { bytesOf } from '../arrays.ts';
 import type { Collective } from '../collective.ts';
+import { allToAllFloat8 } from '../float8.ts';
 
 type Case = (group: Collective) => Promise<void>;
 
@@ -119,6 +120,30 @@ export const cases: Record<string, Case> = {
       [...got],
       counts.flatMap((count, sender) => new Array<number>(count).fill(from(sender, group.rank))),
     );
+  },
+
+  async 'exchanges rows in 8 bits, and what a rank has for itself as it is'(group) {
+    // To each rank rows of three, of which each is one number of float8 at some scale; then some numbers as they are.
+    const rowsOf = (from: number, to: number) => (from + 2 * to) % 3;
+    const values = (from: number, to: number) =>
+      Array.from({ length: rowsOf(from, to) }, (_, i) => [448, -3.5, 0.0625].map((x) => x * 2 ** (from - i))).flat();
+    const exact = (from: number, to: number) => [Math.fround(1 / (3 + from)), Math.fround(Math.PI * to)];
+    const part = (from: number, to: number) => [...values(from, to), ...exact(from, to)];
+    const all = ranksOf(group);
+    const send = Float32Array.from(all.flatMap((to) => part(group.rank, to)));
+    const expected = Float32Array.from(all.flatMap((from) => part(from, group.rank)));
+    const receive = new Float32Array(expected.length);
+    const own = await group.split({ color: 0 });
+    await allToAllFloat8(own, {
+      ...{ send, receive, dtype: 'float32', rows: [3, 0] },
+      sendRuns: all.flatMap((to) => [3 * rowsOf(group.rank, to), 2]),
+      receiveRuns: all.flatMap((from) => [3 * rowsOf(from, group.rank), 2]),
+    });
+    assertSameBits(receive, expected, 'other numbers');
+    const others = all.filter((from) => from !== group.rank);
+    const bytes = sum(others.map((from) => rowsOf(from, group.rank) * (3 + 4) + 2 * 4));
+    assert.equal(own.traffic.allToAll?.bytes, bytes);
+    await own.close();
   },
 
   async 'passes blocks around a ring, while other work is done'(group) {

@@ -52,8 +52,10 @@ export function toHeads({ p, heads }: HeadShares, parts: TokensInParts): Triple 
   for (const group of groups) {
     const received = allToAll(q, {
       group: 'ulysses',
-      send: heads.map((_, member) => group.flatMap((i) => outgoing[i]![member] ?? [])),
-      receive: shapes.map((ofMember) => group.reduce((sum, i) => sum + sizeOf(ofMember[i]!), 0)),
+      send: heads.map((_, member) => group.map((i) => outgoing[i]![member])),
+      receive: shapes.map((ofMember) => group.map((i) => sizeOf(ofMember[i]!))),
+      // Keys, which decide by their differences what is attended to, keep all their bits.
+      rows: group.map((i) => (p.features.float8 && i !== 1 ? perHead[i]! : 0)),
     });
     if (!received) continue;
     const unpacked = unpack(
@@ -87,9 +89,10 @@ export function toTokens({ p, heads }: HeadShares, { attended, tokens, perHead, 
     group: 'ulysses',
     send: heads.map((_, member) => {
       const ofMember = segments.flatMap((_, segment) => pieces[segment * count + member] ?? []);
-      return ofMember.length > 0 ? [concat(ofMember, 1)] : [];
+      return [ofMember.length > 0 ? concat(ofMember, 1) : undefined];
     }),
-    receive: heads.map((share) => like.dim(0) * own * share * perHead),
+    receive: heads.map((share) => [like.dim(0) * own * share * perHead]),
+    rows: [p.features.float8 ? perHead : 0],
   });
   const parts = unpack(
     received!,
