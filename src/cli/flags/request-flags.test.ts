@@ -46,12 +46,14 @@ it('flags are options', () => {
     sigmas: [1, 0.5],
     useResolutionBinning: false,
   });
+  expect(parse('--clean-caption', 'off')).toEqual({ cleanCaption: false });
   expect(parse()).toEqual({});
 });
 
 it.each([
   [['--step', '4'], "unknown flag '--step'; did you mean --steps? known: "],
   [['--steps', '0'], 'It must be an integer from 1 to 10000.'],
+  [['--clean-caption', 'no'], 'It must be on or off.'],
   [['-g', '2', '--true-cfg-scale', '3'], '--guidance is --true-cfg-scale with this model; give one of the two'],
 ])('%j is refused', (flags, message) => expect(() => parse(...flags)).toThrow(message));
 

@@ -1,5 +1,5 @@
 /** The flags of a request, made from the catalogue of options; what a flag's value is follows from its placeholder. */
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { DejaDitError } from '../../errors/errors.ts';
 import type { PipelineTraits } from '../../pipelines/pipeline.ts';
 import { catalogue, optionGroups, optionNames } from '../../pipelines/schema/catalogue.ts';
@@ -15,10 +15,17 @@ const parsers: Readonly<Record<string, (bounds: Bounds) => ((text: string) => un
   '<x>': number,
   '<list>': () => numbers,
   '<WxH>': () => size,
+  '<on|off>': () => onOrOff,
   '<text>': () => undefined,
   '<name>': () => undefined,
   '<file>': () => undefined,
 };
+
+/** Of what is on with some models and off with others. */
+function onOrOff(text: string): boolean {
+  if (text !== 'on' && text !== 'off') throw new InvalidArgumentError('It must be on or off.');
+  return text === 'on';
+}
 
 const isSize = (name: OptionName) => name === 'width' || name === 'height';
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { GenerateOptions } from '../schema/options.ts';
 import { itReproducesDiffusers } from '../testing/recorded.ts';
 
 describe('PixArtSigmaPipeline', () => {
@@ -12,6 +13,14 @@ describe('PixArtAlphaPipeline, told of the picture it draws', () => {
     const size = { height: 32, width: 32, useResolutionBinning: false, numInferenceSteps: 1, seed: 1 };
     const { latents } = await pipe().generate({ prompt: 'a photo of a cat', negativePrompt: 'x', ...size });
     expect(latents.shape).toEqual([1, 4, 4, 4]);
+  });
+
+  it('cleans captions unless told not to', async () => {
+    const size = { height: 32, width: 32, useResolutionBinning: false, numInferenceSteps: 1, seed: 1 };
+    const latentsOf = async (options: GenerateOptions) => (await pipe().generate({ ...size, ...options })).latents.data;
+    const scraped = 'A <b>Cat</b> http://example.com';
+    expect(await latentsOf({ prompt: scraped })).toEqual(await latentsOf({ prompt: 'a cat', cleanCaption: false }));
+    expect(await latentsOf({ prompt: scraped, cleanCaption: false })).not.toEqual(await latentsOf({ prompt: scraped }));
   });
 
   it('runs at given times', async () => {

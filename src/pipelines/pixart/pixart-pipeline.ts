@@ -10,7 +10,8 @@ import { firstChannels, perSample, rawLatents } from '../request/latents.ts';
 import { plainLatents } from '../request/plan.ts';
 import { givenSchedule } from '../request/schedule.ts';
 import { embedMasked, equalLengths } from '../request/text-encoder.ts';
-import { textLength, trainedEdge } from '../schema/sizes.ts';
+import { textLength, trainedEdge, whereNoTextIsRead } from '../schema/sizes.ts';
+import { cleanCaption, lowerCased } from '../texts/clean-caption.ts';
 import { drawnSize, resizeAndCrop, type Size } from './aspect-ratios.ts';
 
 export const pixartSigmaPipeline = pixart('PixArtSigmaPipeline', { trainedTokens: 300 });
@@ -38,6 +39,7 @@ function pixart(className: string, { trainedTokens }: { trainedTokens: number })
         timesteps: {},
         guidanceScale: { default: 4.5 },
         maxSequenceLength: textLength(trainedTokens, 'textEncoder'),
+        cleanCaption: { default: true, idle: whereNoTextIsRead },
       },
     },
 
@@ -47,7 +49,7 @@ function pixart(className: string, { trainedTokens }: { trainedTokens: number })
       const size = drawnSize(settings, { transformer, vae });
       const [rows, columns] = [size.height / vae.spatialScale, size.width / vae.spatialScale];
       const options = { maxLength: maxSequenceLength, ...reading };
-      const lowered = (text: string) => text.toLowerCase().trim();
+      const prepare = settings.cleanCaption ? cleanCaption : lowerCased;
       return {
         tokens: (rows * columns) / patch[1] ** 2,
         size,
@@ -55,7 +57,7 @@ function pixart(className: string, { trainedTokens }: { trainedTokens: number })
         encode: async () =>
           equalLengths(
             await guidanceBranches(conditions, numImages, (condition) =>
-              embedMasked(textEncoder, condition, { prepare: lowered, ...options }),
+              embedMasked(textEncoder, condition, { prepare, ...options }),
             ),
           ),
         latents: plainLatents([batch, inChannels, rows, columns]),

@@ -10,10 +10,9 @@ import { perSample, rawLatents } from '../request/latents.ts';
 import { plainLatents } from '../request/plan.ts';
 import { givenSchedule } from '../request/schedule.ts';
 import { embedMasked, equalLengths, type TextEncoder } from '../request/text-encoder.ts';
-import type { GenerateOptions } from '../schema/options.ts';
 import { fromModel } from '../schema/pipeline-options.ts';
-import { onEmbeddings } from '../schema/sizes.ts';
-import { cleanCaption, cleanLightly } from '../texts/clean-caption.ts';
+import { whereNoTextIsRead } from '../schema/sizes.ts';
+import { cleanCaptionWithTags, cleanLightly } from '../texts/clean-caption.ts';
 
 /** Height × width for each ratio, by the edge of square pictures, in units of 32 pixels. */
 const trainedSizes: Readonly<Record<number, string>> = {
@@ -27,9 +26,6 @@ const trainedSizes: Readonly<Record<number, string>> = {
 const edge = {
   default: fromModel('default_sample_size', ({ config }: { readonly config: PRXConfig }) => config.sampleSize),
 };
-
-const readsNoText = ({ promptEmbeds, negativePrompt }: GenerateOptions) =>
-  promptEmbeds !== undefined && negativePrompt === undefined;
 
 interface PRXConfig {
   /** Edge in pixels of what it was trained on. */
@@ -65,7 +61,7 @@ export const prxPipeline = definePipeline({
           Math.min(8192, textEncoder.tokenizer.modelMaxLength),
         ),
       },
-      skipTextCleaning: { default: false, idle: { ...onEmbeddings, when: readsNoText } },
+      skipTextCleaning: { default: false, idle: whereNoTextIsRead },
     },
   },
 
@@ -76,7 +72,7 @@ export const prxPipeline = definePipeline({
       ? nearestTrained(settings, config.sampleSize)
       : wholeTokens(settings, { transformer, vae });
     const [rows, columns] = [size.height / vae.spatialScale, size.width / vae.spatialScale];
-    const prepare = skipTextCleaning ? cleanLightly : cleanCaption;
+    const prepare = skipTextCleaning ? cleanLightly : cleanCaptionWithTags;
     const times = Number(scheduler.config['num_train_timesteps'] ?? 1000);
     return {
       tokens: (rows * columns) / patch[1] ** 2 + tokenizerMaxLength,

@@ -70,6 +70,6 @@ describe('arguments of Diffusers', () => {
       numInferenceSteps: 1,
       ...neutral,
     } as GenerateOptions);
-    await expect(latentsOf({ cleanCaption: true } as GenerateOptions)).rejects.toThrow(/cleanCaption: unknown option/);
+    await expect(latentsOf({ doPatching: true } as GenerateOptions)).rejects.toThrow(/doPatching: unknown option/);
   });
 });

@@ -3,6 +3,7 @@ import { cut, join } from '../../tensor/slices.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Condition } from '../request/conditions.ts';
 import { type EncodeTextOptions, embedMasked, padTexts, type TextEncoder } from '../request/text-encoder.ts';
+import { cleanCaption, lowerCased } from '../texts/clean-caption.ts';
 
 /** The lines before the prompt that the model was trained with, unless a request brings others. */
 export const complexHumanInstruction = [
@@ -16,24 +17,27 @@ export const complexHumanInstruction = [
   'User Prompt: ',
 ];
 
-/** @param instruction lines before the prompt; none: the prompt alone */
+/**
+ * @param instruction lines before the prompt; none: the prompt alone
+ * @param clean whether the prompt is cleaned as scraped captions are
+ */
 export async function embedSana(
   textEncoder: TextEncoder,
   condition: Condition,
-  { instruction, ...options }: EncodeTextOptions & { instruction: readonly string[] },
+  { instruction, clean, ...options }: EncodeTextOptions & { instruction: readonly string[]; clean: boolean },
 ): Promise<{ encoder_hidden_states: Tensor; encoder_attention_mask: Tensor }> {
-  const lowered = (text: string) => text.toLowerCase().trim();
+  const prepare = clean ? cleanCaption : lowerCased;
   const before = instruction.join('\n');
   if (before === '' || condition.embeds) {
     const { encoder_hidden_states, encoder_attention_mask } = await embedMasked(textEncoder, condition, {
-      prepare: lowered,
+      prepare,
       ...options,
     });
     return { encoder_hidden_states, encoder_attention_mask };
   }
   const instructionTokens = textEncoder.tokenizer.tokenize([before]).inputIds[0]!.length;
   const each = await textEncoder.encodeEach(
-    condition.texts[0]!.map((text) => before + lowered(text)),
+    condition.texts[0]!.map((text) => before + prepare(text)),
     { ...options, maxLength: instructionTokens + options.maxLength - 2 },
   );
   // The first token, and as many from the end of the padded text as make the length that is asked for.

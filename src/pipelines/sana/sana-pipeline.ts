@@ -9,7 +9,7 @@ import { firstChannels, perSample, rawLatents } from '../request/latents.ts';
 import { plainLatents } from '../request/plan.ts';
 import { givenSchedule } from '../request/schedule.ts';
 import { equalLengths } from '../request/text-encoder.ts';
-import { trainedEdge } from '../schema/sizes.ts';
+import { trainedEdge, whereNoTextIsRead } from '../schema/sizes.ts';
 import { complexHumanInstruction, embedSana } from './embed.ts';
 
 export const sanaPipeline = definePipeline({
@@ -34,6 +34,7 @@ export const sanaPipeline = definePipeline({
       guidanceScale: { default: 4.5 },
       complexHumanInstruction: { default: complexHumanInstruction },
       maxSequenceLength: { default: 300 },
+      cleanCaption: { default: false, idle: whereNoTextIsRead },
     },
   },
 
@@ -50,7 +51,12 @@ export const sanaPipeline = definePipeline({
         equalLengths(
           await guidanceBranches(conditions, numImages, (condition, isNegative) => {
             const instruction = isNegative ? [] : lines;
-            return embedSana(textEncoder, condition, { instruction, maxLength: maxSequenceLength, ...reading });
+            return embedSana(textEncoder, condition, {
+              instruction,
+              clean: settings.cleanCaption,
+              maxLength: maxSequenceLength,
+              ...reading,
+            });
           }),
         ),
       latents: plainLatents([batch, inChannels, rows, columns]),

@@ -12,7 +12,7 @@ import { drawnSize, resizeAndCrop } from '../pixart/aspect-ratios.ts';
 import { initialLatents, perSample, rawLatents } from '../request/latents.ts';
 import { plainLatents } from '../request/plan.ts';
 import { affine } from '../request/tensors.ts';
-import { trainedEdge } from '../schema/sizes.ts';
+import { onEmbeddings, trainedEdge } from '../schema/sizes.ts';
 import { complexHumanInstruction, embedSana } from './embed.ts';
 
 export const sanaSprintPipeline = definePipeline({
@@ -40,6 +40,7 @@ export const sanaSprintPipeline = definePipeline({
       guidanceScale: { default: 4.5 },
       complexHumanInstruction: { default: complexHumanInstruction },
       maxSequenceLength: { default: 300 },
+      cleanCaption: { default: false, idle: onEmbeddings },
     },
   },
 
@@ -55,7 +56,12 @@ export const sanaSprintPipeline = definePipeline({
       tokens: (rows * columns) / patch[1] ** 2,
       size,
       embed: (condition) =>
-        embedSana(textEncoder, condition, { instruction, maxLength: maxSequenceLength, ...reading }),
+        embedSana(textEncoder, condition, {
+          instruction,
+          clean: settings.cleanCaption,
+          maxLength: maxSequenceLength,
+          ...reading,
+        }),
       latents,
       schedule: { timesteps: angles(settings) },
       start: (noise, ownScheduler) => ({

@@ -126,6 +126,12 @@ export const catalogue: Catalogue = {
     flag: '--skip-text-cleaning',
     help: 'leave prompts as they are, but for damage from copying',
   },
+  cleanCaption: {
+    group: draw,
+    value: flag,
+    flag: '--clean-caption <on|off>',
+    help: 'take out of prompts what scraped captions have beside what they say: tags, addresses, numbers, names of files',
+  },
   clipSkip: {
     group: draw,
     value: integer,

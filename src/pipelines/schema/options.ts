@@ -136,6 +136,11 @@ export interface GenerateOptions {
   tokenizerMaxLength?: number;
   /** Whether prompts are not cleaned as the captions of the model's training were. Default false. */
   skipTextCleaning?: boolean;
+  /**
+   * Whether prompts are cleaned as the captions of the model's training were: what scraped captions have beside what they say is taken
+   * out. Default: as the pipeline's class in Diffusers.
+   */
+  cleanCaption?: boolean;
   /** CLIP layers to leave out at the end, besides the last. Default 0. */
   clipSkip?: number;
 

@@ -62,6 +62,13 @@ export const onEmbeddings = {
   when: ({ promptEmbeds }: GenerateOptions) => promptEmbeds !== undefined,
 };
 
+/** Of options that say how the prompt and the negative one are read, where that may be a text when the prompt is none. */
+export const whereNoTextIsRead = {
+  because: 'on embeddings',
+  when: ({ promptEmbeds, negativePrompt }: GenerateOptions) =>
+    promptEmbeds !== undefined && negativePrompt === undefined,
+};
+
 /** Of pipelines whose encoders ComfyUI reads weights for. */
 export const promptWeighting = { idle: onEmbeddings };
 

@@ -60,17 +60,27 @@ const bytesOf = new Map(
   ]),
 );
 
-const foreignRun = new RegExp(`[${[...bytesOf.keys()].join('')}]{2,}`, 'g');
+const foreignRun = new RegExp(`([${[...bytesOf.keys()].join('')}]{2,})( ?)`, 'g');
 
-/** Runs of characters whose bytes are UTF-8, which hardly any real text happens to contain. */
+/**
+ * Runs of characters whose bytes are UTF-8, which hardly any real text happens to contain. A space behind a run may have been its last byte:
+ * 0xa0, the space that does not break, often becomes a plain one.
+ */
 function decodeMojibake(text: string): string {
-  return text.replace(foreignRun, (run) => {
-    try {
-      return utf8.decode(Uint8Array.from(run, (character) => bytesOf.get(character)!));
-    } catch {
-      return run;
-    }
+  return text.replace(foreignRun, (match, run: string, space: string) => {
+    const bytes = Array.from(run, (character) => bytesOf.get(character)!);
+    const whole = decodeUtf8(bytes);
+    if (whole !== undefined) return whole + space;
+    return (space && decodeUtf8([...bytes, 0xa0])) || match;
   });
+}
+
+function decodeUtf8(bytes: readonly number[]): string | undefined {
+  try {
+    return utf8.decode(Uint8Array.from(bytes));
+  } catch {
+    return undefined;
+  }
 }
 
 /** References that end in a semicolon; names in capitals too, as in `P&EACUTE;REZ`. */
