@@ -8,6 +8,7 @@ import type { WarningLog } from '../errors/warnings.ts';
 import type { Backend, BranchCall, DeviceTensor } from '../runtime/backend.ts';
 import { takeDown } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
+import type { Tensor } from '../tensor/tensor.ts';
 import type { LoraSelection } from '../weights/lora/lora-weights.ts';
 import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
@@ -16,7 +17,7 @@ import type { ModelOutput, Prepared, Statics, Transformer, TransformerTraits } f
 import { checkInputs, type ForwardInputs, uploadInputs } from './inputs.ts';
 import { Occupancy } from './occupancy.ts';
 import { refuseOverflow } from './overflow.ts';
-import { epilogue, prologue, wholeList } from './pieces.ts';
+import { epilogue, type Piece, prologue, wholeList } from './pieces.ts';
 import { type DeviceState, type SpanRun, SpanRunner, type SpanRuns } from './spans/span.ts';
 
 /** Which call of a request this is. */
@@ -208,6 +209,20 @@ export class TransformerModel {
     const { sample } = await takeDown(this.programs.backend, { sample: output });
     await refuseOverflow(this, sample!, inputs);
     return this.definition.present(sample!, inputs);
+  }
+
+  /** The hidden states [B, tokens, width] of a call as its first block gets them. */
+  async embed(inputs: ForwardInputs, signal?: AbortSignal): Promise<Tensor> {
+    const handOut: Piece = {
+      key: 'embedded',
+      emit: (context) => {
+        context.output('embedded', context.state.hidden_states!);
+        context.state = {};
+      },
+    };
+    const pieces = [prologue(this.definition), handOut];
+    const { outputs } = await this.runner.run({ pieces, ...this.prepare(inputs), signal });
+    return (await takeDown(this.programs.backend, outputs)).embedded!;
   }
 
   /**

@@ -21,6 +21,8 @@ export interface ComponentSources {
   textEncoder?: string | undefined;
   textEncoder2?: string | undefined;
   textEncoder3?: string | undefined;
+  /** Makes a pipeline one with a ControlNet, or with several. */
+  controlnet?: string | readonly string[] | undefined;
 }
 
 export const sourcesShape: ArgumentShape<ComponentSources> = {
@@ -30,19 +32,22 @@ export const sourcesShape: ArgumentShape<ComponentSources> = {
   textEncoder: z.string(),
   textEncoder2: z.string(),
   textEncoder3: z.string(),
+  controlnet: z.union([z.string(), z.array(z.string()).min(1)], 'expected a folder or repository, or a list of them'),
 };
 
 /** Those that are given, by their names in `model_index.json`, downloaded if need be. */
 export async function resolveSources(
   options: ComponentSources,
   hub: ResolveOptions,
-): Promise<Record<string, ComponentSource>> {
-  const sources: Record<string, ComponentSource> = {};
+): Promise<Record<string, ComponentSource | ComponentSource[]>> {
+  const sources: Record<string, ComponentSource | ComponentSource[]> = {};
   for (const key of Object.keys(sourcesShape) as (keyof ComponentSources)[]) {
     const source = options[key];
     const name = componentName(key, {});
     // A revision is one of the pipeline's own repository.
-    if (source !== undefined) sources[name] = await resolveComponent(source, name, { ...hub, revision: undefined });
+    const resolve = (from: string) => resolveComponent(from, name, { ...hub, revision: undefined });
+    if (typeof source === 'string') sources[name] = await resolve(source);
+    else if (source !== undefined) sources[name] = await Promise.all(source.map(resolve));
   }
   return sources;
 }

@@ -13,8 +13,9 @@ import { TransformerModel } from '../models/transformer-model.ts';
 import { createScheduler } from '../schedulers/create-scheduler.ts';
 import type { Scheduler } from '../schedulers/scheduler.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizers/tokenizer.ts';
-import { type ModelFolder, readConfig, requireComponent } from '../weights/model-folder.ts';
+import { type ComponentSource, type ModelFolder, readConfig, requireComponent } from '../weights/model-folder.ts';
 import type { PipelineLoadOptions } from './pipeline.ts';
+import { ControlNets } from './request/control-nets.ts';
 import { type Guider, readGuider } from './request/guider.ts';
 import { ImageEncoder, readClipProcessor } from './request/image-encoder.ts';
 import { type MixGuider, readMixGuider } from './request/mix-guidance.ts';
@@ -86,9 +87,9 @@ export function visionEncoder(): Part<VisionEncoder> {
   return { load: (loader, name) => loader.visionEncoder(name) };
 }
 
-/** A net whose outputs a transformer adds to those of its own blocks. @param classNames as of `transformer` */
-export function controlNet(...classNames: readonly [string, ...string[]]): Part<GraphModel> {
-  return { load: (loader, name) => loader.controlNet(name, classNames) };
+/** Nets whose outputs a transformer adds to those of its own blocks: the checkpoint's, or those given in its place. @param classNames as of `transformer` */
+export function controlNets(...classNames: readonly [string, ...string[]]): Part<ControlNets> {
+  return { load: (loader, name) => loader.controlNets(name, classNames) };
 }
 
 /** HunyuanImage's way to guide. */
@@ -224,10 +225,24 @@ export class ComponentLoader {
     return loadScheduler(folder, className);
   }
 
-  async controlNet(name: string, classNames: readonly string[]): Promise<GraphModel> {
-    const model = await this.model(name, this.options);
-    if (model instanceof GraphModel && classNames.includes(model.className)) return model;
-    throw this.wrongKind(name, model, classNames.join(' or '));
+  async controlNets(name: string, classNames: readonly string[]): Promise<ControlNets> {
+    const source = this.sources[name];
+    const isList = Array.isArray(source);
+    const loaded = new Map<string, GraphModel>();
+    const load = async (from: ComponentSource | undefined): Promise<GraphModel> => {
+      const path = from?.path ?? this.folderOf(name);
+      const known = loaded.get(path);
+      if (known) return known;
+      const model = await this.modelFrom(from, name, this.options);
+      if (!(model instanceof GraphModel) || !classNames.includes(model.className))
+        throw this.wrongKind(name, model, classNames.join(' or '), path);
+      loaded.set(path, model);
+      return model;
+    };
+    const nets: GraphModel[] = [];
+    for (const from of isList ? (source as readonly ComponentSource[]) : [source as ComponentSource | undefined])
+      nets.push(await load(from));
+    return new ControlNets(nets as [GraphModel, ...GraphModel[]], isList);
   }
 
   async mixGuider(name: string): Promise<MixGuider> {
@@ -241,8 +256,15 @@ export class ComponentLoader {
   }
 
   /** A file is described by the config that the pipeline has of the component. */
-  private async model(name: string, options: LoadOptions): Promise<LoadedModel> {
-    const source = this.sources[name];
+  private model(name: string, options: LoadOptions): Promise<LoadedModel> {
+    return this.modelFrom(this.sources[name] as ComponentSource | undefined, name, options);
+  }
+
+  private async modelFrom(
+    source: ComponentSource | undefined,
+    name: string,
+    options: LoadOptions,
+  ): Promise<LoadedModel> {
     const { variant: _, ...load } = options;
     const model =
       source?.kind === 'file'
@@ -252,10 +274,12 @@ export class ComponentLoader {
     return model;
   }
 
-  private wrongKind(name: string, { className }: LoadedModel, kind: string): DejaDitError {
-    return new DejaDitError('INVALID_CONFIG', `component '${name}': ${className} is not ${kind}`, {
-      path: this.sources[name]?.path ?? this.folderOf(name),
-    });
+  private wrongKind(name: string, { className }: LoadedModel, kind: string, path = this.pathOf(name)): DejaDitError {
+    return new DejaDitError('INVALID_CONFIG', `component '${name}': ${className} is not ${kind}`, { path });
+  }
+
+  private pathOf(name: string): string {
+    return (this.sources[name] as ComponentSource | undefined)?.path ?? this.folderOf(name);
   }
 }
 

@@ -13,6 +13,7 @@ import type { Backend } from '../runtime/backend.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import { componentName, disposeAll, type Loaded, loadComponents, type Part, type Parts } from './components.ts';
 import type { GenerationDefaults, LoadedPipeline, PipelineClass, PipelineTraits } from './pipeline.ts';
+import { ControlNets } from './request/control-nets.ts';
 import { ImageEncoder } from './request/image-encoder.ts';
 import type { Plan } from './request/plan.ts';
 import { type CoreParts, PipelineRequest } from './request/request.ts';
@@ -192,13 +193,11 @@ class DefinedPipeline<P extends Parts & CoreComponents, Config, O extends Pipeli
   }
 
   get models(): Record<string, GraphModel> {
-    return this.named((part) =>
-      part instanceof TextEncoder || part instanceof ImageEncoder
-        ? part.model
-        : part instanceof GraphModel
-          ? part
-          : undefined,
+    const own = this.named((part) =>
+      part instanceof TextEncoder || part instanceof ImageEncoder ? part.model : undefined,
     );
+    const nets = this.named((part) => (part instanceof ControlNets ? part : undefined));
+    return Object.assign(own, ...Object.entries(nets).map(([name, part]) => part.models(name)));
   }
 
   async dispose(): Promise<void> {
@@ -245,6 +244,7 @@ class DefinedPipeline<P extends Parts & CoreComponents, Config, O extends Pipeli
 function modelsIn(parts: readonly unknown[]): (TransformerModel | GraphModel)[] {
   return parts.flatMap((part): (TransformerModel | GraphModel)[] => {
     if (part instanceof TransformerModel || part instanceof GraphModel) return [part];
+    if (part instanceof ControlNets) return [...new Set(part.nets)];
     const holdsModel = [TextEncoder, ImageEncoder, TextConditioner, Autoencoder].some((kind) => part instanceof kind);
     return holdsModel ? [(part as { model: TransformerModel | GraphModel }).model] : [];
   });

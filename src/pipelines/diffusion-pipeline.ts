@@ -9,6 +9,7 @@ import { type FetchComponent, modelIndexName, openModelFolder } from '../weights
 import { type ComponentSources, componentsIn, resolveSources, sourcesShape } from './component-sources.ts';
 import { type LoadPipelineOptions, loadPipeline, loadPipelineShape, requireSupported } from './load-pipeline.ts';
 import type { Pipeline } from './pipeline.ts';
+import { controlledClass } from './registry.ts';
 
 export interface FromPretrainedOptions extends LoadPipelineOptions, ComponentSources, ResolveOptions {}
 
@@ -42,7 +43,10 @@ export const DiffusionPipeline = {
       ...hub,
       withoutWeights: Object.keys(sources),
       // Before gigabytes arrive.
-      checkClass: (index) => requireSupported(index, source),
+      checkClass: (index) => {
+        requireSupported(index, source);
+        if (options.controlnet !== undefined) controlledClass(index.className);
+      },
     });
     const fetchComponent: FetchComponent = (_, origin) => resolveOrigin(origin, hub);
     return loadPipeline(root, { ...options, sources, fetchComponent });

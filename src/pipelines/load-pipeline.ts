@@ -6,9 +6,9 @@ import { joinPath } from '../files/paths.ts';
 import { loadShape } from '../models/load/load-options.ts';
 import { type ProgramOptions, programsFor } from '../models/load/programs.ts';
 import { isTransformer } from '../models/registry.ts';
-import { type FetchComponent, type ModelFolder, openModelFolder } from '../weights/model-folder.ts';
+import { type FetchComponent, type ModelFolder, openModelFolder, readConfig } from '../weights/model-folder.ts';
 import type { GenerationDefaults, Pipeline, PipelineLoadOptions } from './pipeline.ts';
-import { findPipeline, supportedPipelines } from './registry.ts';
+import { controlledClass, findPipeline, supportedPipelines } from './registry.ts';
 
 export interface LoadPipelineOptions
   extends Partial<Omit<PipelineLoadOptions, 'programs' | 'sources'>>,
@@ -29,8 +29,9 @@ export async function loadPipeline(
   root: string,
   { sources, fetchComponent, ...options }: LoadPipelineOptions & FromElsewhere,
 ): Promise<Pipeline> {
-  const folder = await openModelFolder(root, fetchComponent);
-  requireSupported(folder, root);
+  const opened = await openModelFolder(root, fetchComponent);
+  requireSupported(opened, root);
+  const folder = { ...opened, className: await classWithSources(opened.className, sources) };
   const { variant, weightDtype, computeDtype, signal, layerwiseOffload, layerwiseTextOffload, deferWeights } = options;
   const offload = { layerwiseOffload, layerwiseTextOffload };
   const found = (await findPipeline(folder.className))!;
@@ -58,6 +59,18 @@ export async function loadPipeline(
 /** @param origin where the pipeline is from @throws DejaDitError `UNSUPPORTED` saying why, and what can be done instead */
 export function requireSupported(index: Pick<ModelFolder, 'className' | 'components'>, origin: string): void {
   if (!supportedPipelines().includes(index.className)) throw unsupportedPipeline(index, origin);
+}
+
+/** Given a ControlNet, a pipeline becomes the one of its family that has one. */
+async function classWithSources(className: string, sources: PipelineLoadOptions['sources']): Promise<string> {
+  const [net] = [sources?.['controlnet'] ?? []].flat();
+  if (!net) return className;
+  if (net.kind === 'folder') return controlledClass(className, (await readConfig(net.path)).config);
+  throw new DejaDitError(
+    'UNSUPPORTED',
+    'is a file; a ControlNet is loaded from a folder or repository with its config.json',
+    { path: net.path },
+  );
 }
 
 /** `generation_config.json` beside `model_index.json`: a checkpoint's own defaults. */

@@ -24,8 +24,8 @@ export interface PipelineLoadOptions {
   layerwiseTextOffload?: boolean | OffloadOptions | undefined;
   /** Leaves weights in their files until they are needed, see `LoadOptions`. */
   deferWeights?: boolean | undefined;
-  /** Components that come from elsewhere than the pipeline's folder, by name. */
-  sources?: Readonly<Record<string, ComponentSource>> | undefined;
+  /** Components that come from elsewhere than the pipeline's folder, by name; ControlNets may be several. */
+  sources?: Readonly<Record<string, ComponentSource | readonly ComponentSource[]>> | undefined;
   signal?: AbortSignal | undefined;
 }
 

@@ -34,6 +34,10 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   PixArtSigmaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartSigmaPipeline,
   PixArtAlphaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartAlphaPipeline,
   PRXPipeline: async () => (await import('./prx/prx-pipeline.ts')).prxPipeline,
+  QwenImageControlNetPipeline: async () =>
+    (await import('./qwenimage/qwenimage-controlnet-pipeline.ts')).qwenImageControlNetPipeline,
+  QwenImageControlNetInpaintPipeline: async () =>
+    (await import('./qwenimage/qwenimage-controlnet-pipeline.ts')).qwenImageControlNetInpaintPipeline,
   QwenImageEditPipeline: async () => (await import('./qwenimage/qwenimage-edit-pipeline.ts')).qwenImageEditPipeline,
   QwenImageEditPlusPipeline: async () =>
     (await import('./qwenimage/qwenimage-edit-plus-pipeline.ts')).qwenImageEditPlusPipeline,
@@ -43,6 +47,10 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   SanaPipeline: async () => (await import('./sana/sana-pipeline.ts')).sanaPipeline,
   SanaSprintPipeline: async () => (await import('./sana/sana-sprint-pipeline.ts')).sanaSprintPipeline,
   SkyReelsV2Pipeline: async () => (await import('./skyreelsv2/skyreels-v2-pipeline.ts')).skyReelsV2Pipeline,
+  StableDiffusion3ControlNetPipeline: async () =>
+    (await import('./sd3/sd3-controlnet-pipeline.ts')).sd3ControlNetPipeline,
+  StableDiffusion3ControlNetInpaintingPipeline: async () =>
+    (await import('./sd3/sd3-controlnet-pipeline.ts')).sd3ControlNetInpaintingPipeline,
   StableDiffusion3Img2ImgPipeline: async () => (await import('./sd3/sd3-pipeline.ts')).sd3Img2ImgPipeline,
   StableDiffusion3Pipeline: async () => (await import('./sd3/sd3-pipeline.ts')).sd3Pipeline,
   StableDiffusionPipeline: async () =>
@@ -58,6 +66,39 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   ZImageImg2ImgPipeline: async () => (await import('./zimage/zimage-pipeline.ts')).zImagePipeline,
   ZImagePipeline: async () => (await import('./zimage/zimage-pipeline.ts')).zImagePipeline,
 };
+
+/** By family, the pipelines of those that take ControlNets: for pictures, and for pictures with a mask. */
+const withControlNets: readonly { pipelines: readonly string[]; picture: string; mask?: string }[] = [
+  { pipelines: ['FluxPipeline', 'FluxControlNetPipeline'], picture: 'FluxControlNetPipeline' },
+  {
+    pipelines: ['StableDiffusion3Pipeline', 'StableDiffusion3ControlNetPipeline'],
+    picture: 'StableDiffusion3ControlNetPipeline',
+    mask: 'StableDiffusion3ControlNetInpaintingPipeline',
+  },
+  {
+    pipelines: ['QwenImagePipeline', 'QwenImageControlNetPipeline'],
+    picture: 'QwenImageControlNetPipeline',
+    mask: 'QwenImageControlNetInpaintPipeline',
+  },
+];
+
+/**
+ * The class of a pipeline that is given a ControlNet.
+ * @param net its config: one with channels for a mask inpaints. Undefined: not known yet
+ * @throws DejaDitError UNSUPPORTED if there is none
+ */
+export function controlledClass(className: string, net: Readonly<Record<string, unknown>> = {}): string {
+  const found = withControlNets.find(({ pipelines, mask }) => [...pipelines, mask].includes(className));
+  if (!found) {
+    const known = withControlNets.map(({ pipelines }) => pipelines[0]).join(', ');
+    throw new DejaDitError('UNSUPPORTED', `a ${className} takes no ControlNet; those that do: ${known}`, {
+      path: 'controlnet',
+    });
+  }
+  // Stable Diffusion 3 and Qwen-Image spell it differently.
+  const channels = net['extra_conditioning_channels'] ?? net['extra_condition_channels'] ?? 0;
+  return (channels !== 0 ? found.mask : undefined) ?? found.picture;
+}
 
 const pipelines = new Map(Object.entries(builtIn));
 

@@ -9,6 +9,7 @@ export interface ComponentFlags {
   textEncoder?: string;
   textEncoder2?: string;
   textEncoder3?: string;
+  controlnet?: string[];
 }
 
 export function addComponentFlags(command: Command): Command {
@@ -20,10 +21,23 @@ export function addComponentFlags(command: Command): Command {
     .option('--text-encoder <source>', 'of the text encoder')
     .option('--text-encoder-2 <source>', 'of the second one')
     .option('--text-encoder-3 <source>', 'of the third one')
+    .option(
+      '--controlnet <source>',
+      'a ControlNet to draw with; again for another one',
+      (source: string, others: string[] = []) => [...others, source],
+    )
     .optionsGroup('Options:');
 }
 
 export function componentsOf(flags: ComponentFlags): ComponentSources {
-  const { transformer, transformer2, vae, textEncoder, textEncoder2, textEncoder3 } = flags;
-  return { transformer, transformer2, vae, textEncoder, textEncoder2, textEncoder3 };
+  const { transformer, transformer2, vae, textEncoder, textEncoder2, textEncoder3, controlnet } = flags;
+  return {
+    transformer,
+    transformer2,
+    vae,
+    textEncoder,
+    textEncoder2,
+    textEncoder3,
+    controlnet: controlnet?.length === 1 ? controlnet[0] : controlnet,
+  };
 }

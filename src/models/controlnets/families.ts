@@ -3,4 +3,6 @@ import type { GraphModelFamily } from '../graph-model.ts';
 
 export const controlNetFamilies: Readonly<Record<string, () => Promise<GraphModelFamily>>> = {
   FluxControlNetModel: async () => (await import('./flux-controlnet.ts')).fluxControlNet,
+  QwenImageControlNetModel: async () => (await import('./qwenimage-controlnet.ts')).qwenImageControlNet,
+  SD3ControlNetModel: async () => (await import('./sd3-controlnet.ts')).sd3ControlNet,
 };

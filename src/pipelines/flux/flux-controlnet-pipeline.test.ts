@@ -40,3 +40,41 @@ describe('FluxControlNetPipeline with a net for several kinds of pictures', () =
     await expect(pipe().generate({ ...small, controlMode: 3 })).rejects.toThrow('mode 3, expected 0 to 2');
   });
 });
+
+describe('FluxControlNetPipeline with two nets', () => {
+  const pipe = itReproducesDiffusers('flux_controlnets');
+
+  it('asks for a picture and at most one number for each', async () => {
+    const two = { ...small, controlImage: [controlImage, controlImage], numInferenceSteps: 2 };
+    await expect(pipe().generate(small)).rejects.toThrow(
+      'controlImage: 1 for 2 ControlNets, expected a list with one for each',
+    );
+    await expect(pipe().generate({ ...two, controlnetConditioningScale: [1, 1, 1] })).rejects.toThrow(
+      'controlnetConditioningScale: 3 for 2 ControlNets',
+    );
+    const { warnings } = await pipe().generate({ ...two, controlGuidanceStart: [0, 0.8] });
+    expect(warnings.join()).toMatch(/ControlNet 2 has no effect, as none of 2 steps is within/);
+  });
+
+  it('adds them up', async () => {
+    const both = { ...small, controlImage: [controlImage, controlImage], numInferenceSteps: 2 };
+    const twice = await pipe().generate({ ...both, controlnetConditioningScale: [0.3, 0.4] });
+    const once = await pipe().generate({ ...both, controlnetConditioningScale: [0.7, 0] });
+    // The samples of the picture's latents are two draws.
+    expect(relativeError(twice.latents, once.latents)).toBeLessThan(0.05);
+    expect(Object.keys(pipe().models)).toEqual(['text_encoder', 'text_encoder_2', 'controlnet']);
+  });
+});
+
+describe('FluxControlNetPipeline with one net for several kinds of pictures', () => {
+  const pipe = itReproducesDiffusers('flux_controlnets_union');
+
+  it('asks for the kind of each', async () => {
+    const two = { ...small, controlImage: [controlImage, controlImage] };
+    await expect(pipe().generate({ ...two, controlMode: [1, null] })).rejects.toThrow('controlMode[1]: missing');
+  });
+});
+
+describe("FluxControlNetPipeline with XLabs' net", () => {
+  itReproducesDiffusers('flux_controlnet_xlabs');
+});

@@ -1,22 +1,26 @@
-/** FLUX.1 with a ControlNet: text to image along a picture of edges, depth, poses or the like. Diffusers' `FluxControlNetPipeline`. */
+/** FLUX.1 with ControlNets: text to image along pictures of edges, depth, poses or the like. Diffusers' `FluxControlNetPipeline`. */
 import { DejaDitError } from '../../errors/errors.ts';
-import type { ForwardInputs } from '../../models/inputs.ts';
-import { intTensor, type Tensor } from '../../tensor/tensor.ts';
-import { controlNet } from '../components.ts';
+import type { GraphModel } from '../../models/graph-model.ts';
+import { intTensor } from '../../tensor/tensor.ts';
+import { controlNets } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
-import { initialLatents, perSample } from '../request/latents.ts';
+import { type ControlNets, controlledPlan, controlOptions, readControls } from '../request/control-nets.ts';
+import { perSample } from '../request/latents.ts';
 import { packedLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
-import { encodePictures, loadPixels } from '../request/start-images.ts';
-import { repeatRows } from '../request/tensors.ts';
+import { encodePictures } from '../request/start-images.ts';
 import { edges, noGuidanceEmbedding, promptWeighting, textLength } from '../schema/sizes.ts';
 import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
 
 const { transformer: fluxTransformer, ...fluxParts } = fluxComponents;
 
+const knowsKinds = ({ config }: GraphModel) => Boolean(config['num_mode']);
+/** XLabs' nets see pixels where others see latents, and their samples take turns. */
+const seesPixels = ({ config }: GraphModel) => Boolean(config['conditioning_embedding_channels']);
+
 export const fluxControlNetPipeline = definePipeline({
   classNames: ['FluxControlNetPipeline'],
-  components: { ...fluxParts, controlnet: controlNet('FluxControlNetModel'), transformer: fluxTransformer },
+  components: { ...fluxParts, controlnet: controlNets('FluxControlNetModel'), transformer: fluxTransformer },
 
   options: {
     conditions: { texts: ['prompt', 'prompt2'], embeds: ['promptEmbeds', 'pooledPromptEmbeds'] },
@@ -29,82 +33,71 @@ export const fluxControlNetPipeline = definePipeline({
       guidanceScale: { default: 7, unused: noGuidanceEmbedding },
       maxSequenceLength: textLength(512, 'textEncoder2'),
       promptWeighting,
-      controlImage: { required: true },
+      ...controlOptions,
       controlMode: {
         unused: {
           because: 'as this ControlNet knows one kind of pictures',
-          when: ({ controlnet }) => !controlnet.config['num_mode'],
+          when: ({ controlnet }) => !controlnet.nets.some(knowsKinds),
         },
       },
-      controlnetConditioningScale: { default: 1 },
-      controlGuidanceStart: { default: 0 },
-      controlGuidanceEnd: { default: 1 },
     },
   },
 
   async plan({ parts, settings, reading, warnings }) {
     const { transformer, vae, scheduler, controlnet } = parts;
-    const { batch, maxSequenceLength, guidanceScale, numInferenceSteps: steps, controlMode, signal } = settings;
-    const { controlGuidanceStart: from, controlGuidanceEnd: to } = settings;
-    const actsAt = (index: number) => index / steps >= from && (index + 1) / steps <= to;
-    if (!Array.from({ length: steps }, (_, index) => actsAt(index)).includes(true))
-      warnings.add(
-        `the ControlNet has no effect, as none of ${steps} steps is within controlGuidanceStart ${from} and controlGuidanceEnd ${to}`,
-      );
-    const knowsModes = Boolean(controlnet.config['num_mode']);
-    if (knowsModes && controlMode === undefined)
-      throw new DejaDitError('INVALID_ARGUMENT', 'missing: this ControlNet knows several kinds of pictures', {
-        path: 'controlMode',
-      });
+    const { batch, maxSequenceLength, guidanceScale, numInferenceSteps: steps, signal } = settings;
     const [rows, columns] = [settings.height / vae.spatialScale, settings.width / vae.spatialScale];
     const latents = packedLatents([batch, transformer.traits.inChannels / 4, rows, columns]);
     const tokens = (rows * columns) / 4;
-    const given = await loadPixels(settings.controlImage, settings);
-    // Each is for the pictures of one prompt, which have samples of their own.
-    const pixels = repeatRows(given, batch / given.dim(0));
+    const controls = await readControls(controlnet, settings, warnings);
+    for (const [i, { net, mode }] of controls.entries())
+      if (knowsKinds(net) && mode === undefined)
+        throw new DejaDitError('INVALID_ARGUMENT', 'missing: this ControlNet knows several kinds of pictures', {
+          path: controls.length === 1 ? 'controlMode' : `controlMode[${i}]`,
+        });
+    const takesTurns = samplesTakeTurns(controlnet);
     const inputsAt = fluxInputs(transformer, { rows: rows / 2, columns: columns / 2, guidanceScale });
-    let picture: Tensor | undefined;
-    let idle: ForwardInputs | undefined;
+    const { start, besides } = controlledPlan({
+      controls,
+      steps,
+      latents,
+      given: settings.latents,
+      see: async ({ net, pixels }, noise) =>
+        seesPixels(net)
+          ? pixels
+          : latents.pack((await encodePictures(pixels, { vae, batch, noise, signal })).reshape(latents.drawn)),
+      inputsOf: ({ control: { net, mode }, seen, latents: sample, timestep, branch }) => {
+        const { guidance: _, ...call } = inputsAt(sample, timestep, branch);
+        return {
+          ...call,
+          ...branch,
+          controlnet_cond: seen,
+          ...(net.config['guidance_embeds'] ? { guidance: perSample(sample, guidanceScale) } : {}),
+          ...(knowsKinds(net) ? { controlnet_mode: intTensor(Array(batch).fill(mode), [batch, 1]) } : {}),
+        };
+      },
+      warnings,
+      signal,
+    });
     return {
       tokens: tokens + maxSequenceLength,
       embed: (condition) => embedFlux(parts, condition, { maxLength: maxSequenceLength, ...reading }),
       latents,
       schedule: flowSchedule(settings, { scheduler, tokens }),
-      start: async (noise, ownScheduler) => {
-        picture = latents.pack((await encodePictures(pixels, { vae, batch, noise, signal })).reshape(latents.drawn));
-        return { latents: initialLatents(ownScheduler, { latents, noise, given: settings.latents }) };
-      },
-      inputsAt,
-      besides: async (sample, { timestep, index, branch }) => {
-        const acts = actsAt(index);
-        if (!acts && idle) return idle;
-        const { guidance: _, ...call } = inputsAt(sample, timestep, branch);
-        const outputs = await controlnet.call(
-          'forward',
-          {
-            ...call,
-            ...branch,
-            controlnet_cond: picture,
-            conditioning_scale: acts ? settings.controlnetConditioningScale : 0,
-            ...(controlnet.config['guidance_embeds'] ? { guidance: perSample(sample, guidanceScale) } : {}),
-            ...(knowsModes ? { controlnet_mode: intTensor(Array(batch).fill(controlMode), [batch, 1]) } : {}),
-          },
-          signal,
-        );
-        const samples = samplesOf(outputs);
-        // What does not act adds nothing; in tensors of the same shapes, so that a cache goes on.
-        if (!acts) idle = samples;
-        return samples;
-      },
+      start,
+      besides,
+      inputsAt: (...call) => ({ ...inputsAt(...call), ...(takesTurns ? { controlnet_blocks_repeat: true } : {}) }),
     };
   },
 });
 
-/** The outputs of a ControlNet as the lists that its transformer takes. */
-function samplesOf(outputs: Readonly<Record<string, Tensor>>): ForwardInputs {
-  const lists = ['controlnet_block_samples', 'controlnet_single_block_samples'].map((name) => {
-    const count = Object.keys(outputs).filter((key) => key.startsWith(`${name}.`)).length;
-    return [name, Array.from({ length: count }, (_, i) => outputs[`${name}.${i}`]!)] as const;
-  });
-  return Object.fromEntries(lists.filter(([, samples]) => samples.length > 0));
+/** @throws DejaDitError UNSUPPORTED for nets whose samples go to blocks in different orders */
+function samplesTakeTurns({ nets }: ControlNets): boolean {
+  const turns = nets.map(seesPixels);
+  if (turns.every((own) => own === turns[0])) return turns[0]!;
+  throw new DejaDitError(
+    'UNSUPPORTED',
+    'ControlNets of XLabs and others give their samples to blocks in different orders, and cannot be added up',
+    { path: 'controlnet' },
+  );
 }

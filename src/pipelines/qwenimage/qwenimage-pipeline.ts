@@ -2,29 +2,16 @@
  * Qwen-Image: text, and optionally a starting image, to image, the text read by a language model under a fixed instruction. Diffusers'
  * `QwenImagePipeline` and `QwenImageImg2ImgPipeline`.
  */
-import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
 import { packedLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
 import { maybeFromImages } from '../request/start-images.ts';
 import { edges, startImage } from '../schema/sizes.ts';
-import { embedQwen, qwenCalls, qwenConditions, qwenGuidance, qwenOptions } from './calls.ts';
-
-/** The conversation that the model was trained with; the tokens before the prompt are read, but not passed on. */
-const instruction =
-  'Describe the image by detailing the color, shape, size, texture, quantity, text, spatial relationships of the objects and background:';
-const conversation = (prompt: string) =>
-  `<|im_start|>system\n${instruction}<|im_end|>\n<|im_start|>user\n${prompt}<|im_end|>\n<|im_start|>assistant\n`;
-const templateTokens = 34;
+import { embedPrompt, qwenCalls, qwenComponents, qwenConditions, qwenGuidance, qwenOptions } from './calls.ts';
 
 export const qwenImagePipeline = definePipeline({
   classNames: ['QwenImagePipeline', 'QwenImageImg2ImgPipeline'],
-  components: {
-    scheduler: scheduler(),
-    textEncoder: textEncoder(),
-    vae: autoencoder(),
-    transformer: transformer('QwenImageTransformer2DModel'),
-  },
+  components: qwenComponents,
 
   options: {
     conditions: qwenConditions,
@@ -44,11 +31,7 @@ export const qwenImagePipeline = definePipeline({
     const latents = packedLatents([batch, transformer.traits.inChannels / 4, rows, columns]);
     return {
       tokens: tokens + maxSequenceLength,
-      embed: (condition) =>
-        embedQwen(condition, (texts) => {
-          const options = { maxLength: maxSequenceLength, templateTokens, ...reading };
-          return textEncoder.encodeEach(texts.map(conversation), options);
-        }),
+      embed: (condition) => embedPrompt(textEncoder, condition, { maxLength: maxSequenceLength, ...reading }),
       latents,
       ...(await maybeFromImages({ latents, vae, settings })),
       schedule: flowSchedule(settings, { scheduler, tokens }),

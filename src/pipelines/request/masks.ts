@@ -13,8 +13,9 @@ interface Size {
 export async function loadMasks(
   source: ImageSource | readonly ImageSource[],
   { height, width }: Size,
+  option = 'maskImage',
 ): Promise<Tensor> {
-  const images = await loadImages(source, 'maskImage');
+  const images = await loadImages(source, option);
   const sized = await Promise.all(images.map((image) => image.resize(width, height)));
   return join(sized.map(brightness), 0);
 }
@@ -28,15 +29,15 @@ function brightness({ width, height, channels, data }: Image): Tensor {
   return floatTensor(values, [1, 1, height, width]);
 }
 
-/** Pictures [n, 3, H, W] with what is drawn anew put out. */
-export function maskedPictures(pixels: Tensor, masks: Tensor): Tensor {
+/** Pictures [n, 3, H, W] with what is drawn anew put out: grey, or `value`. */
+export function maskedPictures(pixels: Tensor, masks: Tensor, value = 0): Tensor {
   const [images, channels, height, width] = dims(pixels, 4);
   const plane = height * width;
   const mask = masks.f32;
   return floatTensor(
-    pixels.f32.map((value, i) => {
+    pixels.f32.map((pixel, i) => {
       const image = Math.floor(i / (channels * plane)) % masks.dim(0);
-      return value * (1 - mask[image * plane + (i % plane)]!);
+      return mask[image * plane + (i % plane)]! === 1 ? value : pixel;
     }),
     [images, channels, height, width],
   );

@@ -23,12 +23,13 @@ export type ImageSource = Image | ImageFileSource;
 export function takingTurns(
   value: ImageSource | readonly ImageSource[] | undefined,
   batch: number,
+  option = 'image',
 ): readonly ImageSource[] | undefined {
   if (value === undefined) return undefined;
   const list = [value].flat() as readonly ImageSource[];
   if (batch % list.length === 0) return list;
   throw new DejaDitError('INVALID_ARGUMENT', `${list.length} of them cannot take turns in ${batch} pictures`, {
-    path: 'image',
+    path: option,
   });
 }
 
@@ -77,8 +78,9 @@ export async function encodePictures(pixels: Tensor, { vae, batch, noise, signal
 export async function loadPixels(
   source: ImageSource | readonly ImageSource[] | undefined,
   { height, width, batch }: { height: number; width: number; batch: number },
+  option = 'image',
 ): Promise<Tensor> {
-  const images = await loadImages(takingTurns(source, batch) ?? []);
+  const images = await loadImages(takingTurns(source, batch, option) ?? [], option);
   const sized = await Promise.all(images.map((image) => image.resize(width, height)));
   return join(
     sized.map((image) => image.toTensor()),

@@ -185,6 +185,8 @@ export const memory = (): z.ZodType<number | string> => {
   );
 };
 
+const anImage = 'expected an Image, a path, a file: URL or the bytes of a file';
+
 const image = () =>
   z.union(
     [
@@ -194,12 +196,28 @@ const image = () =>
           value instanceof Image || value instanceof URL || value instanceof Uint8Array || value instanceof Blob,
       ),
     ],
-    { error: expecting('expected an Image, a path, a file: URL or the bytes of a file') },
+    { error: expecting(anImage) },
   );
 
 /** Pictures, or where they are. */
-export const images = () =>
-  oneOrMore(image(), { expected: 'expected an Image, a path, a file: URL or the bytes of a file' });
+export const images = () => oneOrMore(image(), { expected: anImage });
+
+/** Pictures, or lists of them where there is one for each of several nets. */
+export const imageLists = (): z.ZodType<ImageSource | (ImageSource | ImageSource[])[]> =>
+  oneOrMore<ImageSource | ImageSource[]>(images(), { expected: anImage }) as z.ZodType<
+    ImageSource | (ImageSource | ImageSource[])[]
+  >;
+
+/** One number, or one for each of several nets. */
+export const numberOrList = (bounds: Bounds): z.ZodType<number | number[]> =>
+  oneOrMore(number(bounds), { expected: `expected a number${range(bounds)}, or a list of such` });
+
+/** The same with integers, or null for nets that need none. */
+export const integerOrList = (bounds: Bounds): z.ZodType<number | (number | null)[]> => {
+  const error = expecting(`expected an integer${range(bounds)}, or a list of such`);
+  const several = z.array(integer(bounds).nullable(), { error }).min(1, { error: 'is an empty list' });
+  return z.union([integer(bounds), several], { error });
+};
 
 export const aFunction = <F>() => object<F>('expected a function', (value) => typeof value === 'function');
 

@@ -157,15 +157,20 @@ export interface GenerateOptions {
   maxArea?: number;
   /** Of pictures as the model that reads the prompt sees them, in pixels. */
   conditionArea?: number;
-  /** What a ControlNet sees, resized to `width`×`height`; several take turns. */
-  controlImage?: ImageSource | readonly ImageSource[];
-  /** Which kind of picture that is, for a ControlNet that knows several. */
-  controlMode?: number;
-  /** How strongly the ControlNet acts. Default 1. */
-  controlnetConditioningScale?: number;
-  /** Shares of the steps between which the ControlNet acts. Default 0 and 1. */
-  controlGuidanceStart?: number;
-  controlGuidanceEnd?: number;
+  /**
+   * What a ControlNet sees, resized to `width`×`height`; several take turns. With a list of ControlNets there is one for each, or a list of
+   * pictures that take turns; a list of one ControlNet sees as many as there are, and adds up what it says of them.
+   */
+  controlImage?: ImageSource | readonly (ImageSource | readonly ImageSource[])[];
+  /** What of `controlImage` is drawn anew, for ControlNets that inpaint: where it is white. */
+  controlMask?: ImageSource | readonly ImageSource[];
+  /** Which kind of picture that is, for a ControlNet that knows several. Of several ControlNets a list, null for those that need none. */
+  controlMode?: number | readonly (number | null)[];
+  /** How strongly the ControlNet acts, or each of several. Default 1. */
+  controlnetConditioningScale?: number | readonly number[];
+  /** Shares of the steps between which the ControlNet acts, or each of several. Default 0 and 1. */
+  controlGuidanceStart?: number | readonly number[];
+  controlGuidanceEnd?: number | readonly number[];
   /** Bring the image to the nearest size that the model was trained at. Default true. */
   autoResize?: boolean;
   /** How much of the schedule runs on the starting image: 1 all of it, near 0 almost nothing. Default 0.6. */

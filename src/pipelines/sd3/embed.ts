@@ -7,7 +7,7 @@ import type { Condition } from '../request/conditions.ts';
 import { padEnd } from '../request/tensors.ts';
 import type { EncodeTextOptions, TextEncoder } from '../request/text-encoder.ts';
 
-interface SD3Readers {
+export interface SD3Readers {
   textEncoder: TextEncoder;
   textEncoder2: TextEncoder;
   textEncoder3: TextEncoder | undefined;

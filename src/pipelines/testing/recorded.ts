@@ -43,6 +43,8 @@ export interface CacheRecord {
 
 export interface Recording {
   checkpoint: { className: string; options: Record<string, unknown>; components: Record<string, Part | null> };
+  /** ControlNets that it is loaded with, as folders of the fixtures. */
+  load?: { controlnet: readonly string[] };
   runs: Run[];
 }
 
@@ -169,12 +171,13 @@ export function rowOf(tensor: Tensor, index: number): Tensor {
  * @returns the pipeline, for further tests
  */
 export function itReproducesDiffusers(name: string): () => Pipeline {
-  const { checkpoint, runs } = readRecording(name);
+  const { checkpoint, load, runs } = readRecording(name);
   let root: string;
   let pipe: Pipeline;
   beforeAll(async () => {
     root = assembleCheckpoint(checkpoint);
-    pipe = await DiffusionPipeline.fromPretrained(root);
+    const controlnet = load?.controlnet.map((folder) => path.join(fixtures, folder));
+    pipe = await DiffusionPipeline.fromPretrained(root, { controlnet });
   });
   afterAll(async () => {
     await pipe?.dispose();

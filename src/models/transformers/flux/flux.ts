@@ -5,10 +5,16 @@ import type { FluxState } from '../../../nn/flux-blocks.ts';
 import { linear } from '../../../nn/linear.ts';
 import { modulatedOutput } from '../../../nn/modulation.ts';
 import { rotaryTables } from '../../../nn/rotary.ts';
-import { join } from '../../../tensor/slices.ts';
-import { rows, type Shape, type Tensor } from '../../../tensor/tensor.ts';
-import { type BlockList, defineTransformer } from '../../definition.ts';
-import { checkTensorList, type ForwardInputs } from '../../inputs.ts';
+import { rows } from '../../../tensor/tensor.ts';
+import {
+  controlled,
+  controlSpecs,
+  controlState,
+  controlTensors,
+  inRuns,
+  type SampleChoice,
+} from '../../controlnets/control-samples.ts';
+import { defineTransformer } from '../../definition.ts';
 import { fluxBlockLists } from './flux-lists.ts';
 import { fluxNames } from './flux-names.ts';
 
@@ -26,17 +32,13 @@ interface FluxConfig {
   axesDim: readonly number[];
 }
 
-/** With what a ControlNet adds to the image behind the blocks of each list, [samples, B, image tokens, D]. */
+/** With what a ControlNet adds behind the blocks of each list. */
 type ControlledState = FluxState & {
   controlnet_block_samples?: SymbolicTensor;
   controlnet_single_block_samples?: SymbolicTensor;
 };
 
-/** By list of blocks. */
-const controls = {
-  transformer_blocks: 'controlnet_block_samples',
-  single_transformer_blocks: 'controlnet_single_block_samples',
-} as const;
+const controls = ['controlnet_block_samples', 'controlnet_single_block_samples'] as const;
 
 export const fluxTransformer = defineTransformer<FluxConfig, ControlledState>({
   className: 'FluxTransformer2DModel',
@@ -88,7 +90,8 @@ export const fluxTransformer = defineTransformer<FluxConfig, ControlledState>({
     { name: 'img_ids', kind: 'float', shape: ['image_tokens', axesDim.length] },
     { name: 'txt_ids', kind: 'float', shape: ['text_tokens', axesDim.length] },
     { name: 'guidance', kind: 'float', shape: ['batch'], optional: !guidance },
-    ...Object.values(controls).map((name) => ({ name, kind: 'other', optional: true }) as const),
+    ...controlSpecs(controls),
+    { name: 'controlnet_blocks_repeat', kind: 'other', optional: true },
   ],
 
   /** Rotary angles depend on the positions alone: text sits at position 0, image tokens at (0, row, column). */
@@ -99,8 +102,9 @@ export const fluxTransformer = defineTransformer<FluxConfig, ControlledState>({
         ...tensors,
         ...(config.guidance ? { guidance: guidance! } : {}),
         ...attentionTensors(rotary),
-        ...controlTensors(inputs, [...tensors.hidden_states!.shape.slice(0, 2), config.width]),
+        ...controlTensors(controls, inputs, [...tensors.hidden_states!.shape.slice(0, 2), config.width]),
       },
+      ...(inputs['controlnet_blocks_repeat'] === true ? { statics: { controlRepeats: true } } : {}),
     };
   },
 
@@ -119,39 +123,22 @@ export const fluxTransformer = defineTransformer<FluxConfig, ControlledState>({
       encoder_hidden_states: linear(m.at('context_embedder'), inputs.encoder_hidden_states!, width),
       temb,
       ...attentionInputs(inputs),
-      ...Object.fromEntries(Object.values(controls).flatMap((name) => (inputs[name] ? [[name, inputs[name]]] : []))),
+      ...controlState(controls, inputs),
     };
   },
 
-  blockLists: (config) => fluxBlockLists({ ...config, pattern: 1, first: 'text' }).map(controlled),
+  blockLists: (config) => {
+    const [double, single] = fluxBlockLists({ ...config, pattern: 1, first: 'text' });
+    return [
+      controlled<ControlledState>(double!, { name: controls[0], choice: inTurns }),
+      controlled<ControlledState>(single!, { name: controls[1] }),
+    ];
+  },
 
   epilogue: (m, { hidden_states, temb }, { outChannels: outFeatures }) =>
     modulatedOutput(m, hidden_states, { temb, outFeatures }),
 });
 
-/** A ControlNet's samples, those of each list as one tensor. @param shape of a sample */
-function controlTensors(inputs: ForwardInputs, shape: Shape): Record<string, Tensor> {
-  const given = Object.values(controls).filter((name) => inputs[name] !== undefined && inputs[name] !== null);
-  const stacked = (name: string) =>
-    join(
-      checkTensorList(name, inputs[name], shape).map((sample) => sample.reshape([1, ...shape])),
-      0,
-    );
-  return Object.fromEntries(given.map((name) => [name, stacked(name)]));
-}
-
-/** Fewer samples than blocks are for as many blocks in a row each. */
-function controlled(list: BlockList<FluxState>): BlockList<ControlledState> {
-  const name = controls[list.name as keyof typeof controls];
-  return {
-    ...list,
-    block: (m, state, context) => {
-      const changes = list.block(m, state, context);
-      const samples = state[name];
-      if (!samples) return changes;
-      const sample = Math.floor(context.index / Math.ceil(list.count / samples.dim(0)));
-      const added = samples.slice(0, sample, sample + 1).squeeze(0);
-      return { ...changes, hidden_states: changes.hidden_states!.add(added) };
-    },
-  };
-}
+/** The samples of XLabs' nets take turns. */
+const inTurns: SampleChoice = (index, numbers) =>
+  numbers.statics['controlRepeats'] ? index % numbers.samples : inRuns(index, numbers);

@@ -1,10 +1,20 @@
-import { describe } from 'vitest';
-import { intTensor } from '../../../tensor/tensor.ts';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { intTensor, type Tensor } from '../../../tensor/tensor.ts';
+import { AutoModel } from '../../auto-model.ts';
+import { fixtures, readGolden, relativeError } from '../../testing/golden.ts';
 import { itMatchesDiffusers } from '../../testing/parity.ts';
 import { itRefuses, zeros } from '../../testing/refusals.ts';
 
 describe('QwenImageTransformer2DModel', () => {
   itMatchesDiffusers({ folder: 'models/qwenimage' });
+
+  it('adds the samples of a ControlNet to its blocks', async () => {
+    const { inputs, tensors } = await readGolden('models/qwenimage', 'io_control');
+    await using model = await AutoModel.fromPretrained(path.join(fixtures, 'models/qwenimage'));
+    const { sample } = await model.forward(inputs);
+    expect(relativeError(sample as Tensor, tensors.output!)).toBeLessThan(1e-5);
+  });
 
   describe('with several images: clean references, second time condition, layers', () => {
     itMatchesDiffusers({ folder: 'models/qwenimage_layered', cases: ['io'] });

@@ -10,25 +10,18 @@
 import { DejaDitError } from '../../../errors/errors.ts';
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { jointAttention } from '../../../nn/attention/attention.ts';
-import {
-  type AttentionInputs,
-  attentionInputs,
-  attentionOptions,
-  attentionTensors,
-} from '../../../nn/attention/attention-inputs.ts';
-import { keyMask, maskRows } from '../../../nn/attention/attention-mask.ts';
+import { attentionInputs } from '../../../nn/attention/attention-inputs.ts';
 import { embedding, sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.ts';
-import { feedForward, linear } from '../../../nn/linear.ts';
-import { modulatedOutput, projectModulations } from '../../../nn/modulation.ts';
-import { layer } from '../../../nn/module.ts';
+import { linear } from '../../../nn/linear.ts';
+import { modulatedOutput } from '../../../nn/modulation.ts';
+import type { Module } from '../../../nn/module.ts';
 import { rmsNorm } from '../../../nn/norms.ts';
-import { rotaryTables } from '../../../nn/rotary.ts';
-import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
 import { cleanTokenRows, currentTime } from '../../../nn/token-times.ts';
 import { dims, type Tensor } from '../../../tensor/tensor.ts';
+import { controlled, controlSpecs, controlState, controlTensors } from '../../controlnets/control-samples.ts';
 import { defineTransformer } from '../../definition.ts';
-import { imageShapes, positions, tokensOf } from './image-shapes.ts';
+import { imageShapes, tokensOf } from './image-shapes.ts';
+import { type QwenImageState, qwenImageAttention, qwenImageBlock } from './qwenimage-blocks.ts';
 
 interface QwenImageConfig {
   inChannels: number;
@@ -46,19 +39,15 @@ interface QwenImageConfig {
   layered: boolean;
 }
 
-type QwenImageState = AttentionInputs & {
-  hidden_states: SymbolicTensor;
-  encoder_hidden_states: SymbolicTensor;
-  /** [B, D]; with clean references [2·B, D], the second half at time 0. */
-  temb: SymbolicTensor;
-  /** [B, image tokens]: which row of temb each token takes. */
-  temb_rows?: SymbolicTensor;
-};
+/** With what a ControlNet adds. */
+type ControlledState = QwenImageState & { controlnet_block_samples?: SymbolicTensor };
 
-export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImageState>({
+const controls = ['controlnet_block_samples'] as const;
+
+export const qwenImageTransformer = defineTransformer<QwenImageConfig, ControlledState>({
   className: 'QwenImageTransformer2DModel',
   separateCfg: true,
-  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
+  tokens: { hidden_states: 1, encoder_hidden_states: 1, controlnet_block_samples: 2 },
   float32Modules: ['time_text_embed.**'],
 
   parseConfig(config) {
@@ -94,24 +83,13 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
     { name: 'timestep', kind: 'float', shape: ['batch'] },
     { name: 'img_shapes', kind: 'other' },
     { name: 'additional_t_cond', kind: 'int', shape: ['batch'], optional: !additionalCondition },
+    ...controlSpecs(controls),
   ],
 
-  prepare(
-    { hidden_states, encoder_hidden_states, encoder_hidden_states_mask, timestep, additional_t_cond },
-    config,
-    inputs,
-  ) {
+  prepare(tensors, config, inputs) {
+    const { hidden_states, encoder_hidden_states, timestep, additional_t_cond } = tensors;
     const [batch, imageTokens] = dims(hidden_states!, 3);
-    const textTokens = encoder_hidden_states!.dim(1);
     const images = imageShapes(inputs.img_shapes, { batch, tokens: imageTokens });
-    const rotary = rotaryTables(positions(images, { textTokens, layered: config.layered }), {
-      axesDim: config.axesDim,
-      theta: 10000,
-      precision: 'single',
-    });
-    const visible =
-      encoder_hidden_states_mask &&
-      maskRows(encoder_hidden_states_mask).map((text) => [...text, ...Array<boolean>(imageTokens).fill(true)]);
     const isReference = images.flatMap((image, i) => Array<boolean>(tokensOf(image)).fill(i > 0));
     return {
       tensors: {
@@ -120,7 +98,8 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
         timestep: timestep!,
         ...(config.additionalCondition ? { additional_t_cond: binary(additional_t_cond!) } : {}),
         ...(config.cleanReferences ? { temb_rows: cleanTokenRows(batch, isReference) } : {}),
-        ...attentionTensors(rotary, visible && keyMask(visible)),
+        ...qwenImageAttention(tensors, images, config),
+        ...controlTensors(controls, inputs, [batch, imageTokens, config.width]),
       },
     };
   },
@@ -145,51 +124,26 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, QwenImage
       temb,
       ...(temb_rows ? { temb_rows } : {}),
       ...attentionInputs(inputs),
+      ...controlState(controls, inputs),
     };
   },
 
   smallestCalls: () => [{ inputs: { img_shapes: [[1, 1, 1]] } }],
 
-  blockLists: (config) => [
-    {
+  blockLists: (config) => {
+    const list = {
       name: 'transformer_blocks',
-      pattern: 1,
+      pattern: 1 as const,
       count: config.blocks,
-      block: (m, state) => qwenImageBlock(m, state, config),
-    },
-  ],
+      block: (m: Module, state: ControlledState) => qwenImageBlock(m, state, config),
+    };
+    return [controlled(list, { name: controls[0] })];
+  },
 
   epilogue(m, { hidden_states, temb }, { outChannels }) {
     const now = currentTime(temb, hidden_states);
     return modulatedOutput(m, hidden_states, { temb: now, outFeatures: outChannels });
   },
-});
-
-/** Text and image keep their own weights and meet in attention. */
-const qwenImageBlock = layer((m, state: QwenImageState, { heads, width }: QwenImageConfig): Partial<QwenImageState> => {
-  const { hidden_states, encoder_hidden_states, temb, temb_rows } = state;
-  const mlp = (name: string) => (normed: SymbolicTensor) =>
-    feedForward(m.at(name), normed, { activation: 'gelu-approximate', inner: 4 * width });
-  return dualStreamBlock({
-    image: {
-      x: hidden_states,
-      modulations: projectModulations(m.at('img_mod.1'), temb, { sublayers: 2, width, rows: temb_rows }),
-      feedForward: mlp('img_mlp'),
-    },
-    text: {
-      x: encoder_hidden_states,
-      modulations: projectModulations(m.at('txt_mod.1'), currentTime(temb, hidden_states), { sublayers: 2, width }),
-      feedForward: mlp('txt_mlp'),
-    },
-    attend: (normed) =>
-      jointAttention(m.at('attn'), {
-        ...normed,
-        heads,
-        qkNorm: { kind: 'rms_norm', epsilon: 1e-6 },
-        first: 'text',
-        ...attentionOptions(state),
-      }),
-  });
 });
 
 function binary(condition: Tensor): Tensor {

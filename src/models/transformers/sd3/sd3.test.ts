@@ -1,9 +1,20 @@
-import { describe } from 'vitest';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { Tensor } from '../../../tensor/tensor.ts';
+import { AutoModel } from '../../auto-model.ts';
+import { fixtures, readGolden, relativeError } from '../../testing/golden.ts';
 import { itMatchesDiffusers } from '../../testing/parity.ts';
 import { itRefuses, zeros } from '../../testing/refusals.ts';
 
 describe('SD3Transformer2DModel', () => {
   itMatchesDiffusers({ folder: 'models/sd3' });
+
+  it('adds the samples of a ControlNet to its blocks', async () => {
+    const { inputs, tensors } = await readGolden('models/sd3', 'io_control');
+    await using model = await AutoModel.fromPretrained(path.join(fixtures, 'models/sd3'));
+    const { sample } = await model.forward(inputs);
+    expect(relativeError(sample as Tensor, tensors.output!)).toBeLessThan(1e-5);
+  });
 
   itRefuses({
     folder: 'models/sd3',

@@ -6,17 +6,22 @@
  * itself alone (`attn2`, "dual attention"). The last block leaves the text unchanged, since only the image is read after it.
  * Positions are a table in the checkpoint, from whose centre the image's size is cropped.
  */
-import { DejaDitError } from '../../../errors/errors.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import { attention, jointAttention, type QkNorm } from '../../../nn/attention/attention.ts';
+import type { QkNorm } from '../../../nn/attention/attention.ts';
 import { conditionEmbedding } from '../../../nn/embeddings.ts';
-import { feedForward, linear } from '../../../nn/linear.ts';
-import { adaLayerNormZero, modulatedOutput, modulatedResidual } from '../../../nn/modulation.ts';
-import { layer, type Module } from '../../../nn/module.ts';
-import { adaLayerNormContinuous, modulatedLayerNorm } from '../../../nn/norms.ts';
-import { patchEmbedding, patchGrid, unpatchify } from '../../../nn/patches.ts';
-import { tableWindow } from '../../../nn/position-table.ts';
-import { defineTransformer } from '../../definition.ts';
+import { linear } from '../../../nn/linear.ts';
+import { modulatedOutput } from '../../../nn/modulation.ts';
+import type { Module } from '../../../nn/module.ts';
+import { patchEmbedding, unpatchify } from '../../../nn/patches.ts';
+import {
+  controlled,
+  controlSpecs,
+  controlState,
+  controlTensors,
+  type SampleChoice,
+} from '../../controlnets/control-samples.ts';
+import { type BlockContext, defineTransformer } from '../../definition.ts';
+import { croppedPositions, type SD3State, sd3Block, tokenGrid } from './sd3-blocks.ts';
 import { sd3Names } from './sd3-names.ts';
 
 interface SD3Config {
@@ -37,16 +42,15 @@ interface SD3Config {
   tableSize: number;
 }
 
-type SD3State = {
-  hidden_states: SymbolicTensor;
-  encoder_hidden_states: SymbolicTensor;
-  temb: SymbolicTensor;
-};
+/** With what a ControlNet adds. */
+type ControlledState = SD3State & { block_controlnet_hidden_states?: SymbolicTensor };
 
-export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
+const controls = ['block_controlnet_hidden_states'] as const;
+
+export const sd3Transformer = defineTransformer<SD3Config, ControlledState>({
   className: 'SD3Transformer2DModel',
   separateCfg: false,
-  tokens: { hidden_states: 1, encoder_hidden_states: 1 },
+  tokens: { hidden_states: 1, encoder_hidden_states: 1, block_controlnet_hidden_states: 2 },
   float32Modules: ['time_text_embed.**'],
   originalNames: sd3Names,
 
@@ -88,22 +92,18 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
     { name: 'pooled_projections', kind: 'float', shape: ['batch', pooledWidth] },
     { name: 'timestep', kind: 'float', shape: ['batch'] },
+    ...controlSpecs(controls),
   ],
 
-  prepare(tensors, { patch, tableSize }) {
-    const grid = patchGrid('hidden_states', tensors.hidden_states!, patch);
-    if (Math.max(...grid) > tableSize) {
-      const sizes = patch.map((size) => size * tableSize);
-      throw new DejaDitError(
-        'SHAPE_MISMATCH',
-        `shape [${tensors.hidden_states!.shape}], this model's position table covers [${sizes}] latent pixels at most`,
-        { path: 'hidden_states' },
-      );
-    }
-    return { tensors, statics: { grid } };
+  prepare(tensors, { patch, tableSize, width }, inputs) {
+    const latents = tensors.hidden_states!;
+    const grid = tokenGrid(latents, { patch, tableSize });
+    const control = controlTensors(controls, inputs, [latents.dim(0), grid[0] * grid[1], width]);
+    return { tensors: { ...tensors, ...control }, statics: { grid } };
   },
 
-  prologue(m, { hidden_states, encoder_hidden_states, pooled_projections, timestep }, config, { grid }) {
+  prologue(m, inputs, config, { grid }) {
+    const { hidden_states, encoder_hidden_states, pooled_projections, timestep } = inputs;
     const { patch, width } = config;
     const positions = croppedPositions(m.at('pos_embed'), grid as [number, number], config);
     return {
@@ -114,24 +114,26 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
         { timestep: timestep!, pooled: pooled_projections! },
         { width },
       ),
+      ...controlState(controls, inputs),
     };
   },
 
   smallestCalls: ({ patch: [height, width] }) => [{ sizes: { height, width } }],
 
-  blockLists: (config) => [
-    {
+  blockLists: (config) => {
+    const list = {
       name: 'transformer_blocks',
-      pattern: 1,
+      pattern: 1 as const,
       count: config.blocks,
-      block: (m, state, { index }) =>
-        jointBlock(m, state, {
+      block: (m: Module, state: ControlledState, { index }: BlockContext) =>
+        sd3Block(m, state, {
           ...config,
           dual: config.dualAttention.includes(index),
           last: index === config.blocks - 1,
         }),
-    },
-  ],
+    };
+    return [controlled(list, { name: controls[0], choice: spread })];
+  },
 
   epilogue(m, { hidden_states, temb }, { patch, outChannels }, { grid }) {
     const patches = modulatedOutput(m, hidden_states, { temb, outFeatures: patch[0] * patch[1] * outChannels });
@@ -139,51 +141,6 @@ export const sd3Transformer = defineTransformer<SD3Config, SD3State>({
   },
 });
 
-interface JointBlock extends SD3Config {
-  dual: boolean;
-  last: boolean;
-}
-
-const jointBlock = layer((m, state: SD3State, { dual, last, ...config }: JointBlock): Partial<SD3State> => {
-  const { hidden_states, encoder_hidden_states, temb } = state;
-  const { heads, width, qkNorm } = config;
-  const ofImage = <Count extends number>(sublayers: Count) =>
-    adaLayerNormZero(m.at('norm1'), temb, { sublayers, width });
-  const [ofAttention, ofMlp, ofDual] = dual ? ofImage(3) : [...ofImage(2), undefined];
-  const ofText = last ? undefined : adaLayerNormZero(m.at('norm1_context'), temb, { sublayers: 2, width });
-
-  const attended = jointAttention(m.at('attn'), {
-    image: modulatedLayerNorm(hidden_states, ofAttention),
-    text: ofText
-      ? modulatedLayerNorm(encoder_hidden_states, ofText[0])
-      : adaLayerNormContinuous(m.at('norm1_context'), encoder_hidden_states, temb, { epsilon: 1e-6 }),
-    heads,
-    qkNorm,
-    first: 'image',
-    textOutput: !last,
-  });
-  const mlp = (name: string) => (x: SymbolicTensor) =>
-    feedForward(m.at(name), x, { activation: 'gelu-approximate', inner: 4 * width });
-
-  let image = hidden_states.add(ofAttention.gate.mul(attended.image));
-  if (ofDual) {
-    const alone = attention(m.at('attn2'), modulatedLayerNorm(hidden_states, ofDual), { heads, qkNorm });
-    image = image.add(ofDual.gate.mul(alone));
-  }
-  image = modulatedResidual(image, { modulation: ofMlp, sublayer: mlp('ff') });
-  if (!ofText || !attended.text) return { hidden_states: image };
-
-  const text = encoder_hidden_states.add(ofText[0].gate.mul(attended.text));
-  return {
-    hidden_states: image,
-    encoder_hidden_states: modulatedResidual(text, { modulation: ofText[1], sublayer: mlp('ff_context') }),
-  };
-});
-
-/** The middle of the position table [1, tableSize², D], as large as the token grid. */
-function croppedPositions(m: Module, grid: readonly [number, number], { tableSize, width }: SD3Config): SymbolicTensor {
-  const [rows, columns] = grid;
-  const [top, left] = [Math.floor((tableSize - rows) / 2), Math.floor((tableSize - columns) / 2)];
-  const table = m.weight('pos_embed', [1, tableSize * tableSize, width]);
-  return tableWindow(table, { edge: tableSize, grid, corner: [top, left] });
-}
+/** As evenly as it goes; the last block gets nothing. */
+const spread: SampleChoice = (index, { samples, count }) =>
+  index === count - 1 ? undefined : Math.floor(index / (count / samples));
