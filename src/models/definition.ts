@@ -95,6 +95,10 @@ export interface TransformerTraits {
   readonly classes?: number;
   /** Whether it takes what an image encoder sees. Default: not. */
   readonly takesImages?: boolean;
+  /** Width of an image encoder's states, for those that take them always, zeros where there is no image. */
+  readonly imageWidth?: number;
+  /** Edge in pixels of the square whose area it was trained at, where configs say so. */
+  readonly targetSize?: number;
   /** Width of the embeddings that it takes of words to be written into the picture. Default: it takes none. */
   readonly glyphWidth?: number;
   /** Whether it is told the time at which a step ends. Default: not. */

@@ -25,6 +25,8 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   FluxKontextPipeline: async () => (await import('./flux/flux-kontext-pipeline.ts')).fluxKontextPipeline,
   HunyuanImagePipeline: async () => (await import('./hunyuanimage/hunyuanimage-pipeline.ts')).hunyuanImagePipeline,
   HunyuanVideoPipeline: async () => (await import('./hunyuanvideo/hunyuanvideo-pipeline.ts')).hunyuanVideoPipeline,
+  HunyuanVideo15Pipeline: async () =>
+    (await import('./hunyuanvideo15/hunyuanvideo15-pipeline.ts')).hunyuanVideo15Pipeline,
   Krea2Pipeline: async () => (await import('./krea2/krea2-pipeline.ts')).krea2Pipeline,
   LongCatImagePipeline: async () => (await import('./longcatimage/longcat-image-pipeline.ts')).longCatImagePipeline,
   LTXPipeline: async () => (await import('./ltx/ltx-pipeline.ts')).ltxPipeline,

@@ -9,6 +9,8 @@ export const autoencoderFamilies: Readonly<Record<string, () => Promise<Autoenco
   AutoencoderKLCogVideoX: async () => (await import('./cogvideox/cogvideox.ts')).autoencoderKlCogVideoX,
   AutoencoderKLHunyuanImage: async () => (await import('./hunyuanimage/hunyuanimage.ts')).autoencoderKlHunyuanImage,
   AutoencoderKLHunyuanVideo: async () => (await import('./hunyuanvideo/hunyuanvideo.ts')).autoencoderKlHunyuanVideo,
+  AutoencoderKLHunyuanVideo15: async () =>
+    (await import('./hunyuanvideo/hunyuanvideo15.ts')).autoencoderKlHunyuanVideo15,
   AutoencoderKLLTXVideo: async () => (await import('./ltx/ltx.ts')).autoencoderKlLtx,
   AutoencoderKLQwenImage: async () => (await import('./wan/wan.ts')).autoencoderKlQwenImage,
   AutoencoderKLQwenImage21: async () => (await import('./wan/wan.ts')).autoencoderKlQwenImage21,

@@ -86,11 +86,12 @@ export const hunyuanImagePipeline = definePipeline({
     if (hasGlyphs && !besides['promptEmbeds2'] && glyphWidth !== undefined && !textEncoder2)
       warnings.add('words in quotes are not spelled out, as this checkpoint has no text_encoder_2');
 
+    const glyphReading = { maxLength: 128, signal: reading.signal };
     const embedded = async ({ texts: [texts = []], besides: given }: Condition): Promise<ForwardInputs> => {
       if (glyphWidth === undefined) return {};
       const { promptEmbeds2: embeds, promptEmbedsMask2: mask } = given;
       if (embeds) return { encoder_hidden_states_2: embeds, encoder_attention_mask_2: mask };
-      return (textEncoder2 && (await embedGlyphs(textEncoder2, texts, reading.signal))) ?? {};
+      return (textEncoder2 && (await embedGlyphs(textEncoder2, texts.map(glyphText), glyphReading))) ?? {};
     };
     const own = scaleOf(parts.guider);
     const chosen = (hasGlyphs && parts.ocrGuider) || parts.guider;

@@ -55,7 +55,7 @@ export const hunyuanVideoPipeline = definePipeline({
     const { batch, height, width, guidanceScale, maxSequenceLength, promptTemplate } = settings;
     const { numInferenceSteps: steps, sigmas } = settings;
     const { inChannels, patch, guidanceEmbedding } = transformer.traits;
-    const frames = latentFrames(settings.numFrames, { vae, warnings });
+    const frames = latentFrames(settings.numFrames, { vae, warnings, roundDown: true });
     const [rows, columns] = [height / vae.spatialScale, width / vae.spatialScale];
     return {
       tokens: (frames * rows * columns) / (patch[0] * patch[1] * patch[2]) + maxSequenceLength,

@@ -38,7 +38,7 @@ export const ltxPipeline = definePipeline({
   plan({ parts: { textEncoder, vae, scheduler }, settings, reading, warnings }) {
     const { conditions, batch, numImages, height, width, frameRate, maxSequenceLength } = settings;
     const { guidanceScale: scale, guidanceRescale: rescale } = settings;
-    const frames = latentFrames(settings.numFrames, { vae, warnings });
+    const frames = latentFrames(settings.numFrames, { vae, warnings, roundDown: true });
     const temporalScale = vae.traits.temporalScale ?? 1;
     const [rows, columns] = [height / vae.spatialScale, width / vae.spatialScale];
     const options = { maxLength: maxSequenceLength, ...reading };

@@ -82,11 +82,18 @@ export async function decodeVideos(
   return videosFromTensor(await autoencoder.decode(rawLatents(latents, autoencoder), { signal }), { fps });
 }
 
+interface Frames {
+  vae: Autoencoder;
+  warnings: WarningLog;
+  /** Whether frames that make no group are left out, and not rounded up where one is missing, as Wan does. Default: not. */
+  roundDown?: boolean;
+}
+
 /** Latent frames of a video: the first frame has one of its own; after it several share one. */
-export function latentFrames(numFrames: number, { vae, warnings }: { vae: Autoencoder; warnings: WarningLog }): number {
+export function latentFrames(numFrames: number, { vae, warnings, roundDown = false }: Frames): number {
   const perLatent = vae.traits.temporalScale ?? 1;
   const fits = (numFrames - 1) % perLatent === 0;
-  const groups = fits ? (numFrames - 1) / perLatent : Math.floor(numFrames / perLatent);
+  const groups = Math.floor((fits || roundDown ? numFrames - 1 : numFrames) / perLatent);
   const possible = 1 + groups * perLatent;
   if (!fits)
     warnings.add(`numFrames ${numFrames} becomes ${possible}: frames after the first come in groups of ${perLatent}`);

@@ -31,6 +31,12 @@ export const twoLatents = fromModel(
   ({ vae }: HasAutoencoder) => 2 * vae.spatialScale,
 );
 
+export const aToken = fromModel(
+  'the pixels of a token',
+  ({ vae, transformer }: HasAutoencoder & HasTransformer) =>
+    vae.spatialScale * Math.max(...transformer.traits.patch.slice(1)),
+);
+
 export const aLatent = fromModel('the pixels of a latent', ({ vae }: HasAutoencoder) => vae.spatialScale);
 
 /** An edge of pictures as the transformer was trained at. */

@@ -6,9 +6,8 @@ import { autoencoder, scheduler, textEncoder, transformer } from '../components.
 import { definePipeline } from '../define-pipeline.ts';
 import { latentFrames, perSample } from '../request/latents.ts';
 import { plainLatents } from '../request/plan.ts';
-import { textLength } from '../schema/sizes.ts';
+import { aToken, textLength } from '../schema/sizes.ts';
 import { embedWan } from '../wan/embed.ts';
-import { wanEdge } from '../wan/image-condition.ts';
 
 export const skyReelsV2Pipeline = definePipeline({
   classNames: ['SkyReelsV2Pipeline'],
@@ -25,8 +24,8 @@ export const skyReelsV2Pipeline = definePipeline({
     guidance: { option: 'guidanceScale' },
     options: {
       numInferenceSteps: { default: 50 },
-      height: { default: 544, multipleOf: wanEdge },
-      width: { default: 960, multipleOf: wanEdge },
+      height: { default: 544, multipleOf: aToken },
+      width: { default: 960, multipleOf: aToken },
       numFrames: { default: 97 },
       guidanceScale: { default: 6 },
       maxSequenceLength: textLength(512, 'textEncoder'),

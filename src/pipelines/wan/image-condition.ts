@@ -1,10 +1,7 @@
 /** What Wan's image-to-video models get of the images, and when they are told that a frame is given. */
-import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { ConfigReader } from '../../models/config-reader.ts';
-import type { TransformerModel } from '../../models/transformer-model.ts';
 import { cut, join } from '../../tensor/slices.ts';
 import { dims, floatTensor, type Tensor } from '../../tensor/tensor.ts';
-import { fromModel } from '../schema/pipeline-options.ts';
 import { type Experts, readExperts } from './experts.ts';
 
 export interface WanImageConfig extends Experts {
@@ -15,13 +12,6 @@ export interface WanImageConfig extends Experts {
 export function readWan(config: ConfigReader): WanImageConfig {
   return { ...readExperts(config), firstFrameGiven: config.boolean('expand_timesteps', false) };
 }
-
-/** What height and width are multiples of. */
-export const wanEdge = fromModel(
-  'the pixels of a token',
-  ({ vae, transformer }: { vae: Autoencoder; transformer: TransformerModel }) =>
-    vae.spatialScale * Math.max(...transformer.traits.patch.slice(1)),
-);
 
 /** A first picture [1, 3, H, W], and a last one where there are two, with grey between them: [1, 3, frames, H, W]. */
 export function videoOf(pictures: readonly Tensor[], frames: number): Tensor {

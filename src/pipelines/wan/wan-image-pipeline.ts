@@ -12,10 +12,10 @@ import { initialLatents, latentFrames, perSample, transformerLatents } from '../
 import { plainLatents } from '../request/plan.ts';
 import { loadImages } from '../request/start-images.ts';
 import { repeatToRows } from '../request/tensors.ts';
-import { textLength } from '../schema/sizes.ts';
+import { aToken, textLength } from '../schema/sizes.ts';
 import { embedWan } from './embed.ts';
 import { secondExpert, twoExperts } from './experts.ts';
-import { frameMask, readWan, timePerToken, videoOf, wanEdge, withFirstFrame } from './image-condition.ts';
+import { frameMask, readWan, timePerToken, videoOf, withFirstFrame } from './image-condition.ts';
 
 export const wanImagePipeline = definePipeline({
   classNames: ['WanImageToVideoPipeline'],
@@ -35,8 +35,8 @@ export const wanImagePipeline = definePipeline({
     guidance: { option: 'guidanceScale' },
     options: {
       numInferenceSteps: { default: 50 },
-      height: { default: 480, multipleOf: wanEdge },
-      width: { default: 832, multipleOf: wanEdge },
+      height: { default: 480, multipleOf: aToken },
+      width: { default: 832, multipleOf: aToken },
       numFrames: { default: 81 },
       guidanceScale: { default: 5 },
       guidanceScale2: {

@@ -7,10 +7,9 @@ import { definePipeline } from '../define-pipeline.ts';
 import { guide } from '../request/guidance.ts';
 import { latentFrames, perSample } from '../request/latents.ts';
 import { plainLatents } from '../request/plan.ts';
-import { textLength } from '../schema/sizes.ts';
+import { aToken, textLength } from '../schema/sizes.ts';
 import { embedWan } from './embed.ts';
 import { readExperts, secondExpert, twoExperts } from './experts.ts';
-import { wanEdge } from './image-condition.ts';
 
 export const wanPipeline = definePipeline({
   classNames: ['WanPipeline'],
@@ -29,8 +28,8 @@ export const wanPipeline = definePipeline({
     guidance: { option: 'guidanceScale' },
     options: {
       numInferenceSteps: { default: 50 },
-      height: { default: 480, multipleOf: wanEdge },
-      width: { default: 832, multipleOf: wanEdge },
+      height: { default: 480, multipleOf: aToken },
+      width: { default: 832, multipleOf: aToken },
       numFrames: { default: 81 },
       guidanceScale: { default: 5 },
       guidanceScale2: {

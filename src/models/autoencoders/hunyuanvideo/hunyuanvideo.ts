@@ -4,7 +4,7 @@
  *
  * Notation: x [B, C, T, H, W].
  */
-import { concat, conv, multiHeadAttention, upsampleNearest } from '../../../graph/ops.ts';
+import { concat, upsampleNearest } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { convolution } from '../../../nn/conv.ts';
 import { linear } from '../../../nn/linear.ts';
@@ -14,6 +14,7 @@ import { dims } from '../../../tensor/tensor.ts';
 import type { ConfigReader } from '../../config-reader.ts';
 import { defineAutoencoder } from '../definition.ts';
 import { gaussian } from '../gaussian.ts';
+import { attendToEarlierFrames, causalConvolution } from './causal.ts';
 
 interface HunyuanVideoConfig {
   imageChannels: number;
@@ -152,16 +153,8 @@ const frameCausalAttention = layer((m, x: SymbolicTensor, groups: number): Symbo
     .transpose([0, 2, 1]);
   const project = (name: string) => linear(m.at(name), tokens, width);
   const [query, key, value] = [project('to_q'), project('to_k'), project('to_v')];
-  const attended = Array.from({ length: frames }, (_, frame) => {
-    const seen = (frame + 1) * pixels;
-    return multiHeadAttention({
-      query: query.slice(1, frame * pixels, seen),
-      key: key.slice(1, 0, seen),
-      value: value.slice(1, 0, seen),
-      numHeads: 1,
-    });
-  });
-  const out = linear(m.at('to_out.0'), concat(attended, 1), width);
+  const attended = attendToEarlierFrames({ query, key, value }, pixels);
+  const out = linear(m.at('to_out.0'), attended, width);
   return x.add(out.transpose([0, 2, 1]).reshape(x.shape));
 });
 
@@ -189,33 +182,3 @@ function enlarge(x: SymbolicTensor, time: number, space: number): SymbolicTensor
     .reshape([batch, width, (frames - 1) * time, ...size]);
   return concat([larger.slice(2, 0, 1), others], 2);
 }
-
-interface CausalConvolution {
-  width: number;
-  kernel?: number;
-  stride?: readonly number[];
-}
-
-/** Convolution with a cubic kernel that sees no later frame; beyond its ends everything goes on as it is there. */
-const causalConvolution = layer(
-  (m, x: SymbolicTensor, { width, kernel = 3, stride }: CausalConvolution): SymbolicTensor => {
-    const reach = (kernel - 1) / 2;
-    const repeated = (axis: number, y: SymbolicTensor, before: number, after: number) =>
-      concat(
-        [
-          ...Array<SymbolicTensor>(before).fill(y.slice(axis, 0, 1)),
-          y,
-          ...Array<SymbolicTensor>(after).fill(y.slice(axis, -1)),
-        ],
-        axis,
-      );
-    const padded =
-      kernel === 1 ? x : repeated(4, repeated(3, repeated(2, x, kernel - 1, 0), reach, reach), reach, reach);
-    const at = m.at('conv');
-    return conv(padded, {
-      weight: at.weight('weight', [width, x.dim(1), kernel, kernel, kernel]),
-      bias: at.weight('bias', [width]),
-      ...(stride ? { stride } : {}),
-    });
-  },
-);

@@ -157,7 +157,7 @@ const frameAttention = layer((m, x: SymbolicTensor): SymbolicTensor => {
 });
 
 /** Every pixel's channels brought to length √C, times `gamma`. */
-const channelNorm = layer((m, x: SymbolicTensor): SymbolicTensor => {
+export const channelNorm = layer((m, x: SymbolicTensor): SymbolicTensor => {
   const width = x.dim(1);
   // [C, 1, 1, 1], but [C, 1, 1] in attention.
   const gamma = m.weight('gamma').reshape([width, 1, 1, 1]);

@@ -39,6 +39,7 @@ interface HunyuanVideo15Config {
   meanFlow: boolean;
   axesDim: readonly number[];
   theta: number;
+  targetSize: number;
 }
 
 export const hunyuanVideo15Transformer = defineTransformer<HunyuanVideo15Config, FluxState>({
@@ -68,8 +69,21 @@ export const hunyuanVideo15Transformer = defineTransformer<HunyuanVideo15Config,
       meanFlow: config.boolean('use_meanflow', false),
       axesDim: config.counts('rope_axes_dim', [16, 56, 56]),
       theta: config.positive('rope_theta', 256),
+      targetSize: config.count('target_size', 640),
     };
   },
+
+  traits: ({ width, inChannels, outChannels, patch, textWidth, glyphWidth, imageWidth, meanFlow, targetSize }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch,
+    textWidth,
+    glyphWidth,
+    imageWidth,
+    takesEndTime: meanFlow,
+    targetSize,
+  }),
 
   inputs: ({ inChannels, textWidth, glyphWidth, imageWidth, meanFlow }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'frames', 'height', 'width'] },

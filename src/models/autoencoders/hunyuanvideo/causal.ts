@@ -1,0 +1,51 @@
+/** Convolution and attention that see no later frame, as both autoencoders of HunyuanVideo have them. */
+import { concat, conv, multiHeadAttention } from '../../../graph/ops.ts';
+import type { SymbolicTensor } from '../../../graph/symbolic.ts';
+import { layer } from '../../../nn/module.ts';
+
+interface CausalConvolution {
+  width: number;
+  kernel?: number;
+  stride?: readonly number[];
+}
+
+/** Convolution with a cubic kernel that sees no later frame; beyond its ends everything goes on as it is there. */
+export const causalConvolution = layer(
+  (m, x: SymbolicTensor, { width, kernel = 3, stride }: CausalConvolution): SymbolicTensor => {
+    const reach = (kernel - 1) / 2;
+    const repeated = (axis: number, y: SymbolicTensor, before: number, after: number) =>
+      concat(
+        [
+          ...Array<SymbolicTensor>(before).fill(y.slice(axis, 0, 1)),
+          y,
+          ...Array<SymbolicTensor>(after).fill(y.slice(axis, -1)),
+        ],
+        axis,
+      );
+    const padded =
+      kernel === 1 ? x : repeated(4, repeated(3, repeated(2, x, kernel - 1, 0), reach, reach), reach, reach);
+    const at = m.at('conv');
+    return conv(padded, {
+      weight: at.weight('weight', [width, x.dim(1), kernel, kernel, kernel]),
+      bias: at.weight('bias', [width]),
+      ...(stride ? { stride } : {}),
+    });
+  },
+);
+
+/** Attention in one head of pixels [B, T·pixels, C] to those of their own frame and of earlier ones. */
+export function attendToEarlierFrames(
+  { query, key, value }: Record<'query' | 'key' | 'value', SymbolicTensor>,
+  pixels: number,
+): SymbolicTensor {
+  const attended = Array.from({ length: query.dim(1) / pixels }, (_, frame) => {
+    const seen = (frame + 1) * pixels;
+    return multiHeadAttention({
+      query: query.slice(1, frame * pixels, seen),
+      key: key.slice(1, 0, seen),
+      value: value.slice(1, 0, seen),
+      numHeads: 1,
+    });
+  });
+  return concat(attended, 1);
+}
