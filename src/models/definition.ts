@@ -74,6 +74,8 @@ export interface TransformerTraits {
   readonly patch: readonly [number, number, number];
   /** Edge of the latents that it was trained at, where configs say so. */
   readonly sampleSize?: number;
+  /** Of the largest picture that it was made for, where it says so. */
+  readonly maxTokens?: number;
   /** Frames of pictures, and rows and columns of latents, of the videos that it was trained at, where configs say so. */
   readonly sampleVideo?: { readonly frames: number; readonly height: number; readonly width: number };
   /** Of a head whose rotary tables callers compute. Default: the model does. */

@@ -23,6 +23,7 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   FluxFillPipeline: async () => (await import('./flux/flux-fill-pipeline.ts')).fluxFillPipeline,
   FluxInpaintPipeline: async () => (await import('./flux/flux-inpaint-pipeline.ts')).fluxInpaintPipeline,
   FluxKontextPipeline: async () => (await import('./flux/flux-kontext-pipeline.ts')).fluxKontextPipeline,
+  HiDreamImagePipeline: async () => (await import('./hidream/hidream-image-pipeline.ts')).hiDreamImagePipeline,
   HunyuanImagePipeline: async () => (await import('./hunyuanimage/hunyuanimage-pipeline.ts')).hunyuanImagePipeline,
   HunyuanVideoPipeline: async () => (await import('./hunyuanvideo/hunyuanvideo-pipeline.ts')).hunyuanVideoPipeline,
   HunyuanVideo15Pipeline: async () =>

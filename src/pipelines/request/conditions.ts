@@ -7,14 +7,14 @@ import type { ForwardInputs, InputValue } from '../../models/inputs.ts';
 import { Tensor } from '../../tensor/tensor.ts';
 import type { GenerateOptions, OptionName } from '../schema/options.ts';
 import type { GuidanceBranch } from './denoise.ts';
-import { repeatRows } from './tensors.ts';
+import { repeatRows, swapFirstAxes } from './tensors.ts';
 
 /** The options that condition a pipeline, under the names they have for the positive prompt. */
 export interface ConditionNames {
   /** One per text encoder; the first stands in for the others. */
-  texts: readonly ('prompt' | 'prompt2' | 'prompt3')[];
+  texts: readonly ('prompt' | 'prompt2' | 'prompt3' | 'prompt4')[];
   /** Embeddings, all of which are needed in place of texts. */
-  embeds: readonly ('promptEmbeds' | 'pooledPromptEmbeds')[];
+  embeds: readonly ('promptEmbeds' | 'pooledPromptEmbeds' | 'promptEmbedsT5' | 'promptEmbedsLlama3')[];
   /** Masks that may come with embeddings. */
   masks?: readonly ('promptAttentionMask' | 'promptEmbedsMask')[];
   /** Tensors that may come with texts as well as with embeddings. */
@@ -30,7 +30,7 @@ export interface Condition {
   count: number;
   /** `count` texts per text encoder; empty with embeddings. */
   texts: readonly (readonly string[])[];
-  /** By the positive prompt's names, in float32. */
+  /** By the positive prompt's names, in float32, with a row (or list item) per prompt. */
   embeds: Readonly<Record<string, InputValue>> | undefined;
   /** By the positive prompt's names, in float32. */
   besides: Readonly<Record<string, Tensor>>;
@@ -221,10 +221,15 @@ function readEmbeds(
     const value = given[naming(name)] as Tensor | Tensor[];
     if (Array.isArray(value) !== (ragged && name === 'promptEmbeds'))
       throw invalid(naming(name), ragged ? 'expected a list of tensors [tokens, width]' : 'expected a Tensor');
-    const rows = Array.isArray(value) ? value.length : value.dim(0);
+    const rowsFirst = Array.isArray(value)
+      ? value.map((item) => item.float())
+      : name === 'promptEmbedsLlama3'
+        ? swapFirstAxes(value.float())
+        : value.float();
+    const rows = Array.isArray(rowsFirst) ? rowsFirst.length : rowsFirst.dim(0);
     count ??= rows;
     if (rows !== count) throw invalid(naming(name), `${rows} rows, but ${naming(present[0]!)} has ${count}`);
-    embeds[name] = Array.isArray(value) ? value.map((item) => item.float()) : value.float();
+    embeds[name] = rowsFirst;
   }
   return { count: count!, texts: [], embeds, besides: {} };
 }

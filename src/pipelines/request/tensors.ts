@@ -21,6 +21,17 @@ export function repeatToRows(tensor: Tensor, rows: number): Tensor {
   return join(Array<Tensor>(rows / tensor.dim(0)).fill(tensor), 0);
 }
 
+/** [a, b, …] → [b, a, …]. */
+export function swapFirstAxes(tensor: Tensor): Tensor {
+  const [a = 1, b = 1, ...rest] = tensor.shape;
+  const size = sizeOf(rest);
+  const data = new Float32Array(tensor.size);
+  for (let i = 0; i < a; i++)
+    for (let j = 0; j < b; j++)
+      data.set(tensor.f32.subarray((i * b + j) * size, (i * b + j + 1) * size), (j * a + i) * size);
+  return floatTensor(data, [b, a, ...rest]);
+}
+
 /** value·scale + shift for every element, rounded to float32 after each operation. */
 export function affine(tensor: Tensor, { scale = 1, shift = 0 }: { scale?: number; shift?: number }): Tensor {
   return floatTensor(

@@ -72,6 +72,12 @@ export const catalogue: Catalogue = {
     flag: '--prompt-3 <text>',
     help: 'what the third text encoder reads (default: the prompt)',
   },
+  prompt4: {
+    group: draw,
+    value: texts,
+    flag: '--prompt-4 <text>',
+    help: 'what the fourth text encoder reads (default: the prompt)',
+  },
   negativePrompt: {
     group: draw,
     value: texts,
@@ -90,9 +96,21 @@ export const catalogue: Catalogue = {
     flag: '--negative-3 <text>',
     help: 'the same for the third text encoder (default: the first)',
   },
+  negativePrompt4: {
+    group: draw,
+    value: texts,
+    flag: '--negative-4 <text>',
+    help: 'the same for the fourth text encoder (default: the first)',
+  },
   classLabels: { group: draw, value: labels, help: 'classes to draw: numbers, or names that the checkpoint lists' },
   promptEmbeds: { group: draw, value: embeddings, help: 'what the text encoder made of the prompt, in its place' },
   pooledPromptEmbeds: { group: draw, value: tensor, help: 'its pooled embedding [prompts, width]' },
+  promptEmbedsT5: { group: draw, value: tensor, help: 'what T5 made of the prompt [prompts, tokens, width]' },
+  promptEmbedsLlama3: {
+    group: draw,
+    value: tensor,
+    help: "what Llama's layers made of the prompt [layers, prompts, tokens, width]",
+  },
   promptAttentionMask: { group: draw, value: tensor, help: '1 for tokens of promptEmbeds, 0 for padding' },
   promptEmbedsMask: { group: draw, value: tensor, help: '1 for tokens of promptEmbeds, 0 for padding' },
   promptEmbeds2: { group: draw, value: tensor, help: 'what the second text encoder made of words to be written' },
@@ -101,6 +119,8 @@ export const catalogue: Catalogue = {
   negativePromptEmbedsMask2: { group: draw, value: tensor, help: 'as promptEmbedsMask2, of the negative prompt' },
   negativePromptEmbeds: { group: draw, value: embeddings, help: 'as promptEmbeds, of the negative prompt' },
   negativePooledPromptEmbeds: { group: draw, value: tensor, help: 'as pooledPromptEmbeds, of the negative prompt' },
+  negativePromptEmbedsT5: { group: draw, value: tensor, help: 'as promptEmbedsT5, of the negative prompt' },
+  negativePromptEmbedsLlama3: { group: draw, value: tensor, help: 'as promptEmbedsLlama3, of the negative prompt' },
   negativePromptAttentionMask: { group: draw, value: tensor, help: 'as promptAttentionMask, of the negative prompt' },
   negativePromptEmbedsMask: { group: draw, value: tensor, help: 'as promptEmbedsMask, of the negative prompt' },
   maxSequenceLength: {

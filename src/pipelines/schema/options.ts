@@ -62,14 +62,16 @@ export type Seed = number | bigint | string;
 /** The options of all pipelines. Each pipeline takes the ones that mean something to it and refuses the others by name. */
 export interface GenerateOptions {
   prompt?: Texts;
-  /** For the second and third text encoder. Default: `prompt`. */
+  /** For the second, third and fourth text encoder. Default: `prompt`. */
   prompt2?: Texts;
   prompt3?: Texts;
+  prompt4?: Texts;
   /** For classifier-free guidance. Default: an empty text where guidance is on anyway. */
   negativePrompt?: Texts;
   /** Default: `negativePrompt`. */
   negativePrompt2?: Texts;
   negativePrompt3?: Texts;
+  negativePrompt4?: Texts;
   /** What to draw for models that know classes instead of texts: numbers, or names that the checkpoint lists. */
   classLabels?: number | string | readonly (number | string)[];
 
@@ -77,12 +79,18 @@ export interface GenerateOptions {
   promptEmbeds?: Embeddings;
   /** [prompts, width]. */
   pooledPromptEmbeds?: Tensor;
+  /** [prompts, tokens, width], where T5 is one of several encoders. */
+  promptEmbedsT5?: Tensor;
+  /** Of every layer of Llama: [layers, prompts, tokens, width]. */
+  promptEmbedsLlama3?: Tensor;
   /** [prompts, tokens], 1 for tokens and 0 for padding. Default: no padding. */
   promptAttentionMask?: Tensor;
   /** As `promptAttentionMask`, under the name that Qwen-Image has for it. */
   promptEmbedsMask?: Tensor;
   negativePromptEmbeds?: Embeddings;
   negativePooledPromptEmbeds?: Tensor;
+  negativePromptEmbedsT5?: Tensor;
+  negativePromptEmbedsLlama3?: Tensor;
   negativePromptAttentionMask?: Tensor;
   negativePromptEmbedsMask?: Tensor;
   /** Embeddings [prompts, tokens, width] of words to be written into the picture, beside `prompt` or `promptEmbeds`. */

@@ -112,6 +112,14 @@ export const hiDreamTransformer = defineTransformer<HiDreamConfig, HiDreamState>
     };
   },
 
+  traits: ({ width, inChannels, outChannels, patchSize, maxTokens }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, patchSize, patchSize],
+    maxTokens,
+  }),
+
   inputs: ({ inChannels, captionWidths: [t5, llama], pooledWidth }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'height', 'width'] },
     { name: 'timesteps', kind: 'float', shape: ['batch'] },

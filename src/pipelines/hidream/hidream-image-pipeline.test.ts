@@ -1,0 +1,6 @@
+import { describe } from 'vitest';
+import { itReproducesDiffusers } from '../testing/recorded.ts';
+
+describe('HiDreamImagePipeline', () => {
+  itReproducesDiffusers('hidream_image');
+});
