@@ -32,7 +32,10 @@ export const sourcesShape: ArgumentShape<ComponentSources> = {
   textEncoder: z.string(),
   textEncoder2: z.string(),
   textEncoder3: z.string(),
-  controlnet: z.union([z.string(), z.array(z.string()).min(1)], 'expected a folder or repository, or a list of them'),
+  controlnet: z.union(
+    [z.string(), z.array(z.string()).min(1, 'is an empty list')],
+    'expected a folder or repository, or a list of them',
+  ),
 };
 
 /** Those that are given, by their names in `model_index.json`, downloaded if need be. */

@@ -7,6 +7,8 @@ import { loadShape } from '../models/load/load-options.ts';
 import { type ProgramOptions, programsFor } from '../models/load/programs.ts';
 import { isTransformer } from '../models/registry.ts';
 import { type FetchComponent, type ModelFolder, openModelFolder, readConfig } from '../weights/model-folder.ts';
+import { requireRunnable } from '../weights/single-file/known-files.ts';
+import { readTensorInfos } from '../weights/single-file/open-single-file.ts';
 import type { GenerationDefaults, Pipeline, PipelineLoadOptions } from './pipeline.ts';
 import { controlledClass, findPipeline, supportedPipelines } from './registry.ts';
 
@@ -66,6 +68,7 @@ async function classWithSources(className: string, sources: PipelineLoadOptions[
   const [net] = [sources?.['controlnet'] ?? []].flat();
   if (!net) return className;
   if (net.kind === 'folder') return controlledClass(className, (await readConfig(net.path)).config);
+  requireRunnable((await readTensorInfos(net.path)).keys(), net.path);
   throw new DejaDitError(
     'UNSUPPORTED',
     'is a file; a ControlNet is loaded from a folder or repository with its config.json',
@@ -81,11 +84,31 @@ function readDefaults(root: string): Promise<GenerationDefaults> {
   });
 }
 
+/** What pipelines do that none here does, by their names. */
+const notDone: readonly { classes: RegExp; because: string }[] = [
+  {
+    classes: /Layered/,
+    because: 'pictures are not drawn in layers; QwenImagePipeline draws whole ones, QwenImageEditPipeline changes them',
+  },
+  { classes: /Regional/, because: 'prompts are for whole pictures, not for regions; load it as the plain pipeline' },
+  {
+    classes: /ControlNet(XS|Union)?(Img2Img|ImageToImage|Inpaint)/,
+    because:
+      'ControlNets guide what is drawn from text, and inpaint with Stable Diffusion 3 and Qwen-Image; give a ControlNet to the plain pipeline, as controlnet',
+  },
+  {
+    classes: /Redux|IPAdapter/,
+    because: 'pictures are no prompts here; FluxKontextPipeline draws from a picture, a ControlNet along one',
+  },
+];
+
 function unsupportedPipeline(
   { className, components }: Pick<ModelFolder, 'className' | 'components'>,
   origin: string,
 ): DejaDitError {
   const refuse = (message: string) => new DejaDitError('UNSUPPORTED', message, { path: origin });
+  const different = notDone.find(({ classes }) => classes.test(className));
+  if (different) return refuse(`pipeline class '${className}' is not supported: ${different.because}`);
   const known = supportedPipelines();
   const runnable = [...components.values()].find((component) => component && isTransformer(component.className));
   const alone = runnable

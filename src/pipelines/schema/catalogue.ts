@@ -549,6 +549,11 @@ export const commonOptions = [
   'signal',
 ] as const satisfies readonly OptionName[];
 
+const withControlNet =
+  "of pipelines with a ControlNet: load FLUX.1, Stable Diffusion 3 or Qwen-Image with controlnet: 'folder or repository'";
+const withoutIpAdapter =
+  'there are no IP-adapters here: FluxKontextPipeline draws from a picture, and a ControlNet along one';
+
 /** Arguments of Diffusers for what is said in another way here. */
 export const elsewhere: Readonly<Record<string, string>> = {
   attentionKwargs: 'strengths of LoRAs are set by loras',
@@ -556,6 +561,16 @@ export const elsewhere: Readonly<Record<string, string>> = {
   returnDict: 'results are objects',
   enablePromptRewrite: 'prompts are drawn as they are written; pass false',
   usePe: 'prompts are drawn as they are written; pass false',
+  controlImage: withControlNet,
+  controlMask: withControlNet,
+  controlMode: withControlNet,
+  controlnetConditioningScale: withControlNet,
+  controlGuidanceStart: withControlNet,
+  controlGuidanceEnd: withControlNet,
+  ipAdapterImage: withoutIpAdapter,
+  ipAdapterImageEmbeds: withoutIpAdapter,
+  negativeIpAdapterImage: withoutIpAdapter,
+  negativeIpAdapterImageEmbeds: withoutIpAdapter,
 };
 
 /** Arguments of Diffusers that say what is the case anyway, and that are no options here: they are taken and change nothing. */
@@ -568,6 +583,10 @@ export const neutral: Readonly<Record<string, (value: unknown) => boolean>> = {
   useKvCache: (value) => typeof value === 'boolean',
   doPatching: (value) => value === false,
   enablePromptRewrite: (value) => value === false,
+  ipAdapterImage: (value) => value === null,
+  ipAdapterImageEmbeds: (value) => value === null,
+  negativeIpAdapterImage: (value) => value === null,
+  negativeIpAdapterImageEmbeds: (value) => value === null,
   controlGuidanceStart: (value) => value === 0,
   controlGuidanceEnd: (value) => value === 1,
   callbackOnStepEndTensorInputs: (value) => Array.isArray(value) && value.every((name) => name === 'latents'),

@@ -8,12 +8,38 @@ export interface KnownFile {
   readonly title: string;
   /** Diffusers' class; undefined for what is not run. */
   readonly className?: string;
+  /** What to take instead of what is not run. */
+  readonly remedy?: string;
   /** Names that the file has, without a prefix; the first of the list whose names are all there is it. */
   readonly names: readonly RegExp[];
 }
 
 const known: readonly KnownFile[] = [
   { title: 'packed by Nunchaku (SVDQuant) for its CUDA kernels', names: [/\.qweight$/, /\.wscales$/] },
+  {
+    title: "a ControlNet for FLUX.1 in XLabs' names",
+    remedy: 'take its conversion to Diffusers, a folder or repository with config.json',
+    names: [/^input_hint_block\.0\./, /^controlnet_blocks\.0\./, /^double_blocks\.0\./],
+  },
+  {
+    title: 'an IP-adapter for FLUX.1',
+    names: [/^(double_blocks\.0\.processor\.)?ip_adapter_(double_stream|proj_model)/],
+  },
+  {
+    title: 'a ControlNet for FLUX.1',
+    className: 'FluxControlNetModel',
+    names: [/^controlnet_x_embedder\./, /^x_embedder\./],
+  },
+  {
+    title: 'a ControlNet for Qwen-Image',
+    className: 'QwenImageControlNetModel',
+    names: [/^controlnet_x_embedder\./, /^img_in\./],
+  },
+  {
+    title: 'a ControlNet for Stable Diffusion 3',
+    className: 'SD3ControlNetModel',
+    names: [/^pos_embed_input\./, /^controlnet_blocks\.0\./],
+  },
   { title: 'a UNet of Stable Diffusion', names: [/^input_blocks\.0\.0\.weight$/] },
   {
     title: "a UNet in Diffusers' names",
@@ -80,8 +106,9 @@ const known: readonly KnownFile[] = [
 /** @throws DejaDitError UNSUPPORTED naming what a file is, if that is known and not run */
 export function requireRunnable(names: Iterable<string>, path: string): void {
   const found = recogniseFile(names);
-  if (found && found.className === undefined)
-    throw new DejaDitError('UNSUPPORTED', `is ${found.title}, which is not run as a model`, { path });
+  if (!found || found.className !== undefined) return;
+  const instead = found.remedy === undefined ? '' : `; ${found.remedy}`;
+  throw new DejaDitError('UNSUPPORTED', `is ${found.title}, which is not run as a model${instead}`, { path });
 }
 
 /** What tensors of these names are, without a prefix. */
