@@ -3,15 +3,17 @@
  * weight by a low-rank branch in half precision; what remains is small and even enough for 4 bits.
  */
 
+import { DejaDitError } from '../../errors/errors.ts';
 import { fromFloat32 } from '../../tensor/convert.ts';
 import { type Matrix, matrix, matrixOf } from '../../tensor/linear-algebra/matrix.ts';
 import { floatTensor, Tensor } from '../../tensor/tensor.ts';
-import type { FormatOf } from '../../weights/formats/weight-format.ts';
+import { describeFormat, type FormatOf } from '../../weights/formats/weight-format.ts';
 import { decodeBlocks, encodeBlocks } from './block.ts';
 import type { Products } from './low-rank.ts';
 import { type Factors, lowRankFactors } from './low-rank.ts';
 import { decodeNvfp4, encodeNvfp4 } from './nvfp4.ts';
 import type { Parts } from './scales.ts';
+import { decodeTable } from './table.ts';
 
 export interface SvdQuantOptions {
   /** What each input is divided by at run time; absent where the format does not smooth. */
@@ -67,11 +69,29 @@ export async function decodeLowRank(
 }
 
 function encodeResidual(w: Matrix, format: FormatOf<'low-rank'>['residual']): Parts {
-  return format.kind === 'block' ? encodeBlocks(w, format) : encodeNvfp4(w, format);
+  switch (format.kind) {
+    case 'block':
+      return encodeBlocks(w, format);
+    case 'nvfp4':
+      return encodeNvfp4(w, format);
+    case 'table':
+      throw new DejaDitError('UNSUPPORTED', `${describeFormat(format)}: such weights are only read`);
+    default:
+      return format satisfies never;
+  }
 }
 
 function decodeResidual(parts: Parts, format: FormatOf<'low-rank'>['residual'], columns: number): Matrix {
-  return format.kind === 'block' ? decodeBlocks(parts, format, columns) : decodeNvfp4(parts);
+  switch (format.kind) {
+    case 'block':
+      return decodeBlocks(parts, format, columns);
+    case 'nvfp4':
+      return decodeNvfp4(parts);
+    case 'table':
+      return decodeTable(parts, format, columns);
+    default:
+      return format satisfies never;
+  }
 }
 
 function halfPrecision({ up, down }: Factors): Factors {

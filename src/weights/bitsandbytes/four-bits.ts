@@ -135,7 +135,8 @@ export function withFourBits(source: WeightSource, { layers, packed }: PackedLay
           return {
             codes: new Tensor('uint8', joined(pieces.map(({ bytes }) => bytes)), codes!.shape),
             scale: floatTensor(joined(pieces.map(({ scales }) => scales)), scale!.shape),
-            table: floatTensor(table, [16]),
+            // Whoever reads a part owns its memory.
+            table: floatTensor(table.slice(), [16]),
           };
         };
         return withHeldFormats(result, { layers: held, readParts });

@@ -48,24 +48,25 @@ export async function withInt8Rows(source: WeightSource): Promise<WeightSource> 
     const found = peaks.get(name);
     return found ? multiplied(tensor, chosen(found, rows)) : tensor;
   };
-  const result = derivedSource(source, {
-    names: source.names.filter((name) => !hidden.has(name)),
-    has: (name) => source.has(name) && !hidden.has(name),
-    info(name) {
-      const info = source.info(name);
-      return peaks.has(name) ? { ...info, dtype: 'float32', bytes: 4 * sizeOf(info.shape) } : info;
-    },
-    read: async (name, options) => widened(name, await source.read(name, options)),
-    readPart: async (name, selection, options) =>
-      widened(name, await source.readPart(name, selection, options), selection[0]),
-    async readInto(name, target) {
-      if (!peaks.has(name)) return source.readInto(name, target);
-      const { buffer, byteOffset, byteLength } = widened(name, await source.read(name)).data;
-      target.set(new Uint8Array(buffer, byteOffset, byteLength));
-    },
-    readMany: (names, onTensor, options) =>
-      source.readMany(names, (name, tensor) => onTensor(name, widened(name, tensor)), options),
-  });
+  const asNumbers = (source: WeightSource) =>
+    derivedSource(source, {
+      names: source.names.filter((name) => !hidden.has(name)),
+      has: (name) => source.has(name) && !hidden.has(name),
+      info(name) {
+        const info = source.info(name);
+        return peaks.has(name) ? { ...info, dtype: 'float32', bytes: 4 * sizeOf(info.shape) } : info;
+      },
+      read: async (name, options) => widened(name, await source.read(name, options)),
+      readPart: async (name, selection, options) =>
+        widened(name, await source.readPart(name, selection, options), selection[0]),
+      async readInto(name, target) {
+        if (!peaks.has(name)) return source.readInto(name, target);
+        const { buffer, byteOffset, byteLength } = widened(name, await source.read(name)).data;
+        target.set(new Uint8Array(buffer, byteOffset, byteLength));
+      },
+      readMany: (names, onTensor, options) =>
+        source.readMany(names, (name, tensor) => onTensor(name, widened(name, tensor)), options),
+    });
   const readParts = async (name: string, rows?: readonly Range[]) => {
     const selection: Selection = [rows, undefined];
     const codes = await source.readPart(name, selection);
@@ -73,13 +74,13 @@ export async function withInt8Rows(source: WeightSource): Promise<WeightSource> 
     return { codes: transposed(codes), scale: floatTensor(scale, [scale.length]) };
   };
   return {
-    ...result,
+    ...asNumbers(source),
     stored: {
       preferred: true,
       hold(weights) {
         const layers = new Map<string, { format: WeightFormat; shape: Shape }>();
         for (const name of weights) if (peaks.has(name)) layers.set(name, { format, shape: source.info(name).shape });
-        return withHeldFormats(source.stored ? source.stored.hold(weights) : result, { layers, readParts });
+        return withHeldFormats(asNumbers(source.stored?.hold(weights) ?? source), { layers, readParts });
       },
     },
   };

@@ -5,7 +5,7 @@ import { type Range, select } from '../../tensor/selection.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { derivedSource, type WeightSource } from '../weight-source.ts';
 import type { QuantizedLayers } from './quantized-checkpoint.ts';
-import { bytesOf, partName, partsOf } from './weight-format.ts';
+import { bytesOf, hasRows, partName, partsOf, type WeightFormat } from './weight-format.ts';
 
 export interface HeldFormats {
   layers: QuantizedLayers;
@@ -16,12 +16,14 @@ export interface HeldFormats {
   readParts(weight: string, rows?: readonly Range[]): Promise<Readonly<Record<string, Tensor>>>;
 }
 
-/** Rows of all parts, which have them on their first axis. */
-export function rowsOfParts<Parts extends Readonly<Record<string, Tensor>>>(
-  parts: Parts,
-  rows: readonly Range[],
+/** Rows of a weight in parts; those that have none are whole. */
+export function rowsOfParts(
+  parts: Readonly<Record<string, Tensor>>,
+  { format, rows }: { format: WeightFormat; rows: readonly Range[] },
 ): Record<string, Tensor> {
-  return Object.fromEntries(Object.entries(parts).map(([part, tensor]) => [part, select(tensor, [rows])]));
+  return Object.fromEntries(
+    Object.entries(parts).map(([part, tensor]) => [part, hasRows(format, part) ? select(tensor, [rows]) : tensor]),
+  );
 }
 
 /** A source with parts in the place of some of its weights. */
@@ -69,10 +71,9 @@ export function withHeldFormats(source: WeightSource, { layers, readParts }: Hel
       const found = weightOf.get(name);
       if (!found) return source.readPart(name, selection, options);
       const { weight, part } = found;
-      const { format, shape } = layers.get(weight)!;
+      const { format } = layers.get(weight)!;
       const [rows, ...others] = selection;
-      const hasRows = partsOf(format, shape)[part]!.shape[0] === shape[0];
-      if (!rows || !hasRows) return select((await readParts(weight))[part]!, selection);
+      if (!rows || !hasRows(format, part)) return select((await readParts(weight))[part]!, selection);
       return select((await readParts(weight, rows))[part]!, [undefined, ...others]);
     },
     async readInto(name, target) {

@@ -60,14 +60,16 @@ const float8 = z.strictObject({
 /** 4-bit floats (e2m1) with a float8 scale for every 16 inputs, and a float32 scale for these scales. */
 const nvfp4 = z.strictObject({ kind: z.literal('nvfp4'), scales: granularity });
 
-/** SVDQuant (arXiv 2411.05007): the weight, smoothed, is a low-rank product in half precision plus a 4-bit residual. */
+/** SVDQuant (arXiv 2411.05007): the weight, smoothed, is a low-rank product plus a 4-bit residual. */
 const lowRank = z.strictObject({
   kind: z.literal('low-rank'),
   /** 0 leaves the low-rank branch out. */
   rank: z.int().min(0),
   /** Whether every input is divided by a factor of its own. */
   smooth: z.boolean(),
-  residual: z.discriminatedUnion('kind', [block, nvfp4]),
+  residual: z.discriminatedUnion('kind', [block, nvfp4, table]),
+  /** Of the low-rank product. Default float16; what is read from other programs keeps all its digits. */
+  branch: z.enum(['float16', 'float32']).optional(),
 });
 
 const weightFormat = z.discriminatedUnion('kind', [int8, block, affine, table, float8, nvfp4, lowRank]);
@@ -119,10 +121,10 @@ export function partsOf(format: WeightFormat, shape: Shape): Record<string, Part
         scale: float32(format.scales === 'row' ? [out, 1] : [1, 1]),
       };
     case 'low-rank': {
-      const { rank, smooth, residual } = format;
+      const { rank, smooth, residual, branch: dtype = 'float16' } = format;
       return {
         ...partsOf(residual, shape),
-        ...(rank > 0 ? { down: float16([rank, inner]), up: float16([out, rank]) } : {}),
+        ...(rank > 0 ? { down: { dtype, shape: [rank, inner] }, up: { dtype, shape: [out, rank] } } : {}),
         ...(smooth ? { smooth: float32([inner]) } : {}),
       };
     }
@@ -135,8 +137,19 @@ function float32(shape: Shape): PartSpec {
   return { dtype: 'float32', shape };
 }
 
-function float16(shape: Shape): PartSpec {
-  return { dtype: 'float16', shape };
+/** Whether a part of a weight has a row for each of the weight's. */
+export function hasRows(format: WeightFormat, part: string): boolean {
+  switch (format.kind) {
+    case 'int8':
+      return part === 'scale' && format.scales === 'row';
+    case 'float8':
+    case 'nvfp4':
+      return part !== 'scale' || format.scales === 'row';
+    case 'low-rank':
+      return part === 'up' || (part !== 'down' && part !== 'smooth' && hasRows(format.residual, part));
+    default:
+      return part !== 'table';
+  }
 }
 
 /** The name under which a part of a weight is stored. */
@@ -168,7 +181,7 @@ export function misfit(format: WeightFormat, shape: Shape): string | undefined {
     case 'low-rank': {
       const { residual, rank } = format;
       if (rank > Math.min(out, inner)) return `[${shape}] has no rank ${rank}`;
-      const group = residual.kind === 'block' ? residual.blockSize : nvfp4BlockSize;
+      const group = residual.kind === 'nvfp4' ? nvfp4BlockSize : residual.blockSize;
       return inner % group === 0 ? undefined : `${inner} inputs are not divisible by ${group}`;
     }
     default:

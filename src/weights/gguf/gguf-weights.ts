@@ -53,13 +53,13 @@ export function withGgufBlocks(source: WeightSource): WeightSource {
           if (type && encoded?.shape.length === 2) layers.set(name, { format: formatOf(type), shape: encoded.shape });
         }
         const readParts = async (name: string, rows?: readonly Range[]) => {
-          const { shape } = layers.get(name)!;
+          const { format, shape } = layers.get(name)!;
           // A folded tensor is read whole.
           const rest = rows && source.info(name).shape[0] !== shape[0] ? rows : undefined;
           const read = rows && !rest ? [rows, undefined] : [];
           const data = bytesOf(await source.readPart(name, read));
           const parts = partsFor(typeOf(name)!, data, selectedShape(shape, read));
-          return rest ? rowsOfParts(parts, rest) : parts;
+          return rest ? rowsOfParts(parts, { format, rows: rest }) : parts;
         };
         return withHeldFormats(withGgufBlocks(source), { layers, readParts });
       },

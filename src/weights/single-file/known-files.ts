@@ -15,6 +15,16 @@ export interface KnownFile {
 }
 
 const known: readonly KnownFile[] = [
+  {
+    title: 'FLUX.1, packed by Nunchaku (SVDQuant)',
+    className: 'FluxTransformer2DModel',
+    names: [/^single_transformer_blocks\.0\.mlp_fc1\.qweight$/],
+  },
+  {
+    title: 'Qwen-Image, packed by Nunchaku (SVDQuant)',
+    className: 'QwenImageTransformer2DModel',
+    names: [/^transformer_blocks\.0\.attn\.to_qkv\.qweight$/, /^transformer_blocks\.0\.img_mlp\./],
+  },
   { title: 'packed by Nunchaku (SVDQuant) for its CUDA kernels', names: [/\.qweight$/, /\.wscales$/] },
   {
     title: "a ControlNet for FLUX.1 in XLabs' names",

@@ -12,6 +12,7 @@ import { isGguf, openWithGgufHeader } from '../gguf/gguf-header.ts';
 import { withGgufBlocks } from '../gguf/gguf-weights.ts';
 import type { NameTable } from '../names/name-table.ts';
 import { renameTensors, withJoinedTensors } from '../names/rename-tensors.ts';
+import { isPackedByNunchaku, withNunchakuLayers } from '../nunchaku/nunchaku-weights.ts';
 import { openWithHeader, type TensorInfo } from '../safetensors/safetensors-header.ts';
 import { fileSource, type WeightSource } from '../weight-source.ts';
 import { requireRunnable } from './known-files.ts';
@@ -38,6 +39,7 @@ export async function openSingleFile(
   try {
     const own = modelTensors(all, { component, model, path });
     requireRunnable(own.keys(), path);
+    if (isPackedByNunchaku(own.keys())) return withNunchakuLayers(fileSource(new Map([[path, file]]), own));
     const { tensors, joined } = renameTensors(own, names);
     const plain = fileSource(new Map([[path, file]]), tensors);
     const source = withJoinedTensors(layers.size === 0 ? plain : withFourBits(plain, { layers, packed }), joined);
