@@ -114,7 +114,11 @@ describe('configs', () => {
       { feed_forward_proj: 'gated-tanh' },
       /'feed_forward_proj' is "gated-tanh", expected one of relu/,
     ],
-    ['LlamaModel', { rope_scaling: { type: 'yarn', factor: 4 } }, /rope_type 'yarn' is not supported, only default/],
+    [
+      'LlamaModel',
+      { rope_scaling: { type: 'dynamic', factor: 4 } },
+      /rope_type 'dynamic' is not supported, only default/,
+    ],
     ['LlamaModel', { rope_parameters: { rope_type: 'llama3', factor: 8 } }, /'low_freq_factor' is missing/],
     ['LlamaModel', { num_attention_heads: 5, hidden_size: 40, num_key_value_heads: 2 }, /5 heads cannot share 2/],
     ['Gemma2Model', { use_bidirectional_attention: true }, /use_bidirectional_attention = true \(only false is\)/],

@@ -2,7 +2,7 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import { ConfigReader } from '../config-reader.ts';
 import { type HiddenActivation, hiddenActivations } from './activation.ts';
-import { mropeAxes, type RopeDefaults, ropeFrequencies } from './rope.ts';
+import { mropeAxes, type Rope, type RopeDefaults, readRope } from './rope.ts';
 import { parseQwenVision, type QwenVisionConfig } from './vision/qwen2-5-vision.ts';
 
 /** Which layers have a sliding window; `layer_types` in a config overrides all but 'all'. */
@@ -65,8 +65,7 @@ export interface DecoderConfig {
   outputBias: boolean;
   mlpBias: boolean;
   epsilon: number;
-  /** Angle per position of every rotated pair. */
-  frequencies: Float32Array;
+  rope: Rope;
   /** Per layer: whether queries and keys are rotated. */
   rotated: readonly boolean[];
   /** Width of the window in the layers that have one. */
@@ -96,7 +95,7 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
   const nested = outer.json.text_config;
   const isNested = typeof nested === 'object' && nested !== null;
   const config = isNested ? new ConfigReader(nested as Record<string, unknown>, outer.origin) : outer;
-  const { defaults, rope, gemma = false } = family;
+  const { defaults, gemma = false } = family;
 
   // Also null in configs, which means false.
   if (config.boolean('use_bidirectional_attention', false)) config.requires('use_bidirectional_attention', false);
@@ -114,7 +113,7 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
   }
   const window = slidingWindow(config, family);
   const projectionBias = projectionBiasOf(config, family);
-  const frequencies = ropeFrequencies(config, headDim, { theta: 10000, rotaryFactor: 1, ...rope });
+  const rope = readRope(config, headDim, { theta: 10000, rotaryFactor: 1, ...family.rope });
   const rotated = rotatedLayers(config, family, layers);
   return {
     family,
@@ -132,7 +131,7 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
     outputBias: projectionBias && family.outputBias === true,
     mlpBias: family.mlpBias === true && config.boolean('mlp_bias', false),
     epsilon: config.positive('rms_norm_eps', defaults.epsilon),
-    frequencies,
+    rope,
     rotated,
     window,
     sliding: window === undefined ? Array<boolean>(layers).fill(false) : slidingLayers(config, family, rotated),
@@ -141,7 +140,7 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
     padToken: family.bidirectional
       ? config.nullable('pad_token_id', (name) => config.integer(name, 0, { min: 0 }))
       : undefined,
-    vision: family.vision ? visionOf(outer, config, { frequencies: frequencies.length, width }) : undefined,
+    vision: family.vision ? visionOf(outer, config, { frequencies: rope.frequencies.length, width }) : undefined,
   };
 }
 

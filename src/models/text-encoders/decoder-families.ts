@@ -42,6 +42,23 @@ const mistral3: DecoderFamily = {
   slidingLayers: 'all',
 };
 
+/** The text model of `Mistral3Model` in ERNIE-Image's encoder, alone; its positions are stretched by YaRN. */
+const ministral3: DecoderFamily = {
+  classNames: ['Ministral3Model', 'Ministral3ForCausalLM'],
+  defaults: {
+    vocabulary: 131072,
+    width: 4096,
+    inner: 14336,
+    layers: 34,
+    heads: 32,
+    keyValueHeads: 8,
+    headDim: 128,
+    epsilon: 1e-5,
+  },
+  rope: { theta: 1e6 },
+  slidingLayers: 'all',
+};
+
 /** Biases on queries, keys and values (arXiv 2407.10671). */
 const qwen2: DecoderFamily = {
   classNames: ['Qwen2Model', 'Qwen2ForCausalLM'],
@@ -178,6 +195,7 @@ export const decoderFamilies: readonly DecoderFamily[] = [
   llama,
   mistral,
   mistral3,
+  ministral3,
   qwen2,
   qwen25Vl,
   qwen3,

@@ -14,6 +14,7 @@ describe('GlmModel', () => itMatchesTransformers('glm'));
 describe('LlamaForCausalLM, linear scaling, biases, left padding', () => itMatchesTransformers('llama_linear'));
 describe('MistralModel, sliding window, left padding', () => itMatchesTransformers('mistral_window'));
 describe('Mistral3ForConditionalGeneration', () => itMatchesTransformers('mistral3'));
+describe('Ministral3Model, YaRN, texts longer than the context', () => itMatchesTransformers('ministral3_yarn'));
 describe('Qwen2ForCausalLM, sliding window in some layers', () => itMatchesTransformers('qwen2_window'));
 describe('Qwen2_5_VLForConditionalGeneration, left padding', () => itMatchesTransformers('qwen2_5_vl'));
 describe('T5GemmaEncoder', () => itMatchesTransformers('t5gemma_encoder', 1e-5));

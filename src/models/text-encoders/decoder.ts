@@ -21,7 +21,7 @@ import type { InputSpec } from '../inputs.ts';
 import { hiddenActivation } from './activation.ts';
 import { type DecoderConfig, type DecoderFamily, type DecoderVision, parseDecoderConfig } from './decoder-config.ts';
 import { hiddenStateRequest, runLayers, textInputs } from './hidden-states.ts';
-import { mropeTables, ropeTables } from './rope.ts';
+import { mropeTables, queryLengths, ropeTables } from './rope.ts';
 import { attentionBias, checkTokenIds, seeingTokens } from './tokens.ts';
 import { imageTokenRows, picturePositions, withImageTokens } from './vision/image-tokens.ts';
 import { readGrids } from './vision/patch-layout.ts';
@@ -67,7 +67,7 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
           const tensors: Record<string, Tensor> = {
             input_ids: input_ids!,
             bias: bias(),
-            ...ropeTables(tokens, config.frequencies, position_ids),
+            ...ropeTables(tokens, config.rope, position_ids),
             ...(config.vision && rest.pixel_values
               ? pictureTensors({ ...rest, input_ids: input_ids!, attention_mask }, config, config.vision)
               : {}),
@@ -75,13 +75,15 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
           // Capped scores are not computed by the fused attention.
           const seeing = config.softcap === undefined ? seeingTokens(attention_mask) : undefined;
           if (seeing) tensors.seeing = seeing;
+          const query_lengths = queryLengths(tokens, config.rope, position_ids);
+          if (query_lengths) tensors.query_lengths = query_lengths;
           if (config.window !== undefined && config.window < tokens) tensors.sliding_bias = bias(config.window);
           const statics = { ...hiddenStateRequest(inputs, config.layers), final_norm: inputs['final_norm'] !== false };
           return { tensors, statics };
         },
 
         build(m, inputs, config, statics) {
-          const { input_ids, bias, sliding_bias = bias, cos, sin, seeing } = inputs;
+          const { input_ids, bias, sliding_bias = bias, cos, sin, seeing, query_lengths: queryLengths } = inputs;
           const text = languageModel(m);
           return runLayers({
             embeddings: withPictures(m, embed(text, input_ids!, config), { inputs, config }),
@@ -91,6 +93,7 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
                 bias: config.sliding[index] ? sliding_bias! : bias!,
                 rotary: config.rotated[index] ? { cos: cos!, sin: sin! } : undefined,
                 seeing,
+                queryLengths,
                 config,
               }),
             finalNorm: (x) => norm(text.at('norm'), x, config),
@@ -143,7 +146,7 @@ function pictureInputs({ tower: { channels, patch } }: DecoderVision): InputSpec
 /** What the graph gets of pictures. Without `mm_token_type_ids` positions are those of text throughout, as in Transformers. */
 function pictureTensors(
   { input_ids, attention_mask: mask, pixel_values, image_grid_thw, mm_token_type_ids: types }: PictureTensors,
-  { frequencies }: DecoderConfig,
+  { rope }: DecoderConfig,
   { tower, imageToken, axes }: DecoderVision,
 ): Record<string, Tensor> {
   const { merge } = tower;
@@ -155,7 +158,7 @@ function pictureTensors(
     pixel_values: pixel_values!,
     image_token_rows: imageTokenRows(input_ids, { imageToken, tokens: patches / merge ** 2 }),
     ...visionTensors(grids, tower),
-    ...(types ? mropeTables(picturePositions({ types, mask, grids, merge }), { frequencies, axes }) : {}),
+    ...(types ? mropeTables(picturePositions({ types, mask, grids, merge }), { rope, axes }) : {}),
   };
 }
 
@@ -210,6 +213,8 @@ interface DecoderLayer {
   rotary: Rotary | undefined;
   /** [B, S, 1], 0 for tokens that see none; absent if all see some. */
   seeing: SymbolicTensor | undefined;
+  /** [1 or B, S, 1]: factors on queries; absent if all are 1. */
+  queryLengths: SymbolicTensor | undefined;
   config: DecoderConfig;
 }
 
@@ -238,31 +243,33 @@ const mlp = layer((m, x: SymbolicTensor, config: DecoderConfig): SymbolicTensor 
 
 const projections = { query: 'q_proj', key: 'k_proj', value: 'v_proj', queryNorm: 'q_norm', keyNorm: 'k_norm' };
 
-const attention = layer((m, x: SymbolicTensor, { bias, rotary, seeing, config }: DecoderLayer): SymbolicTensor => {
-  const { heads, keyValueHeads, headDim, width, epsilon, family, scale, softcap } = config;
-  const { query, key, value } = projectQkv(m, x, {
-    heads,
-    keyValueHeads,
-    inner: heads * headDim,
-    qkNorm: family.queryKeyNorm ? { kind: 'rms_norm', epsilon } : undefined,
-    projectionBias: config.projectionBias,
-    names: projections,
-  });
-  const rotated = (part: SymbolicTensor, count: number) =>
-    rotary ? applyRotary(part, rotary, count, family.interleavedRope ?? false) : part;
-  const options: GroupedAttention = {
-    query: rotated(query, heads),
-    key: rotated(key, keyValueHeads),
-    value,
-    heads,
-    keyValueHeads,
-    scale,
-    bias,
-  };
-  const attended = softcap === undefined ? attend(options) : attendCapped(options, softcap);
-  const seen = seeing ? attended.mul(seeing) : attended;
-  return linear(m.at('o_proj'), seen, width, { bias: config.outputBias });
-});
+const attention = layer(
+  (m, x: SymbolicTensor, { bias, rotary, seeing, queryLengths, config }: DecoderLayer): SymbolicTensor => {
+    const { heads, keyValueHeads, headDim, width, epsilon, family, scale, softcap } = config;
+    const { query, key, value } = projectQkv(m, x, {
+      heads,
+      keyValueHeads,
+      inner: heads * headDim,
+      qkNorm: family.queryKeyNorm ? { kind: 'rms_norm', epsilon } : undefined,
+      projectionBias: config.projectionBias,
+      names: projections,
+    });
+    const rotated = (part: SymbolicTensor, count: number) =>
+      rotary ? applyRotary(part, rotary, count, family.interleavedRope ?? false) : part;
+    const options: GroupedAttention = {
+      query: rotated(queryLengths ? query.mul(queryLengths) : query, heads),
+      key: rotated(key, keyValueHeads),
+      value,
+      heads,
+      keyValueHeads,
+      scale,
+      bias,
+    };
+    const attended = softcap === undefined ? attend(options) : attendCapped(options, softcap);
+    const seen = seeing ? attended.mul(seeing) : attended;
+    return linear(m.at('o_proj'), seen, width, { bias: config.outputBias });
+  },
+);
 
 /** Queries are [B, S, H·headDim], keys and values [B, S, G·headDim]. */
 interface GroupedAttention extends Projections {
