@@ -80,6 +80,8 @@ export interface TransformerTraits {
   readonly sampleVideo?: { readonly frames: number; readonly height: number; readonly width: number };
   /** Of a head whose rotary tables callers compute. Default: the model does. */
   readonly rotaryWidth?: number;
+  /** Whether it is told `ofs`, which CogVideoX 1.5 has for pictures to video. */
+  readonly takesOffset?: boolean;
   /** Of the text embeddings that it takes. */
   readonly textWidth?: number;
   /** How many layers of the text encoder it takes them from. Default: from one. */

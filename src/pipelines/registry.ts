@@ -10,6 +10,10 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   AuraFlowPipeline: async () => (await import('./auraflow/auraflow-pipeline.ts')).auraFlowPipeline,
   ChromaPipeline: async () => (await import('./chroma/chroma-pipeline.ts')).chromaPipeline,
   CogVideoXPipeline: async () => (await import('./cogvideox/cogvideox-pipeline.ts')).cogVideoXPipeline,
+  CogVideoXImageToVideoPipeline: async () =>
+    (await import('./cogvideox/cogvideox-image-pipeline.ts')).cogVideoXImagePipeline,
+  CogVideoXVideoToVideoPipeline: async () =>
+    (await import('./cogvideox/cogvideox-video-pipeline.ts')).cogVideoXVideoPipeline,
   CogView4Pipeline: async () => (await import('./cogview4/cogview4-pipeline.ts')).cogView4Pipeline,
   DiTPipeline: async () => (await import('./dit/dit-pipeline.ts')).ditPipeline,
   ErnieImagePipeline: async () => (await import('./ernieimage/ernie-image-pipeline.ts')).ernieImagePipeline,

@@ -31,6 +31,7 @@ const labels: Readonly<Record<string, string>> = {
   image: 'Starting picture',
   maskImage: 'Mask',
   lastImage: 'Last picture',
+  video: 'Frames to start from',
   loras: 'LoRAs',
 };
 

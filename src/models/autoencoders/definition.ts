@@ -33,6 +33,8 @@ export interface LatentTraits {
   readonly wholeVideos?: boolean;
   /** raw latents · scalingFactor is what transformers see, after `shiftFactor` was subtracted. */
   readonly scalingFactor: number;
+  /** The same of pictures that a transformer gets beside a video's latents. Default: `scalingFactor`. */
+  readonly pictureScalingFactor?: number;
   readonly shiftFactor: number;
   /** Per channel, where latents are normalised so instead. */
   readonly latentsMean?: readonly number[];

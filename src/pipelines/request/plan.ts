@@ -33,6 +33,8 @@ export interface Start extends Pick<DenoiseOptions, 'timesteps' | 'afterStep'> {
   references?: Tensor | undefined;
   /** Channels [B, C, …] (of tokens: [B, tokens, C]) that calls get behind the latents' own. */
   channels?: Tensor | undefined;
+  /** Which axis they are on, where it is another. */
+  channelAxis?: number | undefined;
   /** Further inputs of every call, with a row per picture. */
   inputs?: Readonly<Record<string, Tensor>> | undefined;
 }

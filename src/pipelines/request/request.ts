@@ -194,13 +194,13 @@ function guidedWithin(
 
 /** The inputs of a plan's calls, with what the start brings. */
 function withPictures({ inputsAt }: Plan, start: Start): Start & Pick<Plan, 'inputsAt'> {
-  const { references, channels, inputs = {} } = start;
+  const { references, channels, channelAxis = start.latents.shape.length === 3 ? 2 : 1, inputs = {} } = start;
   const perSample = (tensor: Tensor, latents: Tensor) =>
     join(Array<Tensor>(latents.dim(0) / tensor.dim(0)).fill(tensor), 0);
   return {
     ...start,
     inputsAt: (latents, timestep, branch) => {
-      const besides = channels && join([latents, perSample(channels, latents)], latents.shape.length === 3 ? 2 : 1);
+      const besides = channels && join([latents, perSample(channels, latents)], channelAxis);
       const behind = references && [perSample(references, latents)];
       const whole = join([besides ?? latents, ...(behind ?? [])], 1);
       const times = latents.dim(0) / start.latents.dim(0);

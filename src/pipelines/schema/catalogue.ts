@@ -425,6 +425,12 @@ export const catalogue: Catalogue = {
     flag: '--last-image <file>',
     help: 'what a video ends with, resized to width x height',
   },
+  video: {
+    group: 'Start',
+    value: images,
+    flag: '--video <file...>',
+    help: 'frames of the video to start from, resized to width x height',
+  },
   controlImage: {
     group: 'Start',
     value: imageLists,

@@ -161,6 +161,8 @@ export interface GenerateOptions {
   maskImage?: ImageSource | readonly ImageSource[];
   /** What a video that starts from `image` ends with. */
   lastImage?: ImageSource | readonly ImageSource[];
+  /** Frames of the video to start from, in video-to-video; resized to `width`×`height`. */
+  video?: ImageSource | readonly ImageSource[];
   /** Pixels that pictures are brought to, in the ratio of `width` and `height`. Default 1024². */
   maxArea?: number;
   /** Of pictures as the model that reads the prompt sees them, in pixels. */

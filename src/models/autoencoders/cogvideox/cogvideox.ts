@@ -29,6 +29,8 @@ interface CogVideoXConfig {
   epsilon: number;
   temporalScale: number;
   scalingFactor: number;
+  /** Whether models of version 1.5 were trained with pictures divided by it. */
+  invertsScale: boolean;
 }
 
 /** The last frames that every convolution was given, by module path. */
@@ -48,7 +50,7 @@ export const autoencoderKlCogVideoX = defineAutoencoder<CogVideoXConfig>({
   className: 'AutoencoderKLCogVideoX',
   parseConfig,
 
-  traits: ({ latentChannels, widths, temporalScale, scalingFactor }) => ({
+  traits: ({ latentChannels, widths, temporalScale, scalingFactor, invertsScale }) => ({
     latentChannels,
     spatialScale: 2 ** (widths.length - 1),
     temporalScale,
@@ -60,6 +62,7 @@ export const autoencoderKlCogVideoX = defineAutoencoder<CogVideoXConfig>({
         )
         .reduce((sum, frames) => sum + frames, 0),
     scalingFactor,
+    ...(invertsScale ? { pictureScalingFactor: 1 / scalingFactor } : {}),
     shiftFactor: 0,
     tiles: { size: 240, overlap: 0.2 },
     // Five tensors of the first level's width, for every frame of a chunk; and the pictures.
@@ -109,6 +112,7 @@ function parseConfig(config: ConfigReader): CogVideoXConfig {
     epsilon: config.positive('norm_eps', 1e-6),
     temporalScale: config.count('temporal_compression_ratio', 4),
     scalingFactor: config.positive('scaling_factor', 1.15258426),
+    invertsScale: config.boolean('invert_scale_latents', false),
   };
 }
 

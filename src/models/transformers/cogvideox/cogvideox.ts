@@ -106,15 +106,19 @@ export const cogVideoXTransformer = defineTransformer<CogVideoXConfig, CogVideoX
     };
   },
 
-  traits: ({ width, inChannels, outChannels, patchFrames = 1, patchSize, textWidth, rotary, headDim, sample }) => ({
-    width,
-    inChannels,
-    outChannels,
-    patch: [patchFrames, patchSize, patchSize],
-    textWidth,
-    sampleVideo: sample,
-    ...(rotary ? { rotaryWidth: headDim } : {}),
-  }),
+  traits: (config) => {
+    const { width, inChannels, outChannels, patchFrames = 1, patchSize, textWidth, rotary, headDim, sample } = config;
+    return {
+      width,
+      inChannels,
+      outChannels,
+      patch: [patchFrames, patchSize, patchSize],
+      textWidth,
+      sampleVideo: sample,
+      ...(rotary ? { rotaryWidth: headDim } : {}),
+      takesOffset: config.offsetWidth !== undefined,
+    };
+  },
 
   inputs: ({ inChannels, textWidth, offsetWidth, rotary }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'frames', inChannels, 'height', 'width'] },
