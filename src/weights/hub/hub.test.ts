@@ -520,6 +520,21 @@ describe('without a download', () => {
     expect(server.requests).toEqual([]);
   });
 
+  it.each<[string, ResolveOptions, string]>([
+    ['configs', { allowPatterns: ['model_index.json', '*config.json'] }, 'tokenizer'],
+    ['a file', { allowPatterns: ['flux1.safetensors'] }, 'its model_index.json or config.json'],
+    ['one component', { components: ['tokenizer'] }, 'scheduler'],
+    ['all but weights', { withoutWeights: ['transformer'] }, 'the weights of transformer'],
+  ])('offline, a snapshot of which only %s was fetched is not taken for all', async (_, part, missing) => {
+    const snapshot = await resolve(part);
+    expect(await resolve({ ...part, offline: true })).toBe(snapshot);
+    const message = `'main' is in the cache without ${missing}: other files of it were fetched; go online once`;
+    await expect(resolve({ offline: true })).rejects.toThrow(message);
+    // Nor where the hub is away.
+    server.fault = () => ({ status: 503 });
+    await expect(resolve()).rejects.toMatchObject({ code: 'NETWORK' });
+  });
+
   it('finds the cache where the Python library has it', () => {
     const env = { XDG_CACHE_HOME: '/xdg', HF_HOME: '/home', HUGGINGFACE_HUB_CACHE: '/old', HF_HUB_CACHE: '/new' };
     expect(hubCacheFolder(env)).toBe('/new');

@@ -17,6 +17,7 @@ import { type HubAdvice, HubClient, type RemoteFile } from './hub-client.ts';
 import { downloadBlob } from './hub-download.ts';
 import { isInsidePath, matchPatterns, selectRepositoryFiles } from './hub-files.ts';
 import { isIntact } from './hub-hash.ts';
+import { missingFrom } from './hub-snapshot.ts';
 
 /** Enough to hide the latency of many small files; more connections do not make a large one faster. */
 const parallelDownloads = 4;
@@ -140,6 +141,8 @@ export async function resolveModel(pathOrRepository: string, args: ResolveOption
     listing = await listRevision(cached === undefined ? client : client.with({ retries: 0 }), revision);
   } catch (error) {
     if (cached === undefined || !isOutage(error)) throw error;
+    // What the cache has only in part is no substitute.
+    if ((await missingFrom(cached, options)) !== undefined) throw error;
     onWarning(`${(error as DejaDitError).message}; going on with the snapshot in the cache`);
     return requireIntact(cache, cached, options);
   }
@@ -191,7 +194,13 @@ function accessToken(given: string | undefined): string | undefined {
 }
 
 /** A snapshot that is used without a hub to bring what is damaged anew. */
-async function requireIntact(cache: RepositoryCache, snapshot: string, { verify }: ResolveOptions): Promise<string> {
+async function requireIntact(cache: RepositoryCache, snapshot: string, options: ResolveOptions): Promise<string> {
+  const { verify, revision = 'main' } = options;
+  const missing = await missingFrom(snapshot, options);
+  if (missing !== undefined) {
+    const message = `'${revision}' is in the cache without ${missing}: other files of it were fetched; go online once, and the rest is downloaded`;
+    throw new DejaDitError('NOT_FOUND', message, { path: snapshot });
+  }
   const damaged = await cache.firstDamaged(snapshot, { thorough: verify ?? false });
   if (damaged === undefined) return snapshot;
   const message = 'is damaged: its bytes are not those its hash names; go online once, and it is downloaded anew';
