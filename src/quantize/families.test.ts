@@ -1,10 +1,10 @@
 /** Every transformer family in fewer bits, against itself in float32. */
-import { existsSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { covers } from '../../tests/covers.ts';
 import { AutoModel } from '../models/auto-model.ts';
-import { fixtures, readGolden } from '../models/testing/golden.ts';
+import { fixtures, goldenOf, readGolden } from '../models/testing/golden.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { WeightStore } from '../weights/weight-store.ts';
 import { relativeError } from './formats/scales.ts';
@@ -12,9 +12,7 @@ import { quantize } from './quantize.ts';
 
 const families = readdirSync(path.resolve(import.meta.dirname, '../models/transformers'), { withFileTypes: true })
   .filter((entry) => entry.isDirectory())
-  .map(({ name }) => name.replaceAll('-', '_'))
-  // A folder may hold what is no transformer by itself.
-  .filter((name) => existsSync(path.join(fixtures, 'models', name)));
+  .map(({ name }) => goldenOf(name));
 
 /**
  * Weights of these models are spread evenly, so rounding them costs about 1 / (2 · top code): 0.4 % of a weight at 8 bits (and as

@@ -1,12 +1,11 @@
 /** EasyCache on a model whose every value is known, against the formula worked out by hand, and on every family. */
-import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { disableCache, enableCache } from '../../api/enable-cache.ts';
 import { strify, summary } from '../../api/summary.ts';
 import { setWarningHandler } from '../../errors/warnings.ts';
 import { AutoModel } from '../../models/auto-model.ts';
-import { fixtures, readGolden } from '../../models/testing/golden.ts';
+import { fixtures, goldenOf, readGolden } from '../../models/testing/golden.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { type CacheOptions, parseCacheConfig } from '../config/cache-config.ts';
 import { callToy, toyModel } from '../testing/toy-model.ts';
@@ -133,7 +132,7 @@ describe('EasyCache', () => {
   });
 
   const families = ['dit', 'flux', 'lumina2', 'ltx', 'pixart', 'qwenimage', 'sd3', 'unet2d', 'wan', 'zimage'];
-  it.each(families.filter((family) => existsSync(path.join(fixtures, 'models', family))))('on %s', async (family) => {
+  it.each(families.map(goldenOf))('on %s', async (family) => {
     const model = await AutoModel.fromPretrained(path.join(fixtures, 'models', family));
     const { inputs, tensors } = await readGolden(`models/${family}`);
     enableCache(model, {

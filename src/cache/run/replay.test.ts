@@ -12,7 +12,7 @@ import { setWarningHandler } from '../../errors/warnings.ts';
 import { AutoModel } from '../../models/auto-model.ts';
 import type { InputValue } from '../../models/inputs.ts';
 import { isTransformer } from '../../models/registry.ts';
-import { fixtures, relativeError } from '../../models/testing/golden.ts';
+import { fixtures, goldenOf, relativeError } from '../../models/testing/golden.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import { readSafetensors } from '../../weights/safetensors/safetensors.ts';
@@ -67,9 +67,7 @@ type BlockRow = [list: string, block: number, pruned: boolean, gate: string, dif
 const readJson = <T>(...parts: string[]): T => JSON.parse(readFileSync(path.join(fixtures, ...parts), 'utf8')) as T;
 const supported = (family: string) =>
   isTransformer(readJson<{ _class_name: string }>('models', family, 'config.json')._class_name);
-const families = readdirSync(path.join(fixtures, 'cache/runs')).filter(
-  (family) => existsSync(path.join(fixtures, 'models', family)) && supported(family),
-);
+const families = readdirSync(path.join(fixtures, 'cache/runs')).map(goldenOf).filter(supported);
 
 describe.each(families)('cache-dit on %s', (family) => {
   const { inputs, runs } = readJson<{ inputs: Inputs; runs: Run[] }>('cache/runs', family, 'runs.json');

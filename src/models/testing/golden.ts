@@ -28,6 +28,18 @@ export const goldenModels = readdirSync(path.join(fixtures, 'models')).filter((n
   existsSync(path.join(fixtures, 'models', name, 'io.safetensors')),
 );
 
+/**
+ * The recording of a family, by the name of its folder: the one of that name, or the first that begins with it.
+ * @throws Error if there is none: no test is to pass over a family without a word
+ */
+export function goldenOf(family: string): string {
+  const name = family.replaceAll('-', '_');
+  const found = goldenModels.find((each) => each === name) ?? goldenModels.find((each) => each.startsWith(`${name}_`));
+  if (found === undefined)
+    throw new Error(`fixtures/models has no recording of '${family}': ${goldenModels.join(', ')}`);
+  return found;
+}
+
 export interface GoldenCase {
   inputs: ForwardInputs;
   /** Recorded tensors: `output`, `<list>.<i>.hidden_states`, … */
