@@ -41,6 +41,24 @@ describe.each(['flux', 'qwenimage'])('%s', (family) => {
   });
 });
 
+describe("PEFT's folders", () => {
+  const folder = path.join(fixtures, 'lora/formats/peft');
+  let model: TransformerModel;
+  beforeAll(async () => {
+    model = await AutoModel.fromPretrained(path.join(fixtures, 'models/flux'));
+  });
+  afterAll(() => model.dispose());
+
+  it.each(['lokr', 'lokr_both', 'loha', 'rslora', 'dora'])('%s', async (name) => {
+    const forward = await forwardOf('flux');
+    const expected = (await readSafetensors(path.join(folder, 'outputs.safetensors')))[name]!;
+    await loadLora(model, path.join(folder, name));
+    expect(relativeError(await forward(model), expected)).toBeLessThan(close);
+    unloadLora(model);
+    expect(relativeError(await forward(model), expected)).toBeGreaterThan(0.01);
+  });
+});
+
 describe('other products', () => {
   const flux = path.join(fixtures, 'models/flux');
   let seed = 1;

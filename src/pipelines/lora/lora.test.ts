@@ -266,7 +266,7 @@ describe('refuses', () => {
       await loadLora(model, file);
     };
     await expect(load({ r: 2, lora_alpha: 2, use_dora: true })).rejects.toThrow('though use_dora is set');
-    await expect(load({ peft_type: 'LOKR', alpha: 2 })).rejects.toThrow('of the kind LOKR, not LORA');
+    await expect(load({ peft_type: 'VERA', r: 2 })).rejects.toThrow('of the kind "VERA", which is not run');
     await expect(load({ lora_alpha: 'two' })).rejects.toThrow('adapter settings: lora_alpha');
     await expect(load({ lora_alpha: 2, alpha_pattern: { '(a+)+': 1 } })).rejects.toThrow('alpha_pattern');
     await expect(load('{')).rejects.toThrow('lora_adapter_metadata is not valid JSON');

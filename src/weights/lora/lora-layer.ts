@@ -162,7 +162,7 @@ function scaleOf(
   const { alpha, down, leftDown, rightDown, hadamardDown1 } = parts;
   const rank = (down ?? hadamardDown1 ?? leftDown ?? rightDown)?.shape[0];
   if (rank === 0) throw bad('has matrices without a rank');
-  if (!alpha) return settings && rank !== undefined ? scaleBy(settings, { module, rank }) : 1;
+  if (!alpha) return settings ? scaleBy(settings, { module, rank }) : 1;
   if (settings) throw bad('has an alpha of its own although the settings of the adapter give one: remove either');
   const value = alpha.size === 1 ? Number(alpha.float().data[0]) : Number.NaN;
   if (!Number.isFinite(value)) throw bad('has an alpha that is no number');
