@@ -13,6 +13,8 @@ import { CacheHandle } from '../cache/run/cache-handle.ts';
 import { defaultCaches, setDefaultCaches } from '../cache/run/default-caches.ts';
 import { cacheArguments, makeCaches, type RequestCacheOptions } from '../cache/run/make-caches.ts';
 import { DejaDitError } from '../errors/errors.ts';
+import { Autoencoder } from '../models/autoencoders/autoencoder.ts';
+import { type Components, extraModules } from '../parallel/config/extra-modules.ts';
 import { type ParallelismOptions, parseParallelismConfig } from '../parallel/config/parallelism-config.ts';
 import type { QuantizeOptions } from '../quantize/config/config.ts';
 
@@ -22,8 +24,8 @@ export interface EnableCacheOptions extends RequestCacheOptions {
   /** Quantises weights first, see `quantize`. That takes time, so `enableCache` then returns a promise. */
   quantizeConfig?: QuantizeOptions | null;
   /**
-   * Computes the transformers on several ranks, see docs/parallelism.md: threads of this process, or under `mpirun` all processes that run
-   * this program. Null: on one again. Left out, they stay where they are.
+   * Computes the transformers, and what else it names, on several ranks, see docs/parallelism.md: threads of this process, or under
+   * `mpirun` all processes that run this program. Null: on one again. Left out, they stay where they are.
    */
   parallelismConfig?: ParallelismOptions | null;
 }
@@ -83,13 +85,23 @@ function plan(
 
 /** Checks where models are to go. @returns brings them there */
 function planMove(target: Cacheable, options: ParallelismOptions | null | undefined): () => void {
-  const models = getAdapter(target).parts.map(({ model }) => model);
+  const { parts, pipe: given } = getAdapter(target);
+  const transformers = parts.map(({ model }) => model);
+  const pipe = given && 'components' in given ? (given as Components) : undefined;
   if (options === undefined) return () => undefined;
   const config = options && parseParallelismConfig(options, { ranks: launchedBy()?.size });
   if (config) setAttnBackend(target, config.attentionBackend);
+  const { models, autoencoders } = config ? extraModules(config, pipe) : { models: {}, autoencoders: {} };
+  const others = [...transformers, ...Object.values(pipe?.models ?? {}), ...Object.values(pipe?.autoencoders ?? {})];
   return () => {
-    if (config) parallelize(models, config);
-    else for (const model of models) if (model.programs !== model.home) model.moveTo();
+    const beside = { models: Object.values(models), autoencoders: Object.values(autoencoders) };
+    if (config) parallelize({ transformers, ...beside }, config);
+    const staying = new Set<unknown>(config ? [...transformers, ...beside.models, ...beside.autoencoders] : []);
+    for (const other of others) {
+      if (staying.has(other)) continue;
+      if (other instanceof Autoencoder) other.shareOut(undefined);
+      else other.moveTo();
+    }
   };
 }
 

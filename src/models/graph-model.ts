@@ -16,6 +16,7 @@ import type { ConfigReader } from './config-reader.ts';
 import type { IgnoredWeights, Prepared, State, Statics } from './definition.ts';
 import { checkInputs, type ForwardInputs, type InputSpec, uploadInputs } from './inputs.ts';
 import { Occupancy } from './occupancy.ts';
+import { Residence } from './residence.ts';
 import type { MakeOnes, SmallestCall } from './smallest-inputs.ts';
 import { SpanRunner } from './spans/span.ts';
 
@@ -40,6 +41,8 @@ export interface GraphModelDefinition<Config> {
   readonly holdsFloat16?: boolean;
   /** What the tensors are called where the model was first released. Default: as in Diffusers or Transformers. */
   readonly originalNames?: (config: Config) => NameTable;
+  /** Of a net that works beside a transformer: inputs that run along tokens, and on which axis, as of a transformer's definition. */
+  readonly tokens?: Readonly<Record<string, number>>;
 }
 
 interface BoundFunction {
@@ -57,6 +60,7 @@ export interface BoundModel {
   readonly ignoredWeights: readonly IgnoredWeights[];
   readonly holdsFloat16: boolean;
   readonly originalNames: NameTable;
+  readonly tokens: Readonly<Record<string, number>> | undefined;
 }
 
 /** A family as the registry holds it. */
@@ -100,6 +104,7 @@ export function defineModel<Config>(definition: GraphModelDefinition<Config>): G
         ignoredWeights: typeof ignored === 'function' ? ignored(config) : ignored,
         holdsFloat16: definition.holdsFloat16 ?? false,
         originalNames: definition.originalNames?.(config) ?? {},
+        tokens: definition.tokens,
       };
     },
   };
@@ -113,7 +118,7 @@ export function defineModel<Config>(definition: GraphModelDefinition<Config>): G
  */
 export class GraphModel {
   readonly kind = 'graph';
-  readonly runner: SpanRunner;
+  private readonly residence: Residence;
   /** The requests that use it, in which its weights must not change. */
   readonly occupancy: Occupancy;
   private disposed = false;
@@ -122,15 +127,42 @@ export class GraphModel {
   constructor(
     readonly definition: BoundModel,
     readonly weights: Weights,
-    readonly programs: ProgramCache,
+    programs: ProgramCache,
   ) {
-    this.runner = new SpanRunner(weights, programs, { owner: definition.className });
-    this.occupancy = new Occupancy(definition.className);
+    const { className: owner } = definition;
+    this.occupancy = new Occupancy(owner);
+    this.residence = new Residence(programs, {
+      occupancy: this.occupancy,
+      newRunner: (own) => new SpanRunner(weights, own, { owner }),
+    });
   }
 
   /** Makes the backend one that is disposed with the model. */
   own(backend: Backend): void {
     this.backend = backend;
+  }
+
+  get runner(): SpanRunner {
+    return this.residence.runner;
+  }
+
+  /** What it computes with. */
+  get programs(): ProgramCache {
+    return this.residence.programs;
+  }
+
+  /** What it was loaded with, wherever it computes now: its weights are there. */
+  get home(): ProgramCache {
+    return this.residence.home;
+  }
+
+  /**
+   * Computes with other programs from now on, whose backend takes the tensors of the one that the weights are on.
+   * @param programs disposed with the model, its backend too; undefined: those that it was loaded with
+   * @throws DejaDitError BUSY while a request is under way
+   */
+  moveTo(programs?: ProgramCache): void {
+    this.residence.moveTo(programs);
   }
 
   get className(): string {
@@ -170,6 +202,7 @@ export class GraphModel {
           {
             key: name,
             emit: (context) => {
+              for (const [input, tensor] of Object.entries(context.state)) context.graph.nameValue(tensor, input);
               const results = fn.build(context.root, context.state, context.statics);
               for (const [key, tensor] of Object.entries(results)) context.output(key, tensor);
               context.state = {};
@@ -189,9 +222,9 @@ export class GraphModel {
   /** Frees the weights, the programs that no other model uses, and the backend if it was made for this model. Calls under way end as DISPOSED after their current run. */
   async dispose(): Promise<void> {
     this.disposed = true;
-    await this.runner.dispose();
+    await this.residence.leave();
     await this.weights.dispose();
-    await this.programs.trim();
+    await this.home.trim();
     await this.backend?.dispose();
   }
 

@@ -18,6 +18,7 @@ import { checkInputs, type ForwardInputs, uploadInputs } from './inputs.ts';
 import { Occupancy } from './occupancy.ts';
 import { refuseOverflow } from './overflow.ts';
 import { epilogue, type Piece, prologue, wholeList } from './pieces.ts';
+import { Residence } from './residence.ts';
 import { type DeviceState, type SpanRun, SpanRunner, type SpanRuns } from './spans/span.ts';
 
 /** Which call of a request this is. */
@@ -85,10 +86,7 @@ export class TransformerModel {
   readonly kind = 'transformer';
   /** The requests that use it, in which its weights must not change. */
   readonly occupancy: Occupancy;
-  private spans: SpanRunner;
-  private current: ProgramCache;
-  /** What it was loaded with, wherever it computes now: its weights are there. */
-  readonly home: ProgramCache;
+  private readonly residence: Residence;
   private cache: SessionFactory | undefined;
   /** The session that bare `forward` calls belong to. */
   private implicitSession: ForwardSession | undefined;
@@ -101,16 +99,13 @@ export class TransformerModel {
     programs: ProgramCache,
     readonly computeDtype: ComputeDtype = 'float32',
   ) {
-    this.home = programs;
-    this.current = programs;
-    this.spans = this.newRunner(programs);
-    this.occupancy = new Occupancy(definition.className);
-  }
-
-  private newRunner(programs: ProgramCache): SpanRunner {
-    const { definition, weights, computeDtype } = this;
-    const rewrite = graphsIn(computeDtype, modulesIn(definition.float32Modules));
-    return new SpanRunner(weights, programs, { owner: definition.className, rewrite });
+    const { className: owner, float32Modules } = definition;
+    this.occupancy = new Occupancy(owner);
+    const rewrite = graphsIn(computeDtype, modulesIn(float32Modules));
+    this.residence = new Residence(programs, {
+      occupancy: this.occupancy,
+      newRunner: (own) => new SpanRunner(weights, own, { owner, rewrite }),
+    });
   }
 
   /** Makes the backend one that is disposed with the model. */
@@ -119,12 +114,17 @@ export class TransformerModel {
   }
 
   get runner(): SpanRunner {
-    return this.spans;
+    return this.residence.runner;
   }
 
   /** What it computes with. */
   get programs(): ProgramCache {
-    return this.current;
+    return this.residence.programs;
+  }
+
+  /** What it was loaded with, wherever it computes now: its weights are there. */
+  get home(): ProgramCache {
+    return this.residence.home;
   }
 
   /**
@@ -132,17 +132,8 @@ export class TransformerModel {
    * @param programs disposed with the model, its backend too; undefined: those that it was loaded with
    * @throws DejaDitError BUSY while a request is under way
    */
-  moveTo(programs: ProgramCache = this.home): void {
-    const unlock = this.occupancy.lock('moving it to other programs');
-    try {
-      this.endImplicitSession();
-      const before = { spans: this.spans, programs: this.current };
-      this.current = programs;
-      this.spans = this.newRunner(programs);
-      void this.leave(before);
-    } finally {
-      unlock();
-    }
+  moveTo(programs?: ProgramCache): void {
+    this.residence.moveTo(programs, () => this.endImplicitSession());
   }
 
   get className(): string {
@@ -271,7 +262,7 @@ export class TransformerModel {
   async dispose(): Promise<void> {
     this.endImplicitSession();
     this.disposed = true;
-    await this.leave({ spans: this.spans, programs: this.current });
+    await this.residence.leave();
     await this.weights.dispose();
     await this.home.trim();
     await this.backend?.dispose();
@@ -279,14 +270,6 @@ export class TransformerModel {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
-  }
-
-  private async leave({ spans, programs }: { spans: SpanRunner; programs: ProgramCache }): Promise<void> {
-    await spans.dispose();
-    if (programs === this.home) return;
-    if (this.current === programs) this.current = this.home;
-    await programs.dispose();
-    await programs.backend.dispose();
   }
 }
 

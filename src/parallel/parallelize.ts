@@ -4,35 +4,79 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 import { leaveOutputs } from '../files/output-rank.ts';
+import type { Autoencoder } from '../models/autoencoders/autoencoder.ts';
+import type { GraphModel } from '../models/graph-model.ts';
+import { lockAll } from '../models/occupancy.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
 import type { Backend } from '../runtime/backend.ts';
 import { type BackendName, backendNames } from '../runtime/create-backend.ts';
 import { launchedBy } from '../runtime/launched-by.ts';
 import { ProgramCache } from '../runtime/program-cache.ts';
-import { type Crew, SharedCrew } from './backend/crew.ts';
+import { SharedCrew } from './backend/crew.ts';
+import { ModelOnRanks } from './backend/model-on-ranks.ts';
 import { ParallelBackend } from './backend/parallel-backend.ts';
+import { type OpenRanks, RankPool } from './backend/rank-pool.ts';
 import { type ParallelismConfig, parallelismTag } from './config/parallelism-config.ts';
-import { Mesh } from './partition/mesh.ts';
+import { Mesh, type MeshSize } from './partition/mesh.ts';
 import type { Features } from './partition/partition.ts';
+
+/** What is put on ranks. */
+export interface ParallelParts {
+  transformers: readonly TransformerModel[];
+  /** Their weights are cut over all ranks; of those that run along tokens as a transformer does, as that one's are. */
+  models?: readonly GraphModel[];
+  /** Tiles and images are shared out. */
+  autoencoders?: readonly Autoencoder[];
+}
 
 /**
  * @throws DejaDitError UNSUPPORTED naming what cannot be parted, BUSY while a request is under way; nothing has changed then
  */
-export function parallelize(models: readonly TransformerModel[], config: ParallelismConfig): void {
+export function parallelize(
+  { transformers, models = [], autoencoders = [] }: ParallelParts,
+  config: ParallelismConfig,
+): void {
   const tag = parallelismTag(config);
-  const plans = models.map((model) => ({ model, features: featuresOf(model, config) }));
   const mesh = new Mesh(config.mesh);
-  const [first] = models;
-  const home = first!.home.backend;
+  const plans = [
+    ...transformers.map((model) => ({ model, size: config.mesh, features: featuresOf(model, config) })),
+    ...models.map((model) => ({ model, ...planBeside(model, config) })),
+  ];
+  // Nobody may use any of them, or none is moved.
+  lockAll([...plans.map(({ model }) => model), ...autoencoders.map(({ model }) => model)], 'moving it to ranks')();
+  const { backend: home } = transformers[0]!.home;
   const launched = launchedBy();
   if (launched && launched.rank > 0) leaveOutputs();
-  const crew = new SharedCrew(mesh, () =>
-    launched ? openProcess(mesh, home) : openThreadsLike(home, { mesh, threads: config.threads ?? undefined }),
+  const pool = new RankPool(mesh.ranks, () =>
+    launched ? openProcess(mesh.ranks, home) : openThreadsLike(home, mesh.ranks, config.threads ?? undefined),
   );
-  for (const { model, features } of plans) {
-    const backend = new ParallelBackend({ crew, features, tag, home: model.home.backend });
+  const crews = new Map<string, SharedCrew>();
+  const crewOf = (size: MeshSize) => {
+    const key = JSON.stringify(size);
+    const crew = crews.get(key) ?? new SharedCrew(pool, new Mesh(size));
+    crews.set(key, crew);
+    return crew;
+  };
+  for (const { model, size, features } of plans) {
+    const backend = new ParallelBackend({ crew: crewOf(size), features, tag, home: model.home.backend });
     model.moveTo(new ProgramCache(backend, { maxBytes: model.home.maxBytes }));
   }
+  for (const autoencoder of autoencoders)
+    autoencoder.shareOut(new ModelOnRanks({ pool, model: autoencoder.model, rank: launched?.rank, tag }));
+}
+
+/** How a model beside the transformers is computed by as many ranks as they are. */
+function planBeside(
+  { definition }: GraphModel,
+  { mesh, ulyssesAsync, ulyssesFloat8 }: ParallelismConfig,
+): { size: MeshSize; features: Features } {
+  const { batch, ring, ulysses, tensor } = mesh;
+  const { tokens } = definition;
+  // It is called for one guidance branch at a time.
+  const size = tokens
+    ? { batch: 1, ring, ulysses: batch * ulysses, tensor }
+    : { batch: 1, ring: 1, ulysses: 1, tensor: batch * ring * ulysses * tensor };
+  return { size, features: { tokens: tokens ?? {}, async: ulyssesAsync, float8: ulyssesFloat8 } };
 }
 
 function featuresOf(model: TransformerModel, config: ParallelismConfig): Features {
@@ -69,17 +113,14 @@ function featuresOf(model: TransformerModel, config: ParallelismConfig): Feature
 }
 
 /** Each is loaded when it is asked for. */
-async function openProcess(mesh: Mesh, home: Backend): Promise<Crew> {
+async function openProcess(size: number, home: Backend): Promise<OpenRanks> {
   const { openMpiRank } = await import('./backend/mpi.ts');
-  return openMpiRank(mesh, home);
+  return openMpiRank(size, home);
 }
 
-async function openThreadsLike(
-  home: Backend,
-  { mesh, threads }: { mesh: Mesh; threads: number | undefined },
-): Promise<Crew> {
+async function openThreadsLike(home: Backend, size: number, threads: number | undefined): Promise<OpenRanks> {
   const { openThreads } = await import('./backend/threads.ts');
-  return openThreads(mesh, { backend: backendOf(home), threads });
+  return openThreads(size, { backend: backendOf(home), threads });
 }
 
 /** The kind of a backend, by its name. */

@@ -200,6 +200,14 @@ class DefinedPipeline<P extends Parts & CoreComponents, Config, O extends Pipeli
     return Object.assign(own, ...Object.entries(nets).map(([name, part]) => part.models(name)));
   }
 
+  get autoencoders(): Record<string, Autoencoder> {
+    return this.named((part) => (part instanceof Autoencoder ? part : undefined));
+  }
+
+  get components(): string[] {
+    return Object.keys(this.named((part) => part));
+  }
+
   async dispose(): Promise<void> {
     this.disposed = true;
     await disposeAll(Object.values(this.loaded.parts));

@@ -1,5 +1,6 @@
 /** What a loaded pipeline offers, whatever its class. How one is made is in `define-pipeline.ts`. */
 
+import type { Autoencoder } from '../models/autoencoders/autoencoder.ts';
 import type { ComputeDtype } from '../models/compute-dtype.ts';
 import type { GraphModel } from '../models/graph-model.ts';
 import type { TransformerModel } from '../models/transformer-model.ts';
@@ -53,6 +54,10 @@ export interface Pipeline extends AsyncDisposable {
   readonly transformers: Readonly<Record<string, TransformerModel>>;
   /** Other models by component name that can be quantised: `text_encoder`, `text_encoder_2`, … */
   readonly models: Readonly<Record<string, GraphModel>>;
+  /** By component name: `vae`. */
+  readonly autoencoders: Readonly<Record<string, Autoencoder>>;
+  /** Names of all components. */
+  readonly components: readonly string[];
   readonly traits: PipelineTraits;
   /** What `generate` takes: with the defaults of the checkpoint, within the bounds of the model. */
   readonly options: ResolvedOptions;

@@ -56,6 +56,7 @@ export class BlockAdapter implements HasTransformers {
   readonly transformers: Readonly<Record<string, TransformerModel>>;
   readonly parts: readonly AdapterPart[];
   readonly paramsModifiers: readonly ParamsModifier[] | undefined;
+  readonly pipe: HasTransformers | undefined;
 
   /** @throws DejaDitError INVALID_CONFIG naming the option and what the model's definition says instead */
   constructor(options: BlockAdapterOptions) {
@@ -64,6 +65,7 @@ export class BlockAdapter implements HasTransformers {
     if (blockGroups?.length === 0) throw invalid('blockGroups', 'names no block list, so nothing would be cached');
     this.transformers = pipe?.transformers ?? { [model!.className]: model! };
     this.paramsModifiers = paramsModifiers;
+    this.pipe = pipe;
     this.parts = Object.entries(this.transformers).map(([name, transformer]) => {
       const { definition } = transformer;
       const names = blockGroups?.map((group) => (typeof group === 'string' ? [group] : group));

@@ -1,5 +1,5 @@
 /** The flags of several ranks: cache-dit's names, or the sizes themselves. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { DejaDitError } from '../../errors/errors.ts';
 import type { ParallelismOptions } from '../../parallel/config/parallelism-config.ts';
 import { launchedBy } from '../../runtime/launched-by.ts';
@@ -9,6 +9,10 @@ export interface ParallelFlags {
   ulyssesAnything?: boolean;
   ulyssesFloat8?: boolean;
   ulyssesAsync?: boolean;
+  parallelVae?: boolean;
+  parallelTextEncoder?: boolean;
+  parallelText?: boolean;
+  parallelControlnet?: boolean;
 }
 
 /** Adds the flags to a command. */
@@ -22,6 +26,10 @@ export function addParallelFlags(command: Command): Command {
     .option('--ulysses-anything', 'deal out any number of tokens (which is done anyway)')
     .option('--ulysses-float8', 'send queries, values and results of attention in 8 bits: for links below some Gbit/s')
     .option('--ulysses-async', 'send queries, keys and values one by one, each as soon as it is there')
+    .option('--parallel-vae', 'share tiles and pictures of the autoencoder out to the ranks')
+    .option('--parallel-text-encoder', 'cut the weights of text encoders over the ranks')
+    .addOption(new Option('--parallel-text').hideHelp())
+    .option('--parallel-controlnet', 'compute the ControlNet on the ranks too')
     .optionsGroup('Options:');
 }
 
@@ -42,8 +50,10 @@ const types: Readonly<Record<string, readonly ('ulyssesSize' | 'ringSize' | 'tpS
  * @throws DejaDitError INVALID_ARGUMENT for flags without `--parallel`, or sizes that cannot be read
  */
 export function parallelOptions(flags: ParallelFlags): ParallelismOptions | undefined {
-  const { parallel, ulyssesAnything, ulyssesFloat8, ulyssesAsync } = flags;
-  const others = { ulyssesAnything, ulyssesFloat8, ulyssesAsync };
+  const { parallel, ulyssesAnything, ulyssesFloat8, ulyssesAsync, parallelVae, parallelControlnet } = flags;
+  const parallelTextEncoder = flags.parallelTextEncoder ?? flags.parallelText;
+  const extra = { parallelVae, parallelTextEncoder, parallelControlnet };
+  const others = { ulyssesAnything, ulyssesFloat8, ulyssesAsync, ...extra };
   const given = Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined));
   const job = launchedBy();
   if (parallel !== undefined) return { ...sizesOf(parallel, job?.size), ...given };

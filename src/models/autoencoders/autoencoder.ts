@@ -14,12 +14,14 @@ import type { LoadOptions } from '../load/load-options.ts';
 import { isAutoencoder, type LatentTraits, type Tiles } from './definition.ts';
 import { autoencoderFamilies } from './families.ts';
 import { sampleGaussian } from './gaussian.ts';
-import { processTiles, tileStarts } from './tiling.ts';
+import { oneRank, sideBySide, type WorkRanks } from './side-by-side.ts';
+import { processTiles, tileCount } from './tiling.ts';
 
 export interface AutoencoderOptions {
   /**
    * Whether images larger than a tile are worked on in overlapping tiles, which bounds memory but changes the result a
-   * little. `true`: Diffusers' default tiles. `'auto'`: tiles as large as `activationBytes` allows. Default `'auto'`.
+   * little. `true`: Diffusers' default tiles. `'auto'`: tiles as large as `activationBytes` allows; on several ranks Diffusers', so
+   * that there is something to share out. Default `'auto'`.
    */
   tiling?: boolean | 'auto' | Tiles;
   /** Checked between images, tiles and latent frames. */
@@ -56,6 +58,7 @@ const bindings = 3;
  */
 export class Autoencoder {
   readonly traits: LatentTraits;
+  private ranks: WorkRanks | undefined;
 
   private constructor(
     readonly model: GraphModel,
@@ -145,8 +148,36 @@ export class Autoencoder {
     return sampleGaussian(mean, cut(moments, { axis: 1, from: latentChannels, to: channels }), generator);
   }
 
-  dispose(): Promise<void> {
-    return this.model.dispose();
+  /**
+   * Shares tiles and images out to ranks from now on.
+   * @param ranks disposed when they are left; undefined: all is done by the model itself again
+   * @throws DejaDitError BUSY while it is used
+   */
+  shareOut(ranks: WorkRanks | undefined): void {
+    if (ranks === this.ranks) return;
+    const unlock = this.model.occupancy.lock('moving it to other ranks');
+    const before = this.ranks;
+    this.ranks = ranks;
+    unlock();
+    void before?.dispose();
+  }
+
+  /** Whether there are ranks, of which only one has something to do with so many pictures of a size. */
+  leavesRanksIdle({ images, ...size }: VideoSize & { images: number }): boolean {
+    return this.ranks !== undefined && images === 1 && !this.tileGrid('auto', size);
+  }
+
+  /** Memory in use at the peak of working on a picture, besides the weights. */
+  workingBytes(size: VideoSize): number {
+    const { here = 1 } = this.ranks ?? {};
+    const grid = this.tileGrid('auto', size);
+    const pixels = size.height * size.width;
+    return Math.min(pixels, grid ? here * grid.size ** 2 : pixels) * this.traits.bytesPerPixel(size.frames);
+  }
+
+  async dispose(): Promise<void> {
+    await this.ranks?.dispose();
+    await this.model.dispose();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -163,11 +194,15 @@ export class Autoencoder {
     const grid = this.tileGrid(tiling, { height: height * pixels, width: width * pixels, frames });
     const tiles = grid && { scale, size: grid.size / pixels, stride: grid.stride / pixels };
     const steps = this.traits.wholeVideos ? 1 : 1 + (frames - 1) / framesPerStep;
-    const perImage = tiles ? tileStarts(height, tiles).length * tileStarts(width, tiles).length : 1;
-    const total = x.dim(0) * perImage * steps;
-    let done = 0;
+    const total = x.dim(0) * (tiles ? tileCount({ height, width }, tiles) : 1) * steps;
+    let [done, finished] = [0, 0];
+    const progress = (now: number) => {
+      if (now <= done) return;
+      done = now;
+      onProgress?.(done, total);
+    };
 
-    const process = async (part: Tensor): Promise<Tensor> => {
+    const process = async (part: Tensor, model: GraphModel): Promise<Tensor> => {
       const results: Tensor[] = [];
       let history: Record<string, Tensor> = {};
       for (let step = 0; step < steps; step++) {
@@ -177,19 +212,33 @@ export class Autoencoder {
           steps === 1
             ? { [fn.input]: part }
             : { [fn.input]: cut(part, { axis: 2, from, to: 1 + step * framesPerStep }), history };
-        const outputs = await this.model.call(fn.name, inputs, signal);
+        const outputs = await model.call(fn.name, inputs, signal);
         results.push(fn.result(outputs));
         history = Object.fromEntries(Object.entries(outputs).filter(([name]) => name.startsWith('history.')));
-        onProgress?.(++done, total);
+        progress(done + 1);
       }
       return join(results, 2);
     };
-    const images: Tensor[] = [];
-    for (let i = 0; i < x.dim(0); i++) {
-      const image = cut(x, { axis: 0, from: i, to: i + 1 });
-      images.push(await (tiles ? processTiles(image, { ...tiles, process }) : process(image)));
+    const ranks = this.ranks ?? oneRank(this.model);
+    const processAll = async function* (parts: readonly (() => Tensor)[]) {
+      const pieces = parts.map((part) => (model: GraphModel) => process(part(), model));
+      for await (const result of sideBySide(pieces, ranks)) {
+        // Of those that other processes have worked on.
+        progress(steps * ++finished);
+        yield result;
+      }
+    };
+    const pictures = Array.from({ length: x.dim(0) }, (_, i) => () => cut(x, { axis: 0, from: i, to: i + 1 }));
+    const leave = this.model.occupancy.enter();
+    try {
+      const images: Tensor[] = [];
+      if (tiles)
+        for (const picture of pictures) images.push(await processTiles(picture(), { ...tiles, process: processAll }));
+      else for await (const image of processAll(pictures)) images.push(image);
+      return join(images, 0);
+    } finally {
+      leave();
     }
-    return join(images, 0);
   }
 
   /** The input as float32; what the model would refuse is refused before any of it is worked on. */
@@ -205,9 +254,11 @@ export class Autoencoder {
     const { spatialScale, tiles } = this.traits;
     const { maxBinding } = this.model.programs.backend.capabilities;
     const pixels = Math.min(activationBytes, tensorsInUse * bindings * maxBinding) / this.traits.bytesPerPixel(frames);
-    if (tiling === false || (tiling === 'auto' && height * width <= pixels)) return undefined;
+    const isShared = this.ranks !== undefined;
+    if (tiling === false || (tiling === 'auto' && !isShared && height * width <= pixels)) return undefined;
+    const largest = isShared ? Math.min(tiles.size, Math.sqrt(pixels)) : Math.sqrt(pixels);
     const { size, overlap } =
-      typeof tiling === 'object' ? tiling : tiling === 'auto' ? { ...tiles, size: Math.sqrt(pixels) } : tiles;
+      typeof tiling === 'object' ? tiling : tiling === 'auto' ? { ...tiles, size: largest } : tiles;
     const latents = Math.floor(size / spatialScale);
     const stride = Math.floor(latents * (1 - overlap));
     if (!(overlap >= 0 && stride >= 1)) {

@@ -13,12 +13,19 @@ export interface TileOptions {
   stride: number;
   /** Output pixels per input pixel: 8 to decode, 1/8 to encode. */
   scale: number;
-  /** A tile [1, C, …, h, w] → [1, C', …, h·scale, w·scale]. */
-  process(tile: Tensor): Promise<Tensor>;
+  /** Tiles [1, C, …, h, w] → [1, C', …, h·scale, w·scale], in order; what is given back is changed in place. */
+  process(tiles: readonly (() => Tensor)[]): AsyncIterable<Tensor>;
 }
 
+/** Tiles of an image. */
+export function tileCount({ height, width }: { height: number; width: number }, options: Grid): number {
+  return tileStarts(height, options).length * tileStarts(width, options).length;
+}
+
+type Grid = Pick<TileOptions, 'stride' | 'scale'>;
+
 /** Where tiles begin along an edge. What is too short to give one output pixel is left out. */
-export function tileStarts(length: number, { stride, scale }: Pick<TileOptions, 'stride' | 'scale'>): number[] {
+function tileStarts(length: number, { stride, scale }: Grid): number[] {
   const starts: number[] = [];
   for (let start = 0; start < length; start += stride) if ((length - start) * scale >= 1) starts.push(start);
   return starts;
@@ -41,23 +48,25 @@ export async function processTiles(x: Tensor, options: TileOptions): Promise<Ten
   }
   const outHeight = Math.floor(height * scale);
   const outWidth = Math.floor(width * scale);
+  const squares = tileStarts(height, options).flatMap((top, row) =>
+    tileStarts(width, options).map((left, column) => ({ row, column, top, left, size })),
+  );
   let output: Tensor | undefined;
   let above: Tensor[] = [];
-  for (const [row, top] of tileStarts(height, options).entries()) {
-    const tiles: Tensor[] = [];
-    for (const [column, left] of tileStarts(width, options).entries()) {
-      const tile = await process(crop(x, { top, left, size }));
-      if (row > 0) blend(above[column]!, tile, { overlap, axis: 'vertical' });
-      if (column > 0) blend(tiles[column - 1]!, tile, { overlap, axis: 'horizontal' });
-      output ??= floatTensor(new Float32Array((tile.size / area(tile)) * outHeight * outWidth), [
-        ...tile.shape.slice(0, -2),
-        outHeight,
-        outWidth,
-      ]);
-      paste(output, tile, { top: row * kept, left: column * kept, size: kept });
-      tiles.push(tile);
-    }
-    above = tiles;
+  let tiles: Tensor[] = [];
+  let next = 0;
+  for await (const tile of process(squares.map((square) => () => crop(x, square)))) {
+    const { row, column } = squares[next++]!;
+    if (column === 0) [above, tiles] = [tiles, []];
+    if (row > 0) blend(above[column]!, tile, { overlap, axis: 'vertical' });
+    if (column > 0) blend(tiles[column - 1]!, tile, { overlap, axis: 'horizontal' });
+    output ??= floatTensor(new Float32Array((tile.size / area(tile)) * outHeight * outWidth), [
+      ...tile.shape.slice(0, -2),
+      outHeight,
+      outWidth,
+    ]);
+    paste(output, tile, { top: row * kept, left: column * kept, size: kept });
+    tiles.push(tile);
   }
   return output!;
 }

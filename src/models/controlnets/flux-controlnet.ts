@@ -56,6 +56,8 @@ export const fluxControlNet = defineModel<FluxControlNetConfig>({
     };
   },
 
+  tokens: { hidden_states: 1, controlnet_cond: 1, encoder_hidden_states: 1 },
+
   functions: {
     /** Outputs: `controlnet_block_samples.<i>` and `controlnet_single_block_samples.<i>`, [B, image tokens, width]. */
     forward: {

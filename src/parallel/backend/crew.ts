@@ -2,20 +2,17 @@
  * The ranks that compute a model, seen from one process: all of them as threads of this one, or one of them with the others elsewhere.
  * Every rank has a backend to compute on and groups to talk in.
  */
-import type { Backend, RanksReport } from '../../runtime/backend.ts';
-import type { ProgramCache } from '../../runtime/program-cache.ts';
+import type { RanksReport } from '../../runtime/backend.ts';
 import { arrayClass } from '../../tensor/dtype.ts';
 import { type Shape, sizeOf, Tensor } from '../../tensor/tensor.ts';
 import type { Collective } from '../collective/collective.ts';
 import { type Layout, localShape } from '../partition/layout.ts';
 import { type GroupName, Mesh, type Place } from '../partition/mesh.ts';
+import type { OpenRank, RankPool } from './rank-pool.ts';
 
-export interface Rank {
-  readonly rank: number;
+/** A rank in a mesh. */
+export interface Rank extends OpenRank {
   readonly place: Place;
-  readonly programs: ProgramCache;
-  readonly backend: Backend;
-  readonly all: Collective;
   /** Those of its batch, where there are several batches, and several of them. */
   readonly team: Collective | undefined;
   /** Those of more than one rank. */
@@ -41,8 +38,6 @@ export class Crew {
   constructor(
     readonly mesh: Mesh,
     readonly ranks: readonly Rank[],
-    /** What was opened for it, and goes with it. */
-    private readonly close: () => Promise<void>,
   ) {
     const others = ranks.length < mesh.ranks;
     const ofTeam = new Mesh({ ...mesh.size, batch: 1 });
@@ -63,8 +58,10 @@ export class Crew {
     return this.whole.group !== undefined;
   }
 
+  /** Closes the groups that are its own. */
   async dispose(): Promise<void> {
-    await this.close();
+    for (const { groups, team } of this.ranks)
+      for (const group of [...Object.values(groups), team]) await group?.close();
   }
 }
 
@@ -90,29 +87,24 @@ export async function eachPart(
   }
 }
 
-/**
- * A crew that several backends use, opened when it is first needed and closed after the last of them. What the same ranks take part in is done
- * one after the other, so that they make the same calls in the same order.
- */
+/** A crew that several backends use, formed when it is first needed and given up after the last of them. */
 export class SharedCrew {
   private crew: Promise<Crew> | undefined;
   private opened: Crew | undefined;
-  /** By team. */
-  private readonly latest: Promise<unknown>[];
   private users = 0;
 
+  /** @param members the ranks of the pool that make up the mesh, in its order. Default: all */
   constructor(
+    readonly pool: RankPool,
     readonly mesh: Mesh,
-    private readonly open: () => Promise<Crew>,
-  ) {
-    this.latest = Array<Promise<unknown>>(mesh.size.batch).fill(Promise.resolve());
-  }
+    readonly members: readonly number[] = Array.from({ length: pool.size }, (_, rank) => rank),
+  ) {}
 
   ranks(): Promise<Crew> {
-    this.crew ??= this.open().then((crew) => {
-      this.opened = crew;
-      return crew;
-    });
+    if (!this.crew) {
+      this.crew = this.pool.inTurn(this.members, () => this.form());
+      this.crew.catch(() => undefined);
+    }
     return this.crew;
   }
 
@@ -137,28 +129,39 @@ export class SharedCrew {
 
   /** @param team whose ranks take part; undefined: all */
   inTurn<T>(work: () => Promise<T>, team?: number): Promise<T> {
-    const teams = team === undefined ? [...this.latest.keys()] : [team];
-    const result = Promise.all(teams.map((index) => this.latest[index])).then(work);
-    const settled = result.catch(() => undefined);
-    for (const index of teams) this.latest[index] = settled;
-    return result;
+    // Whose turn comes finds it formed.
+    void this.ranks();
+    const { members, mesh } = this;
+    const inTeam = (_: number, index: number) => team === undefined || mesh.place(index).batch === team;
+    return this.pool.inTurn(members.filter(inTeam), work);
   }
 
   retain(): void {
-    this.users++;
+    if (this.users++ === 0) this.pool.retain();
   }
 
   async release(): Promise<void> {
     if (--this.users > 0) return;
-    await Promise.all(this.latest);
-    const crew = await this.crew?.catch(() => undefined);
+    const crew = this.crew && (await this.inTurn(() => this.crew!).catch(() => undefined));
     this.crew = undefined;
     await crew?.dispose();
+    await this.pool.release();
+  }
+
+  private async form(): Promise<Crew> {
+    const { pool, mesh, members } = this;
+    const here = (await pool.ranks()).filter(({ rank }) => members.includes(rank));
+    const ranks = here.map(async (rank): Promise<Rank> => {
+      const index = members.indexOf(rank.rank);
+      return { ...rank, rank: index, place: mesh.place(index), ...(await meshGroups(rank.all, mesh)) };
+    });
+    this.opened = new Crew(mesh, await Promise.all(ranks));
+    return this.opened;
   }
 }
 
-/** Parts a group of all ranks into those that the mesh's axes need, and into teams. All ranks call it. */
-export async function meshGroups(all: Collective, mesh: Mesh): Promise<Pick<Rank, 'groups' | 'team'>> {
+/** Parts a group of all ranks into those that the mesh's axes need, and into teams. All ranks call it, save of a mesh of one. */
+async function meshGroups(all: Collective, mesh: Mesh): Promise<Pick<Rank, 'groups' | 'team'>> {
   const groups: Partial<Record<GroupName, Collective>> = {};
   for (const name of ['batch', 'sequence', 'ulysses', 'ring', 'tensor'] as const) {
     if (mesh.count(name) === 1) continue;

@@ -3,10 +3,9 @@ import { availableParallelism } from 'node:os';
 import { type BackendName, openBackend } from '../../runtime/create-backend.ts';
 import { ProgramCache } from '../../runtime/program-cache.ts';
 import { createThreadSeats, joinThreads } from '../collective/threads/seats.ts';
-import type { Mesh } from '../partition/mesh.ts';
-import { Crew, meshGroups, type Rank } from './crew.ts';
+import type { OpenRank, OpenRanks } from './rank-pool.ts';
 
-export interface ThreadCrewOptions {
+export interface ThreadOptions {
   backend: BackendName;
   /** Of each rank. Default: the processor's, shared out. */
   threads?: number | undefined;
@@ -14,29 +13,26 @@ export interface ThreadCrewOptions {
   worker?: boolean;
 }
 
-export async function openThreads(mesh: Mesh, { backend, threads, worker = true }: ThreadCrewOptions): Promise<Crew> {
-  const each = threads ?? (backend === 'wasm' ? 1 : Math.max(1, Math.floor(availableParallelism() / mesh.ranks)));
-  const groups = createThreadSeats(mesh.ranks).map((seat) => joinThreads(seat));
-  const close = async () => {
-    await Promise.all(groups.map((group) => group.close()));
-  };
+export async function openThreads(
+  size: number,
+  { backend, threads, worker = true }: ThreadOptions,
+): Promise<OpenRanks> {
+  const each = threads ?? (backend === 'wasm' ? 1 : Math.max(1, Math.floor(availableParallelism() / size)));
+  const groups = createThreadSeats(size).map((seat) => joinThreads(seat));
   const opened = await Promise.allSettled(
-    groups.map(async (all, rank): Promise<Rank> => {
+    groups.map(async (all, rank): Promise<OpenRank> => {
       const own = await openBackend({ backend, worker, threads: each });
       // Programs go with the executables that they belong to.
-      const programs = new ProgramCache(own, { maxBytes: Number.MAX_SAFE_INTEGER });
-      return { rank, place: mesh.place(rank), backend: own, programs, all, ...(await meshGroups(all, mesh)) };
+      return { rank, backend: own, programs: new ProgramCache(own, { maxBytes: Number.MAX_SAFE_INTEGER }), all };
     }),
   );
   const ranks = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-  const disposeAll = async () => {
-    await close();
+  const close = async () => {
+    await Promise.all(groups.map((group) => group.close()));
     await Promise.all(ranks.map((rank) => rank.backend.dispose()));
   };
   const failed = opened.find((result) => result.status === 'rejected');
-  if (failed) {
-    await disposeAll();
-    throw failed.reason;
-  }
-  return new Crew(mesh, ranks, disposeAll);
+  if (!failed) return { ranks, close };
+  await close();
+  throw failed.reason;
 }

@@ -38,7 +38,7 @@ describe('parseParallelismConfig', () => {
     [{ ringSize: 2, ulyssesAsync: true }, 'ulyssesAsync: does nothing without ulyssesSize above 1'],
     [{ ringSize: 2, ringRotateMethod: 'allgather' }, "ringRotateMethod: 'allgather' is not here"],
     [{ tpSize: 2, use_ray: true }, 'useRay: ranks are started by MPI'],
-    [{ tpSize: 2, extra_parallel_modules: ['vae'] }, "extraParallelModules: every process computes all of 'vae'"],
+    [{ tpSize: 2, extra_parallel_modules: 'vae' }, 'extraParallelModules: must be a list of module names'],
     [{ tpSize: 2, cpPlan: { '': {} } }, 'cpPlan: does nothing without'],
     [{ ulyssesSize: 2, cpPlan: { proj_out: { gather_dim: 1 } } }, 'cpPlan: splits no input'],
     [{ tpSize: 2, tpPlan: { 'blocks.*.to_q': 'columns' } }, 'must be colwise, rowwise or replicate'],
@@ -67,5 +67,7 @@ describe('parseParallelismConfig', () => {
         parseParallelismConfig({ ulyssesSize: 2, ringSize: 2, tpSize: 2, ulyssesAnything: true, ulyssesFloat8: true })!,
       ),
     ).toBe('Ulysses2_Ring2_TP2_UAA_F8');
+    const extra = { extra_parallel_modules: ['vae', 'text_encoder_2'], parallel_controlnet: true };
+    expect(parallelismTag(parseParallelismConfig({ tpSize: 2, ...extra })!)).toBe('TP2_TEP_VAEP_CNP');
   });
 });

@@ -5,6 +5,7 @@ import * as z from 'zod';
 import { DejaDitError } from '../../errors/errors.ts';
 import { alsoCalled, namedOptions, readOptions } from '../../errors/options.ts';
 import type { MeshSize } from '../partition/mesh.ts';
+import { type ExtraKind, kinds } from './extra-modules.ts';
 import { type ContextPlan, parseContextPlan, parseTensorPlan, type TensorPlan } from './plans.ts';
 
 export interface ParallelismConfig {
@@ -23,6 +24,12 @@ export interface ParallelismConfig {
   readonly tpPlan: TensorPlan | null;
   /** Threads of each rank that is a thread of this process; null: the processor's, shared out. */
   readonly threads: number | null;
+  /** Further components of the pipeline on the ranks, by name. */
+  readonly extraParallelModules: readonly string[];
+  /** Further components on the ranks: all of these kinds. */
+  readonly extraKinds: readonly ExtraKind[];
+  /** Of the options, for error messages. */
+  readonly path: string;
 }
 
 /** Fields of `ParallelismConfig` as users write them, in camelCase or in cache-dit's spelling. */
@@ -35,6 +42,8 @@ export interface ParallelismOptions {
   readonly tpSize?: number | 'auto' | null;
   /** The samples of a call are shared out to so many ranks, and with them its guidance branches. */
   readonly cfgSize?: number | 'auto' | null;
+  /** Components of the pipeline that are computed by all ranks too, by name: `text_encoder`, `vae`, `controlnet`. */
+  readonly extraParallelModules?: readonly string[];
   readonly [field: string]: unknown;
 }
 
@@ -70,8 +79,9 @@ const fields = {
   ringConvertToFp32: z.boolean().default(true),
   attentionBackend: z.string().nullable().default(null),
   extraParallelModules: z.array(z.string(), 'must be a list of module names').default([]),
-  parallelTextEncoder: flag(),
+  parallelTextEncoder: flag('parallelText'),
   parallelVae: flag(),
+  parallelControlnet: flag(),
   cpPlan: z.looseObject({}).nullable().default(null),
   tpPlan: z.record(z.string(), z.string()).nullable().default(null),
   threads: z.int().min(1).max(1024).nullable().default(null),
@@ -129,13 +139,6 @@ export function parseParallelismConfig(
       'ringRotateMethod',
       `'${read.ringRotateMethod}' is not here: keys and values are passed on rank to rank (p2p)`,
     );
-  const extra = [
-    ...read.extraParallelModules,
-    ...(read.parallelTextEncoder ? ['text_encoder'] : []),
-    ...(read.parallelVae ? ['vae'] : []),
-  ];
-  if (extra.length > 0)
-    throw unsupported('extraParallelModules', `every process computes all of '${extra[0]}'; leave it out`);
   if (!read.ringConvertToFp32) throw unsupported('ringConvertToFp32', 'sums are always in float32 here; leave it out');
   if (read.cpPlan && !context) throw invalid('cpPlan', 'does nothing without ulyssesSize or ringSize above 1');
   if (read.tpPlan && mesh.tensor === 1) throw invalid('tpPlan', 'does nothing without tpSize above 1');
@@ -148,6 +151,9 @@ export function parseParallelismConfig(
     cpPlan: read.cpPlan && parseContextPlan(read.cpPlan, `${path}.cpPlan`),
     tpPlan: read.tpPlan && parseTensorPlan(read.tpPlan, `${path}.tpPlan`),
     threads: read.threads,
+    extraParallelModules: read.extraParallelModules,
+    extraKinds: (Object.keys(kinds) as ExtraKind[]).filter((kind) => read[kind]),
+    path,
   };
 }
 
@@ -187,7 +193,11 @@ function meshOf(
 }
 
 /** `Ulysses2_TP2_UAA`: cache-dit's tag. */
-export function parallelismTag({ mesh, ulyssesAnything, ulyssesFloat8, ulyssesAsync }: ParallelismConfig): string {
+export function parallelismTag(config: ParallelismConfig): string {
+  const { mesh, ulyssesAnything, ulyssesFloat8, ulyssesAsync, extraParallelModules, extraKinds } = config;
+  const extra = (Object.keys(kinds) as ExtraKind[]).filter(
+    (kind) => extraKinds.includes(kind) || extraParallelModules.some((name) => kinds[kind].pattern.test(name)),
+  );
   return [
     mesh.batch > 1 && `CFG${mesh.batch}`,
     mesh.ulysses > 1 && `Ulysses${mesh.ulysses}`,
@@ -196,6 +206,7 @@ export function parallelismTag({ mesh, ulyssesAnything, ulyssesFloat8, ulyssesAs
     ulyssesAnything && 'UAA',
     ulyssesFloat8 && 'F8',
     ulyssesAsync && 'UAS',
+    ...extra.map((kind) => kinds[kind].tag),
   ]
     .filter(Boolean)
     .join('_');

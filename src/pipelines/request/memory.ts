@@ -26,6 +26,10 @@ const vectorsPerToken = 44;
 /** Decoded floats, once per picture and once joined, and the bytes of the finished picture. */
 const hostBytesPerPixel = 3 * (4 + 4 + 1);
 
+/** Latent frames of so many frames, at most. */
+export const framesOfLatents = ({ traits: { temporalScale = 1 } }: Autoencoder, frames = 1): number =>
+  1 + Math.ceil((frames - 1) / temporalScale);
+
 /**
  * Memory of a request at its peak: of denoising, or of decoding.
  * @param batch pictures of the request
@@ -36,8 +40,10 @@ export function estimateMemory(
   { batch, samplesPerPicture }: { batch: number; samplesPerPicture: number },
 ): number {
   const denoise = batch * samplesPerPicture * tokens * transformer.traits.width * 4 * vectorsPerToken;
-  const { bytesPerPixel, temporalScale = 1 } = autoencoder.traits;
-  const tile = Math.min(activationBytes, height * width * bytesPerPixel(1 + Math.ceil((frames - 1) / temporalScale)));
+  const tile = Math.min(
+    activationBytes,
+    autoencoder.workingBytes({ height, width, frames: framesOfLatents(autoencoder, frames) }),
+  );
   return Math.max(denoise, batch * height * width * frames * hostBytesPerPixel + tile);
 }
 

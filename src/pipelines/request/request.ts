@@ -17,7 +17,7 @@ import { type Conditions, guidanceBranches } from './conditions.ts';
 import { Denoising } from './denoise.ts';
 import { guidedBy } from './guidance.ts';
 import { decodeImages, decodeVideos, initialLatents } from './latents.ts';
-import { checkMemory } from './memory.ts';
+import { checkMemory, framesOfLatents, type Workload } from './memory.ts';
 import { NoiseSource } from './noise.ts';
 import type { Pictures, Plan, Start } from './plan.ts';
 
@@ -91,6 +91,7 @@ export class PipelineRequest {
       frames: plan.frames,
     };
     checkMemory(workload, { batch, samplesPerPicture: plan.jointCalls ? 2 : 1, maxMemory: settings.maxMemory });
+    warnOfIdleRanks(context, workload);
     const sessions = new RequestSessions({ transformers }, { cache: settings.cache, warnings });
     const loras = new RequestLoras(transformers, settings.loras);
     const end = () => {
@@ -180,6 +181,18 @@ function encode({ plan, conditions, settings }: RequestContext) {
   return guidanceBranches(conditions!, settings.numImages!, async (condition, isNegative) =>
     plan.embed!(condition, isNegative),
   );
+}
+
+function warnOfIdleRanks({ settings, batch: images, warnings }: RequestContext, size: Workload): void {
+  const { autoencoder, width, height } = size;
+  const frames = framesOfLatents(autoencoder, size.frames);
+  if (settings.outputType === 'latent') return;
+  if (autoencoder.leavesRanksIdle({ images, height, width, frames })) {
+    const { size: tile } = autoencoder.traits.tiles;
+    warnings.add(
+      `parallelVae has no effect on one picture of ${width} x ${height}: it is no larger than a tile of ${tile} pixels, which one rank works on; ask for a larger one, or for several`,
+    );
+  }
 }
 
 /** When there is guidance: where the plan has it, within the interval asked for. */

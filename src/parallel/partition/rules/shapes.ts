@@ -1,9 +1,9 @@
 /** Operators that move elements about. */
-import type { ValueSpec } from '../../../graph/graph.ts';
+import type { GraphNode, ValueSpec } from '../../../graph/graph.ts';
 import { concat } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
-import type { Shape } from '../../../tensor/tensor.ts';
-import { type Dealt, evenly, type Layout, localSize, reshapeLayout, whole, withAxis } from '../layout.ts';
+import { type Shape, sizeOf } from '../../../tensor/tensor.ts';
+import { type Dealt, dealtAlong, evenly, type Layout, localSize, reshapeLayout, whole, withAxis } from '../layout.ts';
 import type { Partition } from '../partition.ts';
 import { broadcastLayout, jointLayout } from './elementwise.ts';
 import type { Rule } from './rules.ts';
@@ -171,14 +171,31 @@ export const gatherRule: Rule = (p, node) => {
     p.picked.set(node.outputs[0]!, { from: table, indices });
     return;
   }
-  const from = withAxis(layout, axis, undefined);
+  const columns = columnsOfTable(p, node);
+  const from = columns ? dealtAlong(layout.length, layout.length - 1, columns) : withAxis(layout, axis, undefined);
   const used = new Set(from.map((dealt) => dealt?.over));
   const at = p.layoutOf(indices).map((dealt) => (dealt && used.has(dealt.over) ? undefined : dealt));
   p.emit(node, {
     inputs: [p.take(table, from), p.take(indices, at)],
     layouts: [[...from.slice(0, axis), ...at, ...from.slice(axis + 1)]],
   });
+  // All that follows wants whole rows.
+  const [output] = node.outputs as [string];
+  if (columns) p.settle(output, withAxis(p.layoutOf(output), p.shapeOf(output).length - 1, undefined));
 };
+
+/** A table that has so many times as many rows as are picked is worth an exchange of what is picked. */
+const manyRows = 4;
+
+/** How the columns of a table of embeddings are dealt out: it may be as large as all blocks together, and few of its rows are read. */
+function columnsOfTable(p: Partition, { inputs: [table, indices], attributes }: GraphNode): Dealt | undefined {
+  const parts = p.mesh.count('tensor');
+  const shape = p.shapeOf(table!);
+  const isWeight = p.isStatic(table!) && !p.makerOf(table!) && !p.isStatic(indices!);
+  if (parts === 1 || !isWeight || shape.length !== 2 || attributes['axis'] !== 0) return undefined;
+  if (shape[1]! < parts || shape[0]! < manyRows * sizeOf(p.shapeOf(indices!))) return undefined;
+  return { over: 'tensor', segments: [evenly(shape[1]!, { parts })] };
+}
 
 /** Whether a value is nothing but keys or values of attention. */
 function isKeys(p: Partition, name: string): boolean {
