@@ -71,6 +71,10 @@ export async function generate(prompt: string, given: GenerateFlags): Promise<vo
   });
   if (lora !== undefined) await loadLora(pipe, lora, { strength: flags.loraScale, signal });
   if (Object.values(others).some(Boolean)) enableCache(pipe, others);
+  if (given.preview && launchedBy() && Object.values(pipe.autoencoders).some(({ isShared }) => isShared))
+    throw new DejaDitError('INVALID_ARGUMENT', 'all ranks decode together (--parallel-vae); leave one of the two out', {
+      path: '--preview',
+    });
   if (quantizeConfig) {
     const lines = await quantizeModels(pipe, { options: quantizeConfig, signal });
     if (!flags.quiet && !flags.json) console.log(lines.join('\n'));

@@ -162,6 +162,11 @@ export class Autoencoder {
     void before?.dispose();
   }
 
+  /** Whether several ranks do its work. */
+  get isShared(): boolean {
+    return this.ranks !== undefined;
+  }
+
   /** Whether there are ranks, of which only one has something to do with so many pictures of a size. */
   leavesRanksIdle({ images, ...size }: VideoSize & { images: number }): boolean {
     return this.ranks !== undefined && images === 1 && !this.tileGrid('auto', size);
