@@ -41,7 +41,7 @@ export interface GraphModelDefinition<Config> {
   readonly holdsFloat16?: boolean;
   /** What the tensors are called where the model was first released. Default: as in Diffusers or Transformers. */
   readonly originalNames?: (config: Config) => NameTable;
-  /** Of a net that works beside a transformer: inputs that run along tokens, and on which axis, as of a transformer's definition. */
+  /** Of a net that works beside a transformer: values that run along tokens, as `build` names them (`nameTokens`), and on which axis. */
   readonly tokens?: Readonly<Record<string, number>>;
 }
 
@@ -202,7 +202,6 @@ export class GraphModel {
           {
             key: name,
             emit: (context) => {
-              for (const [input, tensor] of Object.entries(context.state)) context.graph.nameValue(tensor, input);
               const results = fn.build(context.root, context.state, context.statics);
               for (const [key, tensor] of Object.entries(results)) context.output(key, tensor);
               context.state = {};

@@ -17,6 +17,7 @@ import { rotaryTables } from '../../nn/rotary.ts';
 import { lastDims, rows, type Tensor } from '../../tensor/tensor.ts';
 import { defineModel } from '../graph-model.ts';
 import { readScale, scaled } from './scale.ts';
+import { nameTokens, tokensOfBlocks } from './tokens.ts';
 
 interface FluxControlNetConfig {
   inChannels: number;
@@ -56,7 +57,7 @@ export const fluxControlNet = defineModel<FluxControlNetConfig>({
     };
   },
 
-  tokens: { hidden_states: 1, controlnet_cond: 1, encoder_hidden_states: 1 },
+  tokens: tokensOfBlocks,
 
   functions: {
     /** Outputs: `controlnet_block_samples.<i>` and `controlnet_single_block_samples.<i>`, [B, image tokens, width]. */
@@ -119,6 +120,7 @@ export const fluxControlNet = defineModel<FluxControlNetConfig>({
           temb: conditionEmbedding(m.at('time_text_embed'), conditions, { width }),
           ...attentionInputs(inputs),
         };
+        nameTokens(m, state);
         const run = (names: { blocks: string; projections: string }, count: number, block: typeof fluxDoubleBlock) =>
           Array.from({ length: count }, (_, i) => {
             state = { ...state, ...block(m.at(`${names.blocks}.${i}`), state, { heads, width, first: 'text' }) };

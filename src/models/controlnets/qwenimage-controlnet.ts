@@ -12,6 +12,7 @@ import { defineModel } from '../graph-model.ts';
 import { imageShapes } from '../transformers/qwenimage/image-shapes.ts';
 import { type QwenImageState, qwenImageAttention, qwenImageBlock } from '../transformers/qwenimage/qwenimage-blocks.ts';
 import { readScale, scaled } from './scale.ts';
+import { nameTokens, tokensOfBlocks } from './tokens.ts';
 
 interface QwenImageControlNetConfig {
   inChannels: number;
@@ -40,6 +41,8 @@ export const qwenImageControlNet = defineModel<QwenImageControlNetConfig>({
       axesDim: config.counts('axes_dims_rope', [16, 56, 56]),
     };
   },
+
+  tokens: tokensOfBlocks,
 
   functions: {
     /** Outputs: `controlnet_block_samples.<i>` [B, image tokens, width]. */
@@ -80,6 +83,7 @@ export const qwenImageControlNet = defineModel<QwenImageControlNetConfig>({
           temb: timestepEmbedding(m.at('time_text_embed.timestep_embedder'), times, width),
           ...attentionInputs(inputs),
         };
+        nameTokens(m, state);
         const samples: SymbolicTensor[] = [];
         for (let index = 0; index < blocks; index++) {
           state = { ...state, ...qwenImageBlock(m.at(`transformer_blocks.${index}`), state, config) };

@@ -15,6 +15,7 @@ import { patchEmbedding, patchGrid } from '../../nn/patches.ts';
 import { defineModel } from '../graph-model.ts';
 import { croppedPositions, sd3Block, tokenGrid } from '../transformers/sd3/sd3-blocks.ts';
 import { readScale, scaled } from './scale.ts';
+import { nameTokens, tokensOfBlocks } from './tokens.ts';
 
 interface SD3ControlNetConfig {
   inChannels: number;
@@ -66,6 +67,8 @@ export const sd3ControlNet = defineModel<SD3ControlNetConfig>({
     };
   },
 
+  tokens: tokensOfBlocks,
+
   functions: {
     /** Outputs: `controlnet_block_samples.<i>` [B, image tokens, width]. */
     forward: {
@@ -114,6 +117,7 @@ export const sd3ControlNet = defineModel<SD3ControlNetConfig>({
         );
         let text =
           textWidth === undefined ? undefined : linear(m.at('context_embedder'), inputs.encoder_hidden_states!, width);
+        nameTokens(m, { hidden_states: image, encoder_hidden_states: text });
         const samples: SymbolicTensor[] = [];
         for (let index = 0; index < blocks; index++) {
           const block = m.at(`transformer_blocks.${index}`);
