@@ -9,6 +9,7 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   BriaFiboPipeline: async () => (await import('./briafibo/bria-fibo-pipeline.ts')).briaFiboPipeline,
   AuraFlowPipeline: async () => (await import('./auraflow/auraflow-pipeline.ts')).auraFlowPipeline,
   ChromaPipeline: async () => (await import('./chroma/chroma-pipeline.ts')).chromaPipeline,
+  ChromaImg2ImgPipeline: async () => (await import('./chroma/chroma-pipeline.ts')).chromaPipeline,
   CogVideoXPipeline: async () => (await import('./cogvideox/cogvideox-pipeline.ts')).cogVideoXPipeline,
   CogVideoXImageToVideoPipeline: async () =>
     (await import('./cogvideox/cogvideox-image-pipeline.ts')).cogVideoXImagePipeline,
@@ -49,6 +50,7 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   QwenImageEditPlusPipeline: async () =>
     (await import('./qwenimage/qwenimage-edit-plus-pipeline.ts')).qwenImageEditPlusPipeline,
   QwenImageImg2ImgPipeline: async () => (await import('./qwenimage/qwenimage-pipeline.ts')).qwenImagePipeline,
+  QwenImageInpaintPipeline: async () => (await import('./qwenimage/qwenimage-pipeline.ts')).qwenImageInpaintPipeline,
   QwenImagePipeline: async () => (await import('./qwenimage/qwenimage-pipeline.ts')).qwenImagePipeline,
   QwenImage21Pipeline: async () => (await import('./qwenimage21/qwenimage21-pipeline.ts')).qwenImage21Pipeline,
   SanaPipeline: async () => (await import('./sana/sana-pipeline.ts')).sanaPipeline,
@@ -64,6 +66,10 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
     (await import('./stablediffusion/stable-diffusion-pipeline.ts')).stableDiffusionPipeline,
   StableDiffusionImg2ImgPipeline: async () =>
     (await import('./stablediffusion/stable-diffusion-pipeline.ts')).stableDiffusionPipeline,
+  StableDiffusionInpaintPipeline: async () =>
+    (await import('./stablediffusion/stable-diffusion-pipeline.ts')).stableDiffusionInpaintPipeline,
+  StableDiffusionXLInpaintPipeline: async () =>
+    (await import('./stablediffusion/stable-diffusion-xl-pipeline.ts')).stableDiffusionXLInpaintPipeline,
   StableDiffusionXLPipeline: async () =>
     (await import('./stablediffusion/stable-diffusion-xl-pipeline.ts')).stableDiffusionXLPipeline,
   StableDiffusionXLImg2ImgPipeline: async () =>

@@ -1,4 +1,7 @@
-/** Chroma: FLUX without CLIP and without distilled guidance, its text masked. Diffusers' `ChromaPipeline`. */
+/**
+ * Chroma: FLUX without CLIP and without distilled guidance, its text masked; optionally from a starting image. Diffusers' `ChromaPipeline` and
+ * `ChromaImg2ImgPipeline`.
+ */
 import { join } from '../../tensor/slices.ts';
 import { dims, floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import { autoencoder, scheduler, textEncoder, transformer } from '../components.ts';
@@ -6,10 +9,11 @@ import { definePipeline } from '../define-pipeline.ts';
 import { fluxInputs } from '../flux/calls.ts';
 import { packedLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
-import { edges, textLength } from '../schema/sizes.ts';
+import { maybeFromImages } from '../request/start-images.ts';
+import { edges, startImage, textLength } from '../schema/sizes.ts';
 
 export const chromaPipeline = definePipeline({
-  classNames: ['ChromaPipeline'],
+  classNames: ['ChromaPipeline', 'ChromaImg2ImgPipeline'],
   components: {
     scheduler: scheduler(),
     textEncoder: textEncoder(),
@@ -26,13 +30,15 @@ export const chromaPipeline = definePipeline({
       sigmas: {},
       guidanceScale: { default: 5 },
       maxSequenceLength: textLength(512, 'textEncoder'),
+      ...startImage(0.9),
     },
   },
 
-  plan({ parts: { textEncoder, transformer, vae, scheduler }, settings, reading }) {
+  async plan({ parts: { textEncoder, transformer, vae, scheduler }, settings, reading }) {
     const { batch, maxSequenceLength } = settings;
     const [rows, columns] = [settings.height / vae.spatialScale, settings.width / vae.spatialScale];
     const tokens = (rows * columns) / 4;
+    const latents = packedLatents([batch, transformer.traits.inChannels / 4, rows, columns]);
     const picture = (texts: number) => floatTensor(new Float32Array(texts * tokens).fill(1), [texts, tokens]);
     return {
       tokens: tokens + maxSequenceLength,
@@ -46,7 +52,8 @@ export const chromaPipeline = definePipeline({
         const { hidden, mask } = await textEncoder.encodePadded(texts!, options);
         return { encoder_hidden_states: hidden, attention_mask: join([withOnePad(mask), picture(count)], 1) };
       },
-      latents: packedLatents([batch, transformer.traits.inChannels / 4, rows, columns]),
+      latents,
+      ...(await maybeFromImages({ latents, vae, settings })),
       schedule: flowSchedule(settings, { scheduler, tokens }),
       inputsAt: fluxInputs(transformer, { rows: rows / 2, columns: columns / 2, guidanceScale: 0 }),
     };

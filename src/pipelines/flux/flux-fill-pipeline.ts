@@ -9,7 +9,7 @@ import { packedLatents, packLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
 import { encodePictures, loadPixels, startFromImages } from '../request/start-images.ts';
 import { repeatToRows } from '../request/tensors.ts';
-import { edges, noGuidanceEmbedding, promptWeighting, textLength } from '../schema/sizes.ts';
+import { edges, inpainting, noGuidanceEmbedding, promptWeighting, textLength } from '../schema/sizes.ts';
 import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
 
 export const fluxFillPipeline = definePipeline({
@@ -25,9 +25,7 @@ export const fluxFillPipeline = definePipeline({
       guidanceScale: { default: 30, unused: noGuidanceEmbedding },
       maxSequenceLength: textLength(512, 'textEncoder2'),
       promptWeighting,
-      image: { required: true },
-      maskImage: { required: true },
-      strength: { default: 1 },
+      ...inpainting(1),
     },
   },
 

@@ -3,12 +3,10 @@
  * `FluxInpaintPipeline`.
  */
 import { definePipeline } from '../define-pipeline.ts';
-import { blend, latentMasks, loadMasks } from '../request/masks.ts';
+import { inpainted } from '../request/inpaint.ts';
 import { packedLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
-import { loadPixels, startFromImages } from '../request/start-images.ts';
-import { repeatToRows } from '../request/tensors.ts';
-import { edges, noGuidanceEmbedding, promptWeighting, textLength } from '../schema/sizes.ts';
+import { edges, inpainting, noGuidanceEmbedding, promptWeighting, textLength } from '../schema/sizes.ts';
 import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
 
 export const fluxInpaintPipeline = definePipeline({
@@ -26,9 +24,7 @@ export const fluxInpaintPipeline = definePipeline({
       guidanceScale: { default: 7, unused: noGuidanceEmbedding },
       maxSequenceLength: textLength(512, 'textEncoder2'),
       promptWeighting,
-      image: { required: true },
-      maskImage: { required: true },
-      strength: { default: 0.6 },
+      ...inpainting(0.6),
     },
   },
 
@@ -37,22 +33,13 @@ export const fluxInpaintPipeline = definePipeline({
     const { batch, maxSequenceLength, guidanceScale } = settings;
     const [rows, columns] = [settings.height / vae.spatialScale, settings.width / vae.spatialScale];
     const latents = packedLatents([batch, vae.latentChannels, rows, columns]);
-    const pixels = await loadPixels(settings.image, settings);
-    const masks = await loadMasks(settings.maskImage!, settings);
     const tokens = (rows * columns) / 4;
     return {
       tokens: tokens + maxSequenceLength,
       embed: (condition) => embedFlux(parts, condition, { maxLength: maxSequenceLength, ...reading }),
       latents,
       schedule: flowSchedule(settings, { scheduler, tokens }),
-      start: async (noise, ownScheduler) => {
-        const start = await startFromImages(ownScheduler, { pixels, latents, settings, vae, noise });
-        const ofLatents = latentMasks(masks, { scale: vae.spatialScale, channels: vae.latentChannels });
-        const mask = latents.pack(repeatToRows(ofLatents, batch));
-        const kept = (timestep: number | undefined) =>
-          latents.pack(timestep === undefined ? start.clean : start.noisedTo(timestep));
-        return { ...start, afterStep: (drawn, next) => blend(drawn, kept(next), mask) };
-      },
+      ...(await inpainted({ latents, vae, settings })),
       inputsAt: fluxInputs(transformer, { rows: rows / 2, columns: columns / 2, guidanceScale }),
     };
   },

@@ -29,3 +29,7 @@ describe('QwenImagePipeline', () => {
     await expect(pipe().generate({ ...small, prompt: 'cat', height: 40 })).rejects.toThrow(/height: .*multiple of 16/);
   });
 });
+
+describe('QwenImageInpaintPipeline', () => {
+  itReproducesDiffusers('qwenimage_inpaint');
+});

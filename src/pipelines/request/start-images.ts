@@ -105,6 +105,8 @@ export interface StartFromImages {
 export interface ImageStart extends Start {
   /** Latents of the images, as they are drawn. */
   clean: Tensor;
+  /** The request's noise, as it is drawn. */
+  drawn: Tensor;
   /** The same with the request's noise, as much as there is at a time. */
   noisedTo(timestep: number): Tensor;
 }
@@ -120,7 +122,7 @@ export async function startFromImages(
   const clean = (await encodePictures(pixels, { vae, batch, signal, ...sampling })).reshape(layout.drawn);
   const drawn = noise.randn(layout.drawn);
   const noisedTo = (timestep: number) => scheduler.addNoise({ sample: clean, noise: drawn, timestep });
-  return { timesteps, latents: layout.pack(noisedTo(timesteps[0]!)), clean, noisedTo };
+  return { timesteps, latents: layout.pack(noisedTo(timesteps[0]!)), clean, drawn, noisedTo };
 }
 
 type ImageRequest = StartFromImages['settings'] & { height: number; width: number } & Pick<GenerateOptions, 'image'>;

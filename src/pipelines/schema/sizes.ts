@@ -4,7 +4,7 @@ import type { TransformerModel } from '../../models/transformer-model.ts';
 import type { Guider } from '../request/guider.ts';
 import type { TextEncoder } from '../request/text-encoder.ts';
 import type { GenerateOptions } from './options.ts';
-import { type FromModel, fromModel, type OptionUse } from './pipeline-options.ts';
+import { type FromModel, fromModel, type IdleRule, type OptionUse } from './pipeline-options.ts';
 
 export interface HasTransformer {
   readonly transformer: TransformerModel;
@@ -97,6 +97,22 @@ export const noGuidanceEmbedding = {
   because: 'as this model has no guidance embedding; use trueCfgScale and negativePrompt',
   when: ({ transformer }: HasTransformer) => !transformer.traits.guidanceEmbedding,
 };
+
+/** How a pipeline has a starting image. */
+export interface PictureOptions {
+  readonly image: { required?: boolean };
+  readonly maskImage?: { required: boolean };
+  readonly strength: { default: number; idle?: IdleRule<GenerateOptions> };
+  readonly latents: { idle: IdleRule<GenerateOptions> };
+}
+
+/** The options of inpainting. @param strength unless it says */
+export const inpainting = (strength: number) => ({
+  image: { required: true },
+  maskImage: { required: true },
+  strength: { default: strength },
+  latents: { idle: { because: 'with an image, which the start is made of', when: () => true } },
+});
 
 /** The options of a starting image that a request may do without. @param strength unless it says */
 export const startImage = (strength: number) => ({

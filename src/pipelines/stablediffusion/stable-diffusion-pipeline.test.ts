@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { enableCache } from '../../api/enable-cache.ts';
+import { Tensor } from '../../tensor/tensor.ts';
 import type { GenerateOptions } from '../schema/options.ts';
 import { itReproducesDiffusers, optionsOf, readRecording } from '../testing/recorded.ts';
 import { warningsOf } from '../testing/warnings.ts';
@@ -53,4 +54,27 @@ describe('StableDiffusionXLPipeline', () => {
 
 describe('StableDiffusionXLPipeline, distilled for one or two steps', () => {
   itReproducesDiffusers('stable_diffusion_xl_turbo');
+});
+
+describe('StableDiffusionInpaintPipeline', () => {
+  const pipe = itReproducesDiffusers('stable_diffusion_inpaint');
+
+  it('says what is missing, and that latents have no effect', async () => {
+    const { call, ...run } = readRecording('stable_diffusion_inpaint').runs[0]!;
+    const options = await optionsOf('stable_diffusion_inpaint', { ...run, call: { ...call, num_inference_steps: 2 } });
+    await expect(pipe().generate({ ...options, maskImage: undefined } as unknown as GenerateOptions)).rejects.toThrow(
+      /^maskImage: /,
+    );
+    const latents = new Tensor('float32', new Float32Array(96), [1, 4, 4, 6]);
+    const { warnings } = await pipe().generate({ ...options, latents });
+    expect(warnings.join()).toMatch(/latents has no effect with an image/);
+  });
+});
+
+describe('StableDiffusionInpaintPipeline with a model that sees the mask', () => {
+  itReproducesDiffusers('stable_diffusion_inpaint_9ch');
+});
+
+describe('StableDiffusionXLInpaintPipeline', () => {
+  itReproducesDiffusers('stable_diffusion_xl_inpaint');
 });

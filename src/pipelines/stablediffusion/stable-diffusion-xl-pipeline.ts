@@ -1,6 +1,6 @@
 /**
  * Stable Diffusion XL and SDXL-Turbo: text, read by two CLIP encoders, and optionally a starting image, to image. Diffusers'
- * `StableDiffusionXLPipeline` and `StableDiffusionXLImg2ImgPipeline` in one. Refiners and watermarks are not built.
+ * `StableDiffusionXLPipeline` and `StableDiffusionXLImg2ImgPipeline` in one, and its `StableDiffusionXLInpaintPipeline`. Refiners and watermarks are not built.
  */
 import type { ForwardInputs } from '../../models/inputs.ts';
 import { join } from '../../tensor/slices.ts';
@@ -10,77 +10,92 @@ import { definePipeline } from '../define-pipeline.ts';
 import type { Condition } from '../request/conditions.ts';
 import { plainLatents } from '../request/plan.ts';
 import { givenSchedule } from '../request/schedule.ts';
-import { maybeFromImages } from '../request/start-images.ts';
 import { affine } from '../request/tensors.ts';
 import type { EncodeTextOptions, TextEncoder } from '../request/text-encoder.ts';
-import { clipSkip, promptWeighting, startImage } from '../schema/sizes.ts';
+import { clipSkip, inpainting, promptWeighting, startImage } from '../schema/sizes.ts';
 import { pixelEdge, unetInputs } from './calls.ts';
+import { inpaintedByUNet, maybeStartedByUNet, type StartingImage } from './inpaint.ts';
 
-export const stableDiffusionXLPipeline = definePipeline({
-  classNames: ['StableDiffusionXLPipeline', 'StableDiffusionXLImg2ImgPipeline'],
-  components: {
-    scheduler: scheduler(),
-    textEncoder: textEncoder(),
-    textEncoder2: textEncoder(),
-    vae: autoencoder(),
-    transformer: named('unet', transformer('UNet2DConditionModel')),
-  },
-  config: (config) => ({ emptyIsZero: config.boolean('force_zeros_for_empty_prompt', true) }),
-
-  options: {
-    conditions: { texts: ['prompt', 'prompt2'], embeds: ['promptEmbeds', 'pooledPromptEmbeds'] },
-    guidance: { option: 'guidanceScale' },
-    options: {
-      numInferenceSteps: { default: 50 },
-      height: pixelEdge,
-      width: pixelEdge,
-      timesteps: {},
-      sigmas: {},
-      guidanceScale: { default: 5 },
-      clipSkip,
-      promptWeighting,
-      originalSize: {},
-      targetSize: {},
-      cropsCoordsTopLeft: {},
-      ...startImage(0.3),
-    },
-  },
-
-  async plan({ parts, config, settings, reading }) {
-    const { transformer, vae } = parts;
-    const { batch, clipSkip, height, width } = settings;
-    const { originalSize = [height, width], cropsCoordsTopLeft = [0, 0], targetSize = [height, width] } = settings;
-    const [rows, columns] = [height / vae.spatialScale, width / vae.spatialScale];
-    const latents = plainLatents([batch, transformer.traits.inChannels, rows, columns]);
-    const sizes = [...originalSize, ...cropsCoordsTopLeft, ...targetSize];
-    // Without any negative prompt the model was trained with zeros in its place, unlike for an empty one.
-    const zeros = config.emptyIsZero && settings.negativePrompt === undefined && !settings.negativePromptEmbeds;
-    return {
-      tokens: rows * columns,
-      embed: async (condition, isNegative) => {
-        const [hidden, pooled] = await embedSDXL(parts, condition, {
-          // As in Diffusers, the negative prompt is read by all of CLIP's layers but the last.
-          hiddenState: isNegative ? -2 : -2 - clipSkip,
-          ...reading,
-        });
-        const told = (x: Tensor) => (isNegative && zeros ? affine(x, { scale: 0 }) : x);
-        const { count } = condition;
-        return {
-          encoder_hidden_states: told(hidden),
-          added_cond_kwargs: {
-            text_embeds: told(pooled),
-            time_ids: floatTensor(Array<number[]>(count).fill(sizes).flat(), [count, sizes.length]),
-          },
-        } satisfies ForwardInputs;
-      },
-      latents,
-      schedule: givenSchedule(settings),
-      ...(await maybeFromImages({ vae, latents, settings, wholeSteps: true })),
-      jointCalls: true,
-      inputsAt: unetInputs(),
-    };
-  },
+export const stableDiffusionXLPipeline = stableDiffusionXL(
+  ['StableDiffusionXLPipeline', 'StableDiffusionXLImg2ImgPipeline'],
+  { guidanceScale: 5, pictures: startImage(0.3), from: maybeStartedByUNet },
+);
+export const stableDiffusionXLInpaintPipeline = stableDiffusionXL(['StableDiffusionXLInpaintPipeline'], {
+  guidanceScale: 7.5,
+  pictures: inpainting(0.9999),
+  from: inpaintedByUNet,
 });
+
+function stableDiffusionXL(
+  classNames: readonly [string, ...string[]],
+  { guidanceScale, pictures, from }: StartingImage & { guidanceScale: number },
+) {
+  return definePipeline({
+    classNames,
+    components: {
+      scheduler: scheduler(),
+      textEncoder: textEncoder(),
+      textEncoder2: textEncoder(),
+      vae: autoencoder(),
+      transformer: named('unet', transformer('UNet2DConditionModel')),
+    },
+    config: (config) => ({ emptyIsZero: config.boolean('force_zeros_for_empty_prompt', true) }),
+
+    options: {
+      conditions: { texts: ['prompt', 'prompt2'], embeds: ['promptEmbeds', 'pooledPromptEmbeds'] },
+      guidance: { option: 'guidanceScale' },
+      options: {
+        numInferenceSteps: { default: 50 },
+        height: pixelEdge,
+        width: pixelEdge,
+        timesteps: {},
+        sigmas: {},
+        guidanceScale: { default: guidanceScale },
+        clipSkip,
+        promptWeighting,
+        originalSize: {},
+        targetSize: {},
+        cropsCoordsTopLeft: {},
+        ...pictures,
+      },
+    },
+
+    async plan({ parts, config, settings, reading }) {
+      const { transformer, vae } = parts;
+      const { batch, clipSkip, height, width } = settings;
+      const { originalSize = [height, width], cropsCoordsTopLeft = [0, 0], targetSize = [height, width] } = settings;
+      const [rows, columns] = [height / vae.spatialScale, width / vae.spatialScale];
+      const latents = plainLatents([batch, vae.latentChannels, rows, columns]);
+      const sizes = [...originalSize, ...cropsCoordsTopLeft, ...targetSize];
+      // Without any negative prompt the model was trained with zeros in its place, unlike for an empty one.
+      const zeros = config.emptyIsZero && settings.negativePrompt === undefined && !settings.negativePromptEmbeds;
+      return {
+        tokens: rows * columns,
+        embed: async (condition, isNegative) => {
+          const [hidden, pooled] = await embedSDXL(parts, condition, {
+            // As in Diffusers, the negative prompt is read by all of CLIP's layers but the last.
+            hiddenState: isNegative ? -2 : -2 - clipSkip,
+            ...reading,
+          });
+          const told = (x: Tensor) => (isNegative && zeros ? affine(x, { scale: 0 }) : x);
+          const { count } = condition;
+          return {
+            encoder_hidden_states: told(hidden),
+            added_cond_kwargs: {
+              text_embeds: told(pooled),
+              time_ids: floatTensor(Array<number[]>(count).fill(sizes).flat(), [count, sizes.length]),
+            },
+          } satisfies ForwardInputs;
+        },
+        latents,
+        schedule: givenSchedule(settings),
+        ...(await from({ transformer, vae, latents, settings })),
+        jointCalls: true,
+        inputsAt: unetInputs(),
+      };
+    },
+  });
+}
 
 /** Tokens of both encoders side by side, and the second one's summary. What the first has to cut is cut by the second too. */
 async function embedSDXL(
