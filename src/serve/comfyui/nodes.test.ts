@@ -17,7 +17,7 @@ import { changed, draw, fileOf, graph, type Nodes, refused, run, send } from './
 let server: Server;
 const folder = mkdtempSync(path.join(tmpdir(), 'deja-dit-comfyui-'));
 beforeAll(async () => {
-  const models = ['stable_diffusion', 'wan', 'flux_inpaint'].map((name) => {
+  const models = ['stable_diffusion', 'wan', 'flux_inpaint', 'flux_controlnet'].map((name) => {
     const to = path.join(folder, name);
     renameSync(assembleCheckpoint(readRecording(name).checkpoint), to);
     return to;
@@ -223,6 +223,54 @@ describe('a picture that was sent', () => {
     expect((await row(image)).slice(0, 3 * 32)).toEqual(new Uint8Array(3 * 32).fill(128));
     const other = changed(nodes, { 4: { ckpt_name: 'emoji-flux' } });
     expect(JSON.stringify((await refused(server, other)).node_errors)).toMatch(/does not inpaint/);
+  });
+});
+
+describe('a ControlNet', () => {
+  const control = path.join(fixtures, 'pipelines/flux_controlnet/control.png');
+  const nodes = (changes: Record<string, Record<string, unknown>> = {}): Nodes =>
+    changed(
+      {
+        ...graph({
+          4: { ckpt_name: 'flux_controlnet' },
+          3: { positive: ['22', 0], negative: ['22', 1], steps: 3 },
+        }),
+        20: { class_type: 'LoadImage', inputs: { image: 'control.png' } },
+        21: { class_type: 'ControlNetLoader', inputs: { control_net_name: 'flux_controlnet.safetensors' } },
+        22: {
+          class_type: 'ControlNetApplyAdvanced',
+          inputs: {
+            positive: ['6', 0],
+            negative: ['7', 0],
+            control_net: ['21', 0],
+            image: ['20', 0],
+            strength: 0.7,
+            start_percent: 0,
+            end_percent: 0.7,
+          },
+        },
+      },
+      changes,
+    );
+  const draws = { ...apple, numInferenceSteps: 3, scheduler: 'euler simple' };
+
+  it('sees a picture that was sent, as a request says it', async () => {
+    await send(server, '/upload/image', { image: new Blob([readFileSync(control)]) }, 'control.png');
+    const drawn = await draw(server, nodes());
+    const controlImage = new Uint8Array(readFileSync(control));
+    const asked = { ...draws, controlImage, controlnetConditioningScale: 0.7, controlGuidanceEnd: 0.7 };
+    expect(drawn.data).toEqual((await direct(asked, 'flux_controlnet')).data);
+    expect(levels(drawn, await draw(server, nodes({ 22: { strength: 0 } })))).toBeGreaterThan(4);
+  });
+
+  it.each([
+    [{ 21: { control_net_name: 'emoji-flux' } }, /is of 'emoji-flux': parts of different models cannot be mixed/],
+    [
+      { 4: { ckpt_name: 'emoji-flux' }, 21: { control_net_name: 'emoji-flux' } },
+      /has a ControlNet, and 'emoji-flux' has/,
+    ],
+  ])('%j is refused', async (changes, message) => {
+    expect(JSON.stringify(await refused(server, nodes(changes)))).toMatch(message);
   });
 });
 

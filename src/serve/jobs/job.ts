@@ -21,7 +21,7 @@ export interface Works {
 export type WorkKind = keyof Works;
 
 /** Options that are pictures: a request's are the bytes of files, never a path, which would be a file of the server's. */
-export const pictureOptions = ['image', 'maskImage', 'lastImage', 'video'] as const;
+export const pictureOptions = ['image', 'maskImage', 'lastImage', 'video', 'controlImage', 'controlMask'] as const;
 export type PictureOption = (typeof pictureOptions)[number];
 
 /** Options that are plain data; pictures are the bytes of files. */

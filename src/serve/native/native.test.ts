@@ -4,7 +4,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Image } from '../../images/image.ts';
+import { catalogue, optionNames } from '../../pipelines/schema/catalogue.ts';
+import { imageLists, images } from '../../pipelines/schema/kinds.ts';
+import type { OptionName } from '../../pipelines/schema/options.ts';
 import { bundledModel } from '../../weights/bundled-model.ts';
+import { pictureOptions } from '../jobs/job.ts';
 import type { Server } from '../server.ts';
 import { ask, startServer } from '../testing/start.ts';
 
@@ -80,7 +84,12 @@ it('tells the options that requests may bring, in groups, and that pictures are 
   }
 });
 
-it.each(['image', 'maskImage', 'lastImage'])('takes no path of the server’s own for %s', async (name) => {
+it('knows every option that is a picture', () => {
+  const isOfPictures = (name: OptionName) => catalogue[name].value === images || catalogue[name].value === imageLists;
+  expect(optionNames.filter(isOfPictures).sort()).toEqual([...pictureOptions].sort());
+});
+
+it.each(pictureOptions)('takes no path of the server’s own for %s', async (name) => {
   const file = path.join(bundledModel(), 'model_index.json');
   expect(await ask(server, '/v1/jobs', { body: { ...small, [name]: file } })).toMatchObject({
     status: 400,

@@ -43,6 +43,16 @@ export interface Conditioning {
   guidance?: number;
   /** Whether zeros take the place of what the text is read as. */
   isZero?: boolean;
+  control?: Control;
+}
+
+/** What a ControlNet sees, and how strongly and between which shares of the steps it acts. */
+export interface Control {
+  model: string;
+  picture: LazyPicture;
+  strength: number;
+  from: number;
+  to: number;
 }
 
 /** Steps of a sampler that stopped before the last: as much as another one needs to go on. */
@@ -66,6 +76,7 @@ export type Value =
   | { type: 'CLIP'; model: string; loras?: Readonly<Record<string, number>> }
   | { type: 'VAE'; model: string }
   | ({ type: 'CONDITIONING' } & Conditioning)
+  | { type: 'CONTROL_NET'; model: string }
   | StartLatent
   | { type: 'LATENT'; from: 'steps'; open: OpenSteps }
   | { type: 'LATENT'; from: 'drawing'; drawing: Drawing }

@@ -58,6 +58,7 @@ export function drawing(asked: Asked, core: Core, blame: Blame = {}): Drawing {
     ...(cache ? { cache: cache(to - from) } : {}),
     ...(loras ? { loras } : {}),
     ...weighting(asked, known),
+    ...control(asked, known, input.positive),
   };
   return { node: id, model, options, summaries };
 }
@@ -126,6 +127,21 @@ function guidance(
   return {
     ...(distilled === undefined ? {} : { guidanceScale: distilled }),
     ...(cfg === 1 ? {} : { trueCfgScale: cfg }),
+  };
+}
+
+/** What a ControlNet sees; the negative prompt is drawn away from along the same picture. */
+function control({ use: { model }, positive }: Asked, known: Loaded | undefined, input: string): object {
+  if (!positive.control) return {};
+  const { model: its, picture, strength, from, to } = positive.control;
+  if (its !== model) throw otherModel(input, its, model);
+  if (known && !('controlImage' in known.options))
+    throw new NodeRefusal(input, `has a ControlNet, and '${model}' has none; load a model with one`);
+  return {
+    controlImage: picture,
+    controlnetConditioningScale: strength,
+    controlGuidanceStart: from,
+    controlGuidanceEnd: to,
   };
 }
 

@@ -2,7 +2,7 @@
 import type { Core } from '../../core.ts';
 import { type Input, type Inputs, type NodeClass, NodeRefusal, type Surroundings } from '../graph/node.ts';
 
-const modelNames: Input = {
+export const modelNames: Input = {
   type: 'COMBO',
   choices: ({ core }) => core.models.list().map(({ name }) => name),
   find: (name, { core }) => modelCalled(core, name),

@@ -1,6 +1,7 @@
 /** The node classes of this server by name. */
 import type { NodeClass } from '../graph/node.ts';
 import { caches } from './caches.ts';
+import { controlNets } from './controlnets.ts';
 import { customSampling } from './custom-sampling.ts';
 import { latents } from './latents.ts';
 import { loaders } from './loaders.ts';
@@ -13,6 +14,7 @@ export const nodeClasses: Readonly<Record<string, NodeClass>> = {
   ...loaders,
   ...loras,
   ...texts,
+  ...controlNets,
   ...latents,
   ...samplers,
   ...customSampling,

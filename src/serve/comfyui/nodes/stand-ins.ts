@@ -16,6 +16,6 @@ export const standIns: Readonly<Record<string, string>> = {
   LatentUpscale: 'send the picture back as an upload, in a second prompt with ImageScale and VAEEncode',
   LatentUpscaleBy: 'send the picture back as an upload, in a second prompt with ImageScale and VAEEncode',
   WanImageToVideo: 'videos from pictures are drawn at /v1/videos',
-  ControlNetLoader: 'none: there are no ControlNets here',
-  ControlNetApplyAdvanced: 'none: there are no ControlNets here',
+  ControlNetApply: 'ControlNetApplyAdvanced',
+  SetUnionControlNetType: 'draw at /v1/jobs with controlMode',
 };
