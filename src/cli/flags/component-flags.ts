@@ -21,11 +21,7 @@ export function addComponentFlags(command: Command): Command {
     .option('--text-encoder <source>', 'of the text encoder')
     .option('--text-encoder-2 <source>', 'of the second one')
     .option('--text-encoder-3 <source>', 'of the third one')
-    .option(
-      '--controlnet <source>',
-      'a ControlNet to draw with; again for another one',
-      (source: string, others: string[] = []) => [...others, source],
-    )
+    .option('--controlnet <source...>', 'a ControlNet to draw with, or several')
     .optionsGroup('Options:');
 }
 

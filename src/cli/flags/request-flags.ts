@@ -10,9 +10,7 @@ import { integer, number, numbers, size } from './numbers.ts';
 /** Values by the attribute names that commander makes of flags. */
 export type RequestFlags = Readonly<Record<string, unknown>>;
 
-type Parser = (text: string, previous: unknown) => unknown;
-
-const parsers: Readonly<Record<string, (bounds: Bounds) => Parser | undefined>> = {
+const parsers: Readonly<Record<string, (bounds: Bounds) => ((text: string) => unknown) | undefined>> = {
   '<n>': integer,
   '<x>': number,
   '<list>': () => numbers,
@@ -21,8 +19,6 @@ const parsers: Readonly<Record<string, (bounds: Bounds) => Parser | undefined>> 
   '<text>': () => undefined,
   '<name>': () => undefined,
   '<file>': () => undefined,
-  // A flag for each.
-  '<files>': () => (text, previous) => [...((previous as string[] | undefined) ?? []), text],
 };
 
 /** Of what is on with some models and off with others. */

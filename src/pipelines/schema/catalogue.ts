@@ -434,7 +434,7 @@ export const catalogue: Catalogue = {
   controlImage: {
     group: 'Start',
     value: imageLists,
-    flag: '--control-image <files>',
+    flag: '--control-image <file...>',
     help: 'what a ControlNet sees, resized to width x height; several take turns, or are for several ControlNets',
   },
   controlMask: {
