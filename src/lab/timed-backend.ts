@@ -7,12 +7,15 @@ import type { Tensor } from '../tensor/tensor.ts';
 export class TimedBackend extends WrappedBackend {
   /** Milliseconds inside runs since the last `reset`, and waiting for what they make: a GPU's are over when they have begun. */
   runTime = 0;
+  /** Milliseconds that all cores together computed in runs: what other processes disturb less. */
+  processorTime = 0;
   flops = 0;
   /** Bytes. */
   transferred = 0;
 
   reset(): void {
     this.runTime = 0;
+    this.processorTime = 0;
     this.flops = 0;
     this.transferred = 0;
   }
@@ -34,9 +37,11 @@ export class TimedBackend extends WrappedBackend {
     const executable = await this.inner.compile(graph);
     return {
       run: async (inputs) => {
-        const start = performance.now();
+        const [start, used] = [performance.now(), process.cpuUsage()];
         const outputs = await executable.run(inputs);
         this.runTime += performance.now() - start;
+        const { user, system } = process.cpuUsage(used);
+        this.processorTime += (user + system) / 1000;
         this.flops += graph.flops;
         return outputs;
       },

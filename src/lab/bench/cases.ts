@@ -112,7 +112,7 @@ export async function loadCase(
   if (typeof model === 'string') return AutoModel.fromPretrained(model, { programs, computeDtype });
   const definition = fluxTransformer.configure(new ConfigReader(model, 'benchmark'));
   const dtype = computeDtypeOn(programs.backend, computeDtype);
-  return new TransformerModel(definition, new RandomWeights(programs.backend, dtype), programs, dtype);
+  return new TransformerModel(definition, new RandomWeights(programs.backend, { dtype }), programs, dtype);
 }
 
 /** One call's inputs, in the shapes of the case. */

@@ -3,16 +3,16 @@ import { GraphBuilder } from '../../graph/builder.ts';
 import { peakBytes } from '../../graph/memory.ts';
 import { ConfigReader } from '../../models/config-reader.ts';
 import type { State, Transformer } from '../../models/definition.ts';
-import { checkInputs, type ForwardInputs } from '../../models/inputs.ts';
+import { checkInputs, type ForwardInputs, type TensorInput } from '../../models/inputs.ts';
 import { epilogue, prologue, type SpanContext, wholeList } from '../../models/pieces.ts';
 import { findTransformer } from '../../models/registry.ts';
 import { onesOf, smallestInputs } from '../../models/smallest-inputs.ts';
 import { Module, type WeightCatalog } from '../../nn/module.ts';
-import { bytesPerElement } from '../../tensor/dtype.ts';
-import { type Shape, sizeOf } from '../../tensor/tensor.ts';
-import { partsOf, type WeightFormat } from '../../weights/formats/weight-format.ts';
+import { type Shape, sizeOf, type Tensor } from '../../tensor/tensor.ts';
+import { formatBytes } from '../../weights/formats/weight-format.ts';
 import type { WeightInfo } from '../../weights/weight-info.ts';
-import type { PublishedModel } from './published.ts';
+import type { RandomFormat } from '../bench/random-weights.ts';
+import type { ModelCall, PublishedModel } from './published.ts';
 
 export interface ModelSize {
   parameters: number;
@@ -22,12 +22,20 @@ export interface ModelSize {
   call: { flops: number; peak: number };
 }
 
-/** Any weight that is asked for. */
+/** As `quantize` makes them by default. */
+const formats = {
+  int8_per_row: { kind: 'int8', scales: 'row', activations: 'row' },
+  int4_weight_only: { kind: 'block', bits: 4, blockSize: 32 },
+} as const satisfies Record<string, RandomFormat>;
+
+export type SizedType = keyof typeof formats;
+export const sizedTypes = Object.keys(formats) as SizedType[];
+
+/** Any weight that is asked for, and which of them linear layers multiply with. */
 class NamedWeights implements WeightCatalog {
   readonly origin = 'a published config';
   readonly shapes: Map<string, Shape>;
-  /** Those that linear layers multiply with. */
-  readonly factors = new Set<string>();
+  private readonly factors = new Set<string>();
   readonly onUse = (name: string, use: 'product' | 'rows'): void => {
     if (use === 'product') this.factors.add(name);
   };
@@ -46,23 +54,44 @@ class NamedWeights implements WeightCatalog {
     const shape = this.shapes.get(name);
     return shape && { dtype: 'float32', shape };
   }
+
+  /** The format of a matrix that a type of quantisation changes. */
+  formatOf(type: SizedType, name: string, shape: Shape): RandomFormat | undefined {
+    const format = formats[type];
+    if (!this.factors.has(name) || shape.length !== 2) return undefined;
+    return format.kind === 'block' && shape[1]! % format.blockSize !== 0 ? undefined : format;
+  }
+
+  /** @param type default: float32 */
+  bytes(type?: SizedType): number {
+    return [...this.shapes].reduce((sum, [name, shape]) => {
+      const format = type && this.formatOf(type, name, shape);
+      return sum + (format ? formatBytes(format, shape) : 4 * sizeOf(shape));
+    }, 0);
+  }
 }
 
-/** @throws DejaDitError if the config is none of the family's, or the call does not fit it */
-export async function modelSize({ family, config, weights: known = {}, call }: PublishedModel): Promise<ModelSize> {
+/** A published model, emitted once for its smallest calls: which weights it has is known then. */
+export async function describeModel({ family, config, weights: known = {} }: PublishedModel) {
   const model = (await findTransformer(family))!.configure(new ConfigReader({ ...config }, family));
   const weights = new NamedWeights(Object.entries(known));
   for (const smallest of model.smallestCalls(onesOf)) {
     const { inputs } = smallestInputs(model.inputs, smallest, onesOf);
     emit(model, weights, inputs);
   }
-  const graph = emit(model, weights, usualInputs(model, call));
+  return { model, weights };
+}
+
+/** @throws DejaDitError if the config is none of the family's, or the call does not fit it */
+export async function modelSize(published: PublishedModel): Promise<ModelSize> {
+  const { model, weights } = await describeModel(published);
+  const graph = emit(model, weights, callInputs(model, published.call));
   return {
     parameters: [...weights.shapes.values()].reduce((sum, shape) => sum + sizeOf(shape), 0),
     bytes: {
-      float32: bytesIn(weights, undefined),
-      int8: bytesIn(weights, { kind: 'int8', scales: 'row', activations: 'row' }),
-      int4: bytesIn(weights, { kind: 'block', bits: 4, blockSize: 32 }),
+      float32: weights.bytes(),
+      int8: weights.bytes('int8_per_row'),
+      int4: weights.bytes('int4_weight_only'),
     },
     call: { flops: graph.flops, peak: peakBytes(graph) },
   };
@@ -88,24 +117,19 @@ function emit(model: Transformer, catalog: WeightCatalog, inputs: ForwardInputs)
   return graph.finish();
 }
 
-/** Ones in the sizes of a call; what is optional is left out unless the call has it. */
-function usualInputs(model: Transformer, { sizes = {}, inputs = {} }: PublishedModel['call']): ForwardInputs {
+/**
+ * Inputs in the sizes of a call; what is optional is left out unless the call has it.
+ * @param make their values. Default: ones
+ */
+export function callInputs(
+  model: Transformer,
+  { sizes = {}, inputs = {} }: ModelCall,
+  make: (name: string, shape: Shape, kind: TensorInput['kind']) => Tensor = (_, shape, kind) => onesOf(shape, kind),
+): ForwardInputs {
   const tensors = model.inputs.flatMap((spec) => {
     if (spec.kind === 'other' || (spec.optional && !(spec.name in inputs))) return [];
     const shape = spec.shape.map((dim) => (typeof dim === 'number' ? dim : (sizes[dim] ?? 1)));
-    return [[spec.name, onesOf(shape, spec.kind)] as const];
+    return [[spec.name, make(spec.name, shape, spec.kind)] as const];
   });
   return { ...Object.fromEntries(tensors), ...inputs };
-}
-
-/** @param format of the matrices of linear layers that it can hold. Default: float32 */
-function bytesIn({ shapes, factors }: NamedWeights, format: WeightFormat | undefined): number {
-  const own = ([name, shape]: [string, Shape]) => {
-    const isHeld =
-      format && factors.has(name) && shape.length === 2 && (format.kind !== 'block' || shape[1]! % 32 === 0);
-    if (!isHeld) return 4 * sizeOf(shape);
-    const parts = Object.values(partsOf(format, shape));
-    return parts.reduce((sum, part) => sum + bytesPerElement(part.dtype) * sizeOf(part.shape), 0);
-  };
-  return [...shapes].reduce((sum, entry) => sum + own(entry), 0);
 }

@@ -1,17 +1,36 @@
-/** `docs/sizes.md`: how large published models are. */
+/** `docs/sizes.md`: how large published models are, and what a step of the smaller ones took. */
+
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { modelSize } from './model-size.ts';
 import { publishedModels } from './published.ts';
+import type { RealStep } from './real-step.ts';
 
-const head = ['model', 'parameters', 'a call at', 'TFLOP', 'beside the weights', 'float32', 'int8_per_row', 'int4'];
+/** What `npm run bench:sizes` keeps. */
+const measurements = fileURLToPath(new URL('../../../bench/sizes.json', import.meta.url));
 
 export async function sizesPage(): Promise<string> {
-  const intro = `# Sizes of published models
+  return `# Sizes of published models
 
 Transformers as they were published (\`src/lab/sizes/published.ts\` says with which config), counted and not run: \`npm run docs:sizes\` emits each as
-a graph over weights that exist in name only. One call, of one prompt, at a usual size: its operations, what it holds at its peak beside the
-weights (in float32, before fused kernels save some of it), and the weights in float32 and as \`quantize\` makes them by default, in GB of 10⁹
-bytes. A step with classifier-free guidance makes two calls. Text encoders and autoencoders come on top.
+a graph over weights that exist in name only. One call, of one prompt, at a usual size: its operations, the most that the values of its graph
+come to at once, and the weights in float32 and as \`quantize\` makes them by default, in GB of 10⁹ bytes. A step with classifier-free guidance
+makes two calls. Text encoders and autoencoders come on top.
+
+${await countedTable()}
+
+## Steps that were run
+
+Models of up to 3 billion parameters at their real size, on made-up weights that are held in 8 or 4 bits: \`npm run bench:sizes -- [names]\`, a
+process for each. Where a call at the usual size takes minutes on a processor, a smaller one was made. *Processor* is the time of all cores
+together, which others on the machine disturb least: two free cores take half of it. *Peak* is the most memory that the process has had
+(\`VmHWM\`), *beside the weights* what of it is neither they nor the 0.1 GB that Node and ONNX Runtime start with.
+
+${await measuredTable()}
 `;
+}
+
+async function countedTable(): Promise<string> {
   const rows: string[][] = [];
   for (const model of publishedModels) {
     const { parameters, bytes, call } = await modelSize(model);
@@ -19,10 +38,45 @@ bytes. A step with classifier-free guidance makes two calls. Text encoders and a
       `${model.name} (\`${model.family}\`)`,
       parameters < 1e9 ? `${(parameters / 1e6).toFixed(0)} M` : `${(parameters / 1e9).toFixed(2)} B`,
       model.call.at,
-      String(Number((call.flops / 1e12).toPrecision(3))),
-      ...[call.peak, bytes.float32, bytes.int8, bytes.int4].map((count) => (count / 1e9).toFixed(2)),
+      teraflops(call.flops),
+      ...[call.peak, bytes.float32, bytes.int8, bytes.int4].map(gigabytes),
     ]);
   }
-  const rule = head.map((_, column) => (column === 0 || column === 2 ? '---' : '--:'));
-  return `${intro}\n${[head, rule, ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')}\n`;
+  return table(
+    ['model', 'parameters', 'a call at', 'TFLOP', 'values', 'float32', 'int8_per_row', 'int4'],
+    rows,
+    [0, 2],
+  );
 }
+
+async function measuredTable(): Promise<string> {
+  const steps = JSON.parse(await readFile(measurements, 'utf8')) as (RealStep & { machine: string })[];
+  const rows: string[][] = [];
+  const machines = new Set(steps.map(({ machine }) => machine));
+  for (const model of publishedModels)
+    for (const step of steps.filter((step) => step.model === model.name)) {
+      const call = model.smaller ?? model.call;
+      const { flops, peak } = (await modelSize({ ...model, call })).call;
+      rows.push([
+        step.model,
+        step.type,
+        step.at,
+        teraflops(flops),
+        `${(step.processor / 1000).toFixed(1)} s`,
+        gigabytes(step.weightBytes),
+        gigabytes(step.peakBytes),
+        gigabytes(step.peakBytes - step.weightBytes - step.startBytes),
+        gigabytes(peak),
+      ]);
+    }
+  const head = ['model', 'type', 'a call at', 'TFLOP', 'processor', 'weights', 'peak', 'beside the weights', 'values'];
+  return `${[...machines].join('; ')}, used by others too:\n\n${table(head, rows, [0, 1, 2])}`;
+}
+
+function table(head: string[], rows: string[][], words: number[]): string {
+  const rule = head.map((_, column) => (words.includes(column) ? '---' : '--:'));
+  return [head, rule, ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+}
+
+const gigabytes = (bytes: number) => (bytes / 1e9).toFixed(2);
+const teraflops = (flops: number) => String(Number((flops / 1e12).toPrecision(3)));

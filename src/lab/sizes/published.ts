@@ -12,14 +12,18 @@ export interface PublishedModel {
   config: Readonly<Record<string, unknown>>;
   /** Shapes of weights that no config tells of. */
   weights?: Readonly<Record<string, Shape>>;
-  call: {
-    /** In words: pixels, frames, tokens of text. */
-    at: string;
-    /** Sizes by the names that the family's inputs give them; default 1. */
-    sizes?: Readonly<Record<string, number>>;
-    /** Inputs that must not be ones throughout. */
-    inputs?: ForwardInputs;
-  };
+  call: ModelCall;
+  /** A smaller call, for a processor, where one at the usual size takes minutes. */
+  smaller?: ModelCall;
+}
+
+export interface ModelCall {
+  /** In words: pixels, frames, tokens of text. */
+  at: string;
+  /** Sizes by the names that the family's inputs give them; default 1. */
+  sizes?: Readonly<Record<string, number>>;
+  /** Inputs that must not be ones throughout. */
+  inputs?: ForwardInputs;
 }
 
 const zeros = (...shape: number[]): Tensor =>
@@ -31,6 +35,8 @@ const square = { height: 128, width: 128 };
 const tokens = (text: number) => ({ image_tokens: 4096, text_tokens: text });
 /** 81 frames of 832 x 480 pixels, in latents of 4 frames and 8 pixels. */
 const clip = { frames: 21, height: 60, width: 104 };
+/** 5 frames of 480 x 272. */
+const shortClip = { frames: 2, height: 34, width: 60 };
 
 /** LTX-2's 121 frames of 768 x 512 pixels with their sound. */
 const ltx2Clip = { num_frames: 16, height: 16, width: 24, audio_num_frames: 126 };
@@ -222,6 +228,7 @@ export const publishedModels: readonly PublishedModel[] = [
     family: 'Lumina2Transformer2DModel',
     config: { cap_feat_dim: 2304, in_channels: 16 },
     call: { at: '1024², 128 text', sizes: { ...square, text_tokens: 128 } },
+    smaller: { at: '512², 128 text', sizes: { height: 64, width: 64, text_tokens: 128 } },
   },
   {
     name: 'CogView4 6B',
@@ -236,16 +243,45 @@ export const publishedModels: readonly PublishedModel[] = [
     call: { at: '1024², 300 text', sizes: { height: 32, width: 32, text_tokens: 300 } },
   },
   {
+    name: 'Sana 0.6B',
+    family: 'SanaTransformer2DModel',
+    config: {
+      num_layers: 28,
+      num_attention_heads: 36,
+      num_cross_attention_heads: 16,
+      cross_attention_head_dim: 72,
+      cross_attention_dim: 1152,
+    },
+    call: { at: '1024², 300 text', sizes: { height: 32, width: 32, text_tokens: 300 } },
+  },
+  {
+    name: 'PixArt-α',
+    family: 'PixArtTransformer2DModel',
+    config: { sample_size: 128, caption_channels: 4096, interpolation_scale: 2 },
+    call: {
+      at: '1024², 120 text',
+      sizes: { ...square, text_tokens: 120 },
+      inputs: { added_cond_kwargs: { resolution: zeros(1, 2), aspect_ratio: zeros(1, 1) } },
+    },
+    smaller: {
+      at: '512², 120 text',
+      sizes: { height: 64, width: 64, text_tokens: 120 },
+      inputs: { added_cond_kwargs: { resolution: zeros(1, 2), aspect_ratio: zeros(1, 1) } },
+    },
+  },
+  {
     name: 'PixArt-Σ',
     family: 'PixArtTransformer2DModel',
-    config: { sample_size: 128, use_additional_conditions: false },
+    config: { sample_size: 128, caption_channels: 4096, interpolation_scale: 2, use_additional_conditions: false },
     call: { at: '1024², 300 text', sizes: { ...square, text_tokens: 300 } },
+    smaller: { at: '512², 300 text', sizes: { height: 64, width: 64, text_tokens: 300 } },
   },
   {
     name: 'PRX 1.3B',
     family: 'PRXTransformer2DModel',
     config: {},
     call: { at: '1024², 256 text', sizes: { height: 128, width: 128, text_tokens: 256 } },
+    smaller: { at: '512², 256 text', sizes: { height: 64, width: 64, text_tokens: 256 } },
   },
   {
     name: 'OmniGen',
@@ -257,6 +293,12 @@ export const publishedModels: readonly PublishedModel[] = [
       sizes: { height: 64, width: 64, prompt_tokens: 64, tokens: 1089, positions: 1 },
       inputs: { input_img_latents: [], input_image_sizes: {} },
     },
+  },
+  {
+    name: 'Stable Diffusion 1.5',
+    family: 'UNet2DConditionModel',
+    config: { cross_attention_dim: 768, sample_size: 64 },
+    call: { at: '512², 77 text', sizes: { height: 64, width: 64, text_tokens: 77 } },
   },
   {
     name: 'Stable Diffusion XL',
@@ -277,6 +319,11 @@ export const publishedModels: readonly PublishedModel[] = [
     call: {
       at: '1024², 77 text',
       sizes: { ...square, text_tokens: 77 },
+      inputs: { added_cond_kwargs: { text_embeds: zeros(1, 1280), time_ids: zeros(1, 6) } },
+    },
+    smaller: {
+      at: '512², 77 text',
+      sizes: { height: 64, width: 64, text_tokens: 77 },
       inputs: { added_cond_kwargs: { text_embeds: zeros(1, 1280), time_ids: zeros(1, 6) } },
     },
   },
@@ -308,6 +355,7 @@ export const publishedModels: readonly PublishedModel[] = [
       use_style_cond_and_image_meta_size: false,
     },
     call: { at: '1024², 333 text', sizes: square },
+    smaller: { at: '512², 333 text', sizes: { height: 64, width: 64 } },
   },
   {
     name: 'Anima (Cosmos Predict2 2B)',
@@ -322,6 +370,10 @@ export const publishedModels: readonly PublishedModel[] = [
     call: {
       at: '1024², 512 text',
       sizes: { ...square, frames: 1, channels: 16, text_tokens: 512, mask_height: 1024, mask_width: 1024 },
+    },
+    smaller: {
+      at: '512², 512 text',
+      sizes: { height: 64, width: 64, frames: 1, channels: 16, text_tokens: 512, mask_height: 512, mask_width: 512 },
     },
   },
   {
@@ -341,6 +393,7 @@ export const publishedModels: readonly PublishedModel[] = [
     family: 'WanTransformer3DModel',
     config: { num_attention_heads: 12, num_layers: 30, ffn_dim: 8960 },
     call: { at: '832 x 480, 81 frames', sizes: { ...clip, text_tokens: 512 } },
+    smaller: { at: '480 x 272, 5 frames', sizes: { ...shortClip, text_tokens: 512 } },
   },
   {
     name: 'Wan 2.1 14B',
@@ -353,6 +406,7 @@ export const publishedModels: readonly PublishedModel[] = [
     family: 'SkyReelsV2Transformer3DModel',
     config: { num_attention_heads: 12, num_layers: 30, ffn_dim: 8960 },
     call: { at: '832 x 480, 81 frames', sizes: { ...clip, text_tokens: 512 } },
+    smaller: { at: '480 x 272, 5 frames', sizes: { ...shortClip, text_tokens: 512 } },
   },
   {
     name: 'HunyuanVideo',
@@ -379,6 +433,11 @@ export const publishedModels: readonly PublishedModel[] = [
       sizes: { tokens: 6144, text_tokens: 128 },
       inputs: { num_frames: 16, height: 16, width: 24 },
     },
+    smaller: {
+      at: '768 x 512, 9 frames',
+      sizes: { tokens: 768, text_tokens: 128 },
+      inputs: { num_frames: 2, height: 16, width: 24 },
+    },
   },
   {
     name: 'LTX-2',
@@ -389,6 +448,13 @@ export const publishedModels: readonly PublishedModel[] = [
       sizes: { tokens: 6144, audio_tokens: 126, text_tokens: 256, audio_text_tokens: 256 },
       inputs: ltx2Clip,
     },
+  },
+  {
+    name: 'CogVideoX 2B',
+    family: 'CogVideoXTransformer3DModel',
+    config: {},
+    call: { at: '720 x 480, 49 frames', sizes: { frames: 13, height: 60, width: 90, text_tokens: 226 } },
+    smaller: { at: '480 x 320, 5 frames', sizes: { frames: 2, height: 40, width: 60, text_tokens: 226 } },
   },
   {
     name: 'CogVideoX 5B',
@@ -407,6 +473,7 @@ export const publishedModels: readonly PublishedModel[] = [
     family: 'AllegroTransformer3DModel',
     config: {},
     call: { at: '1280 x 720, 22 frames', sizes: { frames: 6, height: 90, width: 160, text_tokens: 512 } },
+    smaller: { at: '320 x 192, 8 frames', sizes: { frames: 2, height: 24, width: 40, text_tokens: 512 } },
   },
   {
     name: 'Kandinsky 5.0 Lite',
@@ -423,6 +490,11 @@ export const publishedModels: readonly PublishedModel[] = [
       at: '832 x 480, 81 frames',
       sizes: { ...clip, text_tokens: 256 },
       inputs: { visual_rope_pos: [axis(21), axis(30), axis(52)], scale_factor: [1, 2, 2] },
+    },
+    smaller: {
+      at: '480 x 272, 5 frames',
+      sizes: { ...shortClip, text_tokens: 256 },
+      inputs: { visual_rope_pos: [axis(2), axis(17), axis(30)], scale_factor: [1, 2, 2] },
     },
   },
   {

@@ -10,19 +10,12 @@ import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.t
 import type { FluxState } from '../../../nn/flux-blocks.ts';
 import { linear } from '../../../nn/linear.ts';
 import { modulatedOutput } from '../../../nn/modulation.ts';
-import { rotaryTables, sharedPositions } from '../../../nn/rotary.ts';
 import { defineTransformer } from '../../definition.ts';
+import { type FluxSizes, fluxInputs, fluxRotary, fluxSizes, packedTraits } from '../flux/flux-family.ts';
 import { fluxBlockLists } from '../flux/flux-lists.ts';
 
-interface BriaConfig {
-  inChannels: number;
+interface BriaConfig extends FluxSizes {
   outChannels: number;
-  doubleBlocks: number;
-  singleBlocks: number;
-  heads: number;
-  width: number;
-  textWidth: number;
-  axesDim: readonly number[];
   theta: number;
   timeTheta: number;
 }
@@ -35,40 +28,21 @@ export const briaTransformer = defineTransformer<BriaConfig, FluxState>({
 
   parseConfig(config) {
     config.requires('guidance_embeds', false);
-    const heads = config.count('num_attention_heads', 24);
-    const inChannels = config.integer('in_channels', 64);
+    const sizes = fluxSizes(config);
     return {
-      inChannels,
-      outChannels: config.count('patch_size', 1) ** 2 * inChannels,
-      doubleBlocks: config.layers('num_layers', 19),
-      singleBlocks: config.layers('num_single_layers', 38),
-      heads,
-      width: heads * config.count('attention_head_dim', 128),
-      textWidth: config.integer('joint_attention_dim', 4096),
-      axesDim: config.counts('axes_dims_rope', [16, 56, 56]),
+      ...sizes,
+      outChannels: config.count('patch_size', 1) ** 2 * sizes.inChannels,
       theta: config.positive('rope_theta', 10000),
       timeTheta: config.positive('time_theta', 10000),
     };
   },
 
-  traits: ({ width, inChannels, outChannels, textWidth }) => ({
-    width,
-    inChannels,
-    outChannels,
-    textWidth,
-    patch: [1, 1, 1],
-  }),
+  traits: packedTraits,
 
-  inputs: ({ inChannels, textWidth, axesDim: { length: axes } }) => [
-    { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
-    { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
-    { name: 'timestep', kind: 'float', shape: ['batch'] },
-    { name: 'img_ids', kind: 'float', shape: ['image_tokens', axes], orShape: ['batch', 'image_tokens', axes] },
-    { name: 'txt_ids', kind: 'float', shape: ['text_tokens', axes], orShape: ['batch', 'text_tokens', axes] },
-  ],
+  inputs: fluxInputs,
 
   prepare({ img_ids, txt_ids, ...tensors }, { axesDim, theta }) {
-    const rotary = rotaryTables([...sharedPositions(txt_ids!), ...sharedPositions(img_ids!)], { axesDim, theta });
+    const rotary = fluxRotary({ img_ids, txt_ids }, { axesDim, theta });
     return { tensors: { ...tensors, ...attentionTensors(rotary) } };
   },
 

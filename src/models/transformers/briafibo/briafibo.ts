@@ -15,23 +15,16 @@ import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.t
 import { type FluxState, fluxDoubleBlock, fluxSingleBlock } from '../../../nn/flux-blocks.ts';
 import { linear } from '../../../nn/linear.ts';
 import { modulatedOutput } from '../../../nn/modulation.ts';
-import { rotaryTables, sharedPositions } from '../../../nn/rotary.ts';
 import { join } from '../../../tensor/slices.ts';
 import { dims, Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 import { checkTensorList, type InputValue } from '../../inputs.ts';
+import { type FluxSizes, fluxInputs, fluxRotary, fluxSizes, packedTraits } from '../flux/flux-family.ts';
 
-interface BriaFiboConfig {
-  inChannels: number;
+interface BriaFiboConfig extends FluxSizes {
   outChannels: number;
-  doubleBlocks: number;
-  singleBlocks: number;
-  heads: number;
-  width: number;
-  textWidth: number;
   layerWidth: number;
   guidance: boolean;
-  axesDim: readonly number[];
   theta: number;
   timeTheta: number;
 }
@@ -48,41 +41,26 @@ export const briaFiboTransformer = defineTransformer<BriaFiboConfig, BriaFiboSta
   float32Modules: ['time_embed.**', 'guidance_embed.**'],
 
   parseConfig(config) {
-    const heads = config.count('num_attention_heads', 24);
-    const inChannels = config.integer('in_channels', 64);
+    const sizes = fluxSizes(config);
     return {
-      inChannels,
-      outChannels: config.count('patch_size', 1) ** 2 * inChannels,
-      doubleBlocks: config.layers('num_layers', 19),
-      singleBlocks: config.layers('num_single_layers', 38),
-      heads,
-      width: heads * config.count('attention_head_dim', 128),
-      textWidth: config.integer('joint_attention_dim', 4096),
+      ...sizes,
+      outChannels: config.count('patch_size', 1) ** 2 * sizes.inChannels,
       layerWidth: config.integer('text_encoder_dim', 2048),
       guidance: config.boolean('guidance_embeds', false),
-      axesDim: config.counts('axes_dims_rope', [16, 56, 56]),
       theta: config.positive('rope_theta', 10000),
       timeTheta: config.positive('time_theta', 10000),
     };
   },
 
-  traits: ({ width, inChannels, outChannels, textWidth, guidance, doubleBlocks, singleBlocks }) => ({
-    width,
-    inChannels,
-    outChannels,
-    patch: [1, 1, 1],
-    textWidth,
-    textLayers: doubleBlocks + singleBlocks,
-    guidanceEmbedding: guidance,
+  traits: (config) => ({
+    ...packedTraits(config),
+    textLayers: config.doubleBlocks + config.singleBlocks,
+    guidanceEmbedding: config.guidance,
   }),
 
-  inputs: ({ inChannels, textWidth, guidance, axesDim: { length: axes } }) => [
-    { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
-    { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
+  inputs: ({ guidance, ...sizes }) => [
+    ...fluxInputs(sizes),
     { name: 'text_encoder_layers', kind: 'other' },
-    { name: 'timestep', kind: 'float', shape: ['batch'] },
-    { name: 'img_ids', kind: 'float', shape: ['image_tokens', axes], orShape: ['batch', 'image_tokens', axes] },
-    { name: 'txt_ids', kind: 'float', shape: ['text_tokens', axes], orShape: ['batch', 'text_tokens', axes] },
     ...(guidance ? [{ name: 'guidance', kind: 'float', shape: ['batch'] } as const] : []),
     { name: 'joint_attention_kwargs', kind: 'other', optional: true },
   ],
@@ -91,7 +69,7 @@ export const briaFiboTransformer = defineTransformer<BriaFiboConfig, BriaFiboSta
     const { axesDim, theta, layerWidth, doubleBlocks, singleBlocks } = config;
     const [batch, tokens] = dims(tensors.encoder_hidden_states!, 3);
     const layers = captionLayers(inputs.text_encoder_layers!, [batch, tokens, doubleBlocks + singleBlocks, layerWidth]);
-    const rotary = rotaryTables([...sharedPositions(txt_ids!), ...sharedPositions(img_ids!)], { axesDim, theta });
+    const rotary = fluxRotary({ img_ids, txt_ids }, { axesDim, theta });
     const mask = givenMask(inputs.joint_attention_kwargs, [batch, tokens + tensors.hidden_states!.dim(1)]);
     return {
       tensors: {

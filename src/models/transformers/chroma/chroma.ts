@@ -25,17 +25,11 @@ import { rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock, singleStreamBlock } from '../../../nn/stream-blocks.ts';
 import { floatTensor, rows, Tensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
+import { type FluxSizes, fluxInputs, fluxPositions, fluxSizes, packedTraits } from '../flux/flux-family.ts';
 import { chromaNames } from './chroma-names.ts';
 
-interface ChromaConfig {
-  inChannels: number;
+interface ChromaConfig extends FluxSizes {
   outChannels: number;
-  doubleBlocks: number;
-  singleBlocks: number;
-  heads: number;
-  width: number;
-  textWidth: number;
-  axesDim: readonly number[];
   approximator: { channels: number; width: number; layers: number };
 }
 
@@ -57,17 +51,10 @@ export const chromaTransformer = defineTransformer<ChromaConfig, ChromaState>({
 
   parseConfig(config) {
     config.requires('patch_size', 1);
-    const heads = config.count('num_attention_heads', 24);
-    const inChannels = config.integer('in_channels', 64);
+    const sizes = fluxSizes(config);
     return {
-      inChannels,
-      outChannels: config.outChannels(inChannels),
-      doubleBlocks: config.layers('num_layers', 19),
-      singleBlocks: config.layers('num_single_layers', 38),
-      heads,
-      width: heads * config.count('attention_head_dim', 128),
-      textWidth: config.integer('joint_attention_dim', 4096),
-      axesDim: config.counts('axes_dims_rope', [16, 56, 56]),
+      ...sizes,
+      outChannels: config.outChannels(sizes.inChannels),
       approximator: {
         channels: config.count('approximator_num_channels', 64),
         width: config.integer('approximator_hidden_dim', 5120),
@@ -76,25 +63,15 @@ export const chromaTransformer = defineTransformer<ChromaConfig, ChromaState>({
     };
   },
 
-  traits: ({ width, inChannels, outChannels, textWidth }) => ({
-    width,
-    inChannels,
-    outChannels,
-    patch: [1, 1, 1],
-    textWidth,
-  }),
+  traits: packedTraits,
 
-  inputs: ({ inChannels, textWidth, axesDim }) => [
-    { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
-    { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
-    { name: 'timestep', kind: 'float', shape: ['batch'] },
-    { name: 'img_ids', kind: 'float', shape: ['image_tokens', axesDim.length] },
-    { name: 'txt_ids', kind: 'float', shape: ['text_tokens', axesDim.length] },
+  inputs: (config) => [
+    ...fluxInputs(config),
     { name: 'attention_mask', kind: 'bool', shape: ['batch', 'tokens'], optional: true },
   ],
 
   prepare({ img_ids, txt_ids, attention_mask, ...tensors }, { axesDim }, inputs) {
-    const positions = [...rows(txt_ids!), ...rows(img_ids!)];
+    const positions = fluxPositions({ img_ids, txt_ids });
     if (attention_mask && attention_mask.shape[1] !== positions.length) {
       throw new DejaDitError(
         'SHAPE_MISMATCH',

@@ -24,18 +24,9 @@ import { patchGrid, patchify, unpatchify } from '../../../nn/patches.ts';
 import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
 import { defineTransformer } from '../../definition.ts';
+import { type CogView4Sizes, cogView4Sizes } from './cogview4-sizes.ts';
 
-interface CogView4Config {
-  patchSize: number;
-  inChannels: number;
-  outChannels: number;
-  blocks: number;
-  heads: number;
-  headDim: number;
-  width: number;
-  textWidth: number;
-  timeWidth: number;
-  conditionWidth: number;
+interface CogView4Config extends CogView4Sizes {
   /** Rows and columns of the position grid. */
   positionGrid: readonly number[];
   /** Edge of the latents that it was trained at. */
@@ -58,8 +49,6 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
   float32Modules: ['time_condition_embed.**'],
 
   parseConfig(config) {
-    const heads = config.count('num_attention_heads', 64);
-    const headDim = config.count('attention_head_dim', 40);
     const positionGrid = config.counts('rope_axes_dim', [256, 256]);
     if (positionGrid.length !== 2) {
       throw new DejaDitError('INVALID_CONFIG', `'rope_axes_dim' is [${positionGrid}], expected [rows, columns]`, {
@@ -67,16 +56,7 @@ export const cogView4Transformer = defineTransformer<CogView4Config, CogView4Sta
       });
     }
     return {
-      patchSize: config.count('patch_size', 2),
-      inChannels: config.integer('in_channels', 16),
-      outChannels: config.integer('out_channels', 16),
-      blocks: config.layers('num_layers', 30),
-      heads,
-      headDim,
-      width: heads * headDim,
-      textWidth: config.integer('text_embed_dim', 4096),
-      timeWidth: config.integer('time_embed_dim', 512),
-      conditionWidth: config.count('condition_dim', 256),
+      ...cogView4Sizes(config, { textWidth: 4096 }),
       positionGrid,
       sampleSize: config.integer('sample_size', 128),
     };

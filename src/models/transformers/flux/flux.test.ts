@@ -1,9 +1,21 @@
-import { describe } from 'vitest';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { AutoModel } from '../../auto-model.ts';
+import { fixtures, readGolden, relativeError } from '../../testing/golden.ts';
 import { itMatchesDiffusers } from '../../testing/parity.ts';
 import { itRefuses, zeros } from '../../testing/refusals.ts';
 
 describe('FluxTransformer2DModel', () => {
   itMatchesDiffusers({ folder: 'models/flux' });
+
+  it('takes positions with an axis for samples, which share them', async () => {
+    const { inputs, tensors } = await readGolden('models/flux');
+    const batched = (name: string) => tensors[name]!.reshape([1, ...tensors[name]!.shape]);
+    await using model = await AutoModel.fromPretrained(path.join(fixtures, 'models/flux'));
+    const ids = { img_ids: batched('img_ids'), txt_ids: batched('txt_ids') };
+    const { sample } = await model.forward({ ...inputs, ...ids });
+    expect(relativeError([sample].flat()[0]!, tensors.output!)).toBeLessThan(1e-4);
+  });
 
   itRefuses({
     folder: 'models/flux',

@@ -4,8 +4,6 @@ import { conditionEmbedding } from '../../../nn/embeddings.ts';
 import type { FluxState } from '../../../nn/flux-blocks.ts';
 import { linear } from '../../../nn/linear.ts';
 import { modulatedOutput } from '../../../nn/modulation.ts';
-import { rotaryTables } from '../../../nn/rotary.ts';
-import { rows } from '../../../tensor/tensor.ts';
 import {
   controlled,
   controlSpecs,
@@ -15,21 +13,14 @@ import {
   type SampleChoice,
 } from '../../controlnets/control-samples.ts';
 import { defineTransformer } from '../../definition.ts';
+import { type FluxSizes, fluxInputs, fluxRotary, fluxSizes, packedTraits } from './flux-family.ts';
 import { fluxBlockLists } from './flux-lists.ts';
 import { fluxNames } from './flux-names.ts';
 
-interface FluxConfig {
-  inChannels: number;
+interface FluxConfig extends FluxSizes {
   outChannels: number;
-  doubleBlocks: number;
-  singleBlocks: number;
-  heads: number;
-  headDim: number;
-  width: number;
-  textWidth: number;
   pooledWidth: number;
   guidance: boolean;
-  axesDim: readonly number[];
 }
 
 /** With what a ControlNet adds behind the blocks of each list. */
@@ -55,40 +46,20 @@ export const fluxTransformer = defineTransformer<FluxConfig, ControlledState>({
 
   parseConfig(config) {
     config.requires('patch_size', 1);
-    const heads = config.count('num_attention_heads', 24);
-    const headDim = config.count('attention_head_dim', 128);
-    const inChannels = config.integer('in_channels', 64);
+    const sizes = fluxSizes(config);
     return {
-      inChannels,
-      outChannels: config.outChannels(inChannels),
-      doubleBlocks: config.layers('num_layers', 19),
-      singleBlocks: config.layers('num_single_layers', 38),
-      heads,
-      headDim,
-      width: heads * headDim,
-      textWidth: config.integer('joint_attention_dim', 4096),
+      ...sizes,
+      outChannels: config.outChannels(sizes.inChannels),
       pooledWidth: config.integer('pooled_projection_dim', 768),
       guidance: config.boolean('guidance_embeds', false),
-      axesDim: config.counts('axes_dims_rope', [16, 56, 56]),
     };
   },
 
-  traits: ({ width, inChannels, outChannels, textWidth, guidance }) => ({
-    width,
-    inChannels,
-    outChannels,
-    patch: [1, 1, 1],
-    textWidth,
-    guidanceEmbedding: guidance,
-  }),
+  traits: (config) => ({ ...packedTraits(config), guidanceEmbedding: config.guidance }),
 
-  inputs: ({ inChannels, textWidth, pooledWidth, guidance, axesDim }) => [
-    { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
-    { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
+  inputs: ({ pooledWidth, guidance, ...sizes }) => [
+    ...fluxInputs(sizes),
     { name: 'pooled_projections', kind: 'float', shape: ['batch', pooledWidth] },
-    { name: 'timestep', kind: 'float', shape: ['batch'] },
-    { name: 'img_ids', kind: 'float', shape: ['image_tokens', axesDim.length] },
-    { name: 'txt_ids', kind: 'float', shape: ['text_tokens', axesDim.length] },
     { name: 'guidance', kind: 'float', shape: ['batch'], optional: !guidance },
     ...controlSpecs(controls),
     { name: 'controlnet_blocks_repeat', kind: 'other', optional: true },
@@ -96,7 +67,7 @@ export const fluxTransformer = defineTransformer<FluxConfig, ControlledState>({
 
   /** Rotary angles depend on the positions alone: text sits at position 0, image tokens at (0, row, column). */
   prepare({ img_ids, txt_ids, guidance, ...tensors }, config, inputs) {
-    const rotary = rotaryTables([...rows(txt_ids!), ...rows(img_ids!)], { axesDim: config.axesDim, theta: 10000 });
+    const rotary = fluxRotary({ img_ids, txt_ids }, { axesDim: config.axesDim });
     return {
       tensors: {
         ...tensors,

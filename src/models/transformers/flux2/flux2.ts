@@ -19,23 +19,16 @@ import { linear } from '../../../nn/linear.ts';
 import { adaLayerNormSingle, modulatedResidual, sublayerModulations } from '../../../nn/modulation.ts';
 import { layer } from '../../../nn/module.ts';
 import { adaLayerNormContinuous, headRmsNorm } from '../../../nn/norms.ts';
-import { rotaryTables, sharedPositions } from '../../../nn/rotary.ts';
 import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
 import { defineTransformer } from '../../definition.ts';
+import { type FluxSizes, fluxInputs, fluxRotary, fluxSizes, packedTraits } from '../flux/flux-family.ts';
 import { flux2Names } from './flux2-names.ts';
 
-interface Flux2Config {
-  inChannels: number;
+interface Flux2Config extends FluxSizes {
   outChannels: number;
-  doubleBlocks: number;
-  singleBlocks: number;
-  heads: number;
-  width: number;
   mlpWidth: number;
-  textWidth: number;
   timeFeatures: number;
   guidance: boolean;
-  axesDim: readonly number[];
   theta: number;
   epsilon: number;
 }
@@ -62,46 +55,34 @@ export const flux2Transformer = defineTransformer<Flux2Config, Flux2State>({
 
   parseConfig(config) {
     config.requires('patch_size', 1);
-    const heads = config.count('num_attention_heads', 48);
-    const width = heads * config.count('attention_head_dim', 128);
-    const inChannels = config.integer('in_channels', 128);
+    const sizes = fluxSizes(config, {
+      inChannels: 128,
+      doubleBlocks: 8,
+      singleBlocks: 48,
+      heads: 48,
+      textWidth: 15360,
+      axesDim: [32, 32, 32, 32],
+    });
     return {
-      inChannels,
-      outChannels: config.outChannels(inChannels),
-      doubleBlocks: config.layers('num_layers', 8),
-      singleBlocks: config.layers('num_single_layers', 48),
-      heads,
-      width,
-      mlpWidth: Math.floor(width * config.positive('mlp_ratio', 3)),
-      textWidth: config.integer('joint_attention_dim', 15360),
+      ...sizes,
+      outChannels: config.outChannels(sizes.inChannels),
+      mlpWidth: Math.floor(sizes.width * config.positive('mlp_ratio', 3)),
       timeFeatures: config.count('timestep_guidance_channels', 256),
       guidance: config.boolean('guidance_embeds', true),
-      axesDim: config.counts('axes_dims_rope', [32, 32, 32, 32]),
       theta: config.positive('rope_theta', 2000),
       epsilon: config.positive('eps', 1e-6),
     };
   },
 
-  traits: ({ width, inChannels, outChannels, textWidth, guidance }) => ({
-    width,
-    inChannels,
-    outChannels,
-    patch: [1, 1, 1],
-    textWidth,
-    guidanceEmbedding: guidance,
-  }),
+  traits: (config) => ({ ...packedTraits(config), guidanceEmbedding: config.guidance }),
 
-  inputs: ({ inChannels, textWidth, guidance, axesDim: { length: axes } }) => [
-    { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
-    { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
-    { name: 'timestep', kind: 'float', shape: ['batch'] },
-    { name: 'img_ids', kind: 'float', shape: ['image_tokens', axes], orShape: ['batch', 'image_tokens', axes] },
-    { name: 'txt_ids', kind: 'float', shape: ['text_tokens', axes], orShape: ['batch', 'text_tokens', axes] },
+  inputs: ({ guidance, ...sizes }) => [
+    ...fluxInputs(sizes),
     { name: 'guidance', kind: 'float', shape: ['batch'], optional: !guidance },
   ],
 
   prepare({ img_ids, txt_ids, guidance, ...tensors }, { axesDim, theta, guidance: hasGuidance }) {
-    const rotary = rotaryTables([...sharedPositions(txt_ids!), ...sharedPositions(img_ids!)], { axesDim, theta });
+    const rotary = fluxRotary({ img_ids, txt_ids }, { axesDim, theta });
     return {
       tensors: { ...tensors, ...(hasGuidance ? { guidance: guidance! } : {}), ...attentionTensors(rotary) },
     };

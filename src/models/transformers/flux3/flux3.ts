@@ -20,19 +20,14 @@ import { adaLayerNormContinuous, modulatedLayerNorm, perToken } from '../../../n
 import { type Rotary, rotaryTables } from '../../../nn/rotary.ts';
 import { rows } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
+import { type FluxSizes, fluxSizes, packedTraits } from '../flux/flux-family.ts';
 
-interface Flux3Config {
-  inChannels: number;
+interface Flux3Config extends Omit<FluxSizes, 'doubleBlocks'> {
   referenceChannels: number;
   modeBlocks: number;
-  singleBlocks: number;
-  heads: number;
-  width: number;
   mlpWidth: number;
-  textWidth: number;
   timeFeatures: number;
   flowMap: boolean;
-  axesDim: readonly number[];
   theta: number;
   epsilon: number;
 }
@@ -63,33 +58,26 @@ export const flux3Transformer = defineTransformer<Flux3Config, Flux3State>({
   cacheGroups: [['single_transformer_blocks']],
 
   parseConfig(config) {
-    const heads = config.count('num_attention_heads', 24);
-    const width = heads * config.count('attention_head_dim', 128);
+    const { doubleBlocks: modeBlocks, ...sizes } = fluxSizes(config, {
+      inChannels: 128,
+      doubleBlocks: 5,
+      singleBlocks: 28,
+      textWidth: 20480,
+      axesDim: [32, 32, 32, 32],
+    });
     return {
-      inChannels: config.integer('in_channels', 128),
+      ...sizes,
       referenceChannels: config.integer('cond_in_channels', 128),
-      modeBlocks: config.layers('num_layers', 5),
-      singleBlocks: config.layers('num_single_layers', 28),
-      heads,
-      width,
-      mlpWidth: Math.floor(width * config.positive('mlp_ratio', 3)),
-      textWidth: config.integer('joint_attention_dim', 20480),
+      modeBlocks,
+      mlpWidth: Math.floor(sizes.width * config.positive('mlp_ratio', 3)),
       timeFeatures: config.count('timestep_channels', 256),
       flowMap: config.boolean('flow_map', false),
-      axesDim: config.counts('axes_dims_rope', [32, 32, 32, 32]),
       theta: config.positive('rope_theta', 10000),
       epsilon: config.positive('eps', 1e-6),
     };
   },
 
-  traits: ({ width, inChannels, textWidth, flowMap }) => ({
-    width,
-    inChannels,
-    outChannels: inChannels,
-    patch: [1, 1, 1],
-    textWidth,
-    targetTime: flowMap,
-  }),
+  traits: (config) => ({ ...packedTraits({ ...config, outChannels: config.inChannels }), targetTime: config.flowMap }),
 
   inputs: ({ inChannels, referenceChannels, textWidth, flowMap, axesDim: { length: axes } }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },

@@ -27,18 +27,9 @@ import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { dualStreamBlock } from '../../../nn/stream-blocks.ts';
 import { floatTensor } from '../../../tensor/tensor.ts';
 import { defineTransformer, type State } from '../../definition.ts';
+import { type CogView4Sizes, cogView4Sizes } from '../cogview4/cogview4-sizes.ts';
 
-interface GlmImageConfig {
-  inChannels: number;
-  outChannels: number;
-  patchSize: number;
-  blocks: number;
-  heads: number;
-  headDim: number;
-  width: number;
-  textWidth: number;
-  timeWidth: number;
-  conditionWidth: number;
+interface GlmImageConfig extends CogView4Sizes {
   codebook: number;
 }
 
@@ -57,19 +48,8 @@ export const glmImageTransformer = defineTransformer<GlmImageConfig, GlmImageSta
   float32Modules: ['time_condition_embed.**'],
 
   parseConfig(config) {
-    const heads = config.count('num_attention_heads', 64);
-    const headDim = config.count('attention_head_dim', 40);
     return {
-      inChannels: config.integer('in_channels', 16),
-      outChannels: config.integer('out_channels', 16),
-      patchSize: config.count('patch_size', 2),
-      blocks: config.layers('num_layers', 30),
-      heads,
-      headDim,
-      width: heads * headDim,
-      textWidth: config.integer('text_embed_dim', 1472),
-      timeWidth: config.count('time_embed_dim', 512),
-      conditionWidth: config.count('condition_dim', 256),
+      ...cogView4Sizes(config, { textWidth: 1472 }),
       codebook: config.integer('prior_vq_quantizer_codebook_size', 16384),
     };
   },

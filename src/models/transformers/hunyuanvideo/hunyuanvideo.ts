@@ -25,23 +25,14 @@ import { dualStreamBlock, singleStreamBlock } from '../../../nn/stream-blocks.ts
 import { cleanTokenRows, currentTime } from '../../../nn/token-times.ts';
 import { defineTransformer } from '../../definition.ts';
 import { hunyuanVideoNames } from './hunyuanvideo-names.ts';
+import { type HunyuanVideoSizes, hunyuanVideoSizes } from './hunyuanvideo-sizes.ts';
 import { refinedText, refinerTensors } from './token-refiner.ts';
 
-interface HunyuanVideoConfig {
-  inChannels: number;
-  outChannels: number;
+interface HunyuanVideoConfig extends HunyuanVideoSizes {
   doubleBlocks: number;
   singleBlocks: number;
-  refinerBlocks: number;
-  heads: number;
-  width: number;
-  mlpWidth: number;
-  patch: readonly [number, number, number];
-  textWidth: number;
   pooledWidth: number;
   guidance: boolean;
-  axesDim: readonly number[];
-  theta: number;
   /** The first frame is given and clean. */
   tokenReplace: boolean;
 }
@@ -65,29 +56,15 @@ export const hunyuanVideoTransformer = defineTransformer<HunyuanVideoConfig, Hun
   originalNames: hunyuanVideoNames,
 
   parseConfig(config) {
-    config.requires('qk_norm', 'rms_norm');
-    const heads = config.count('num_attention_heads', 24);
-    const width = heads * config.count('attention_head_dim', 128);
-    const inChannels = config.integer('in_channels', 16);
-    const patch = config.count('patch_size', 2);
     const condition = config.nullable('image_condition_type', (name) =>
       config.choice(name, ['latent_concat', 'token_replace']),
     );
     return {
-      inChannels,
-      outChannels: config.outChannels(inChannels, 16),
+      ...hunyuanVideoSizes(config, { inChannels: 16, outChannels: 16, heads: 24, patch: 2, textWidth: 4096 }),
       doubleBlocks: config.layers('num_layers', 20),
       singleBlocks: config.layers('num_single_layers', 40),
-      refinerBlocks: config.count('num_refiner_layers', 2),
-      heads,
-      width,
-      mlpWidth: Math.floor(width * config.positive('mlp_ratio', 4)),
-      patch: [config.count('patch_size_t', 1), patch, patch],
-      textWidth: config.integer('text_embed_dim', 4096),
       pooledWidth: config.integer('pooled_projection_dim', 768),
       guidance: config.boolean('guidance_embeds', true),
-      axesDim: config.counts('rope_axes_dim', [16, 56, 56]),
-      theta: config.positive('rope_theta', 256),
       tokenReplace: condition === 'token_replace',
     };
   },

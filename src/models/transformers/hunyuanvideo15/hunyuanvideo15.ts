@@ -22,23 +22,14 @@ import { gridPositions, rotaryTables } from '../../../nn/rotary.ts';
 import { floatTensor, intTensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
 import { glyphProjection } from '../hunyuanimage/glyphs.ts';
+import { type HunyuanVideoSizes, hunyuanVideoSizes } from '../hunyuanvideo/hunyuanvideo-sizes.ts';
 import { refinedText, refinerTensors } from '../hunyuanvideo/token-refiner.ts';
 
-interface HunyuanVideo15Config {
-  inChannels: number;
-  outChannels: number;
+interface HunyuanVideo15Config extends HunyuanVideoSizes {
   blocks: number;
-  refinerBlocks: number;
-  heads: number;
-  width: number;
-  mlpWidth: number;
-  patch: readonly [number, number, number];
-  textWidth: number;
   glyphWidth: number;
   imageWidth: number;
   meanFlow: boolean;
-  axesDim: readonly number[];
-  theta: number;
   targetSize: number;
 }
 
@@ -49,26 +40,12 @@ export const hunyuanVideo15Transformer = defineTransformer<HunyuanVideo15Config,
   float32Modules: ['time_embed.**', 'context_embedder.time_text_embed.**'],
 
   parseConfig(config) {
-    config.requires('qk_norm', 'rms_norm');
-    const heads = config.count('num_attention_heads', 16);
-    const width = heads * config.count('attention_head_dim', 128);
-    const inChannels = config.integer('in_channels', 65);
-    const patch = config.count('patch_size', 1);
     return {
-      inChannels,
-      outChannels: config.outChannels(inChannels, 32),
+      ...hunyuanVideoSizes(config, { inChannels: 65, outChannels: 32, heads: 16, patch: 1, textWidth: 3584 }),
       blocks: config.layers('num_layers', 54),
-      refinerBlocks: config.layers('num_refiner_layers', 2),
-      heads,
-      width,
-      mlpWidth: Math.floor(width * config.positive('mlp_ratio', 4)),
-      patch: [config.count('patch_size_t', 1), patch, patch],
-      textWidth: config.integer('text_embed_dim', 3584),
       glyphWidth: config.integer('text_embed_2_dim', 1472),
       imageWidth: config.integer('image_embed_dim', 1152),
       meanFlow: config.boolean('use_meanflow', false),
-      axesDim: config.counts('rope_axes_dim', [16, 56, 56]),
-      theta: config.positive('rope_theta', 256),
       targetSize: config.count('target_size', 640),
     };
   },

@@ -11,20 +11,12 @@ import { sinusoidalEmbedding, timestepEmbedding } from '../../../nn/embeddings.t
 import type { FluxState } from '../../../nn/flux-blocks.ts';
 import { linear } from '../../../nn/linear.ts';
 import { modulatedOutput } from '../../../nn/modulation.ts';
-import { rotaryTables } from '../../../nn/rotary.ts';
-import { rows } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
+import { type FluxSizes, fluxInputs, fluxRotary, fluxSizes, packedTraits } from '../flux/flux-family.ts';
 import { fluxBlockLists } from '../flux/flux-lists.ts';
 
-interface LongCatImageConfig {
-  inChannels: number;
+interface LongCatImageConfig extends FluxSizes {
   outChannels: number;
-  doubleBlocks: number;
-  singleBlocks: number;
-  heads: number;
-  width: number;
-  textWidth: number;
-  axesDim: readonly number[];
 }
 
 export const longCatImageTransformer = defineTransformer<LongCatImageConfig, FluxState>({
@@ -34,38 +26,16 @@ export const longCatImageTransformer = defineTransformer<LongCatImageConfig, Flu
   float32Modules: ['time_embed.**'],
 
   parseConfig(config) {
-    const heads = config.count('num_attention_heads', 24);
-    const inChannels = config.integer('in_channels', 64);
-    return {
-      inChannels,
-      outChannels: config.count('patch_size', 1) ** 2 * inChannels,
-      doubleBlocks: config.layers('num_layers', 19),
-      singleBlocks: config.layers('num_single_layers', 38),
-      heads,
-      width: heads * config.count('attention_head_dim', 128),
-      textWidth: config.integer('joint_attention_dim', 3584),
-      axesDim: config.counts('axes_dims_rope', [16, 56, 56]),
-    };
+    const sizes = fluxSizes(config, { textWidth: 3584 });
+    return { ...sizes, outChannels: config.count('patch_size', 1) ** 2 * sizes.inChannels };
   },
 
-  traits: ({ width, inChannels, outChannels, textWidth }) => ({
-    width,
-    inChannels,
-    outChannels,
-    patch: [1, 1, 1],
-    textWidth,
-  }),
+  traits: packedTraits,
 
-  inputs: ({ inChannels, textWidth, axesDim }) => [
-    { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
-    { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
-    { name: 'timestep', kind: 'float', shape: ['batch'] },
-    { name: 'img_ids', kind: 'float', shape: ['image_tokens', axesDim.length] },
-    { name: 'txt_ids', kind: 'float', shape: ['text_tokens', axesDim.length] },
-  ],
+  inputs: fluxInputs,
 
   prepare({ img_ids, txt_ids, ...tensors }, { axesDim }) {
-    const rotary = rotaryTables([...rows(txt_ids!), ...rows(img_ids!)], { axesDim, theta: 10000 });
+    const rotary = fluxRotary({ img_ids, txt_ids }, { axesDim });
     return { tensors: { ...tensors, ...attentionTensors(rotary) } };
   },
 

@@ -20,6 +20,7 @@ import { cleanTokenRows, currentTime } from '../../../nn/token-times.ts';
 import { dims, type Tensor } from '../../../tensor/tensor.ts';
 import { controlled, controlSpecs, controlState, controlTensors } from '../../controlnets/control-samples.ts';
 import { defineTransformer } from '../../definition.ts';
+import { packedTraits } from '../flux/flux-family.ts';
 import { imageShapes, tokensOf } from './image-shapes.ts';
 import { type QwenImageState, qwenImageAttention, qwenImageBlock } from './qwenimage-blocks.ts';
 
@@ -68,13 +69,7 @@ export const qwenImageTransformer = defineTransformer<QwenImageConfig, Controlle
     };
   },
 
-  traits: ({ width, inChannels, outChannels, textWidth }) => ({
-    width,
-    inChannels,
-    outChannels,
-    patch: [1, 1, 1],
-    textWidth,
-  }),
+  traits: packedTraits,
 
   inputs: ({ inChannels, textWidth, additionalCondition }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },

@@ -18,6 +18,7 @@ import { modulatedLayerNorm, perToken } from '../../../nn/norms.ts';
 import { rotaryTables } from '../../../nn/rotary.ts';
 import { dims, floatTensor, intTensor } from '../../../tensor/tensor.ts';
 import { defineTransformer } from '../../definition.ts';
+import { packedTraits } from '../flux/flux-family.ts';
 import { imageShapes } from '../qwenimage/image-shapes.ts';
 import { blockCausalBias, jointTokens } from './joint-tokens.ts';
 
@@ -76,13 +77,7 @@ export const qwenImage21Transformer = defineTransformer<QwenImage21Config, QwenI
     };
   },
 
-  traits: ({ width, inChannels, outChannels, textWidth }) => ({
-    width,
-    inChannels,
-    outChannels,
-    patch: [1, 1, 1],
-    textWidth,
-  }),
+  traits: packedTraits,
 
   inputs: ({ inChannels, textWidth }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'image_tokens', inChannels] },
