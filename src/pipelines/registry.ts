@@ -33,6 +33,10 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   HunyuanVideoPipeline: async () => (await import('./hunyuanvideo/hunyuanvideo-pipeline.ts')).hunyuanVideoPipeline,
   HunyuanVideo15Pipeline: async () =>
     (await import('./hunyuanvideo15/hunyuanvideo15-pipeline.ts')).hunyuanVideo15Pipeline,
+  Kandinsky5T2IPipeline: async () =>
+    (await import('./kandinsky5/kandinsky5-image-pipeline.ts')).kandinsky5ImagePipeline,
+  Kandinsky5T2VPipeline: async () =>
+    (await import('./kandinsky5/kandinsky5-video-pipeline.ts')).kandinsky5VideoPipeline,
   Krea2Pipeline: async () => (await import('./krea2/krea2-pipeline.ts')).krea2Pipeline,
   LongCatImagePipeline: async () => (await import('./longcatimage/longcat-image-pipeline.ts')).longCatImagePipeline,
   LTXPipeline: async () => (await import('./ltx/ltx-pipeline.ts')).ltxPipeline,

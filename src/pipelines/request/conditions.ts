@@ -14,7 +14,14 @@ export interface ConditionNames {
   /** One per text encoder; the first stands in for the others. */
   texts: readonly ('prompt' | 'prompt2' | 'prompt3' | 'prompt4')[];
   /** Embeddings, all of which are needed in place of texts. */
-  embeds: readonly ('promptEmbeds' | 'pooledPromptEmbeds' | 'promptEmbedsT5' | 'promptEmbedsLlama3')[];
+  embeds: readonly (
+    | 'promptEmbeds'
+    | 'pooledPromptEmbeds'
+    | 'promptEmbedsT5'
+    | 'promptEmbedsLlama3'
+    | 'promptEmbedsQwen'
+    | 'promptEmbedsClip'
+  )[];
   /** Masks that may come with embeddings. */
   masks?: readonly ('promptAttentionMask' | 'promptEmbedsMask')[];
   /** Tensors that may come with texts as well as with embeddings. */

@@ -93,6 +93,11 @@ export interface GenerateOptions {
   negativePromptEmbedsLlama3?: Tensor;
   negativePromptAttentionMask?: Tensor;
   negativePromptEmbedsMask?: Tensor;
+  /** As `promptEmbeds` and `pooledPromptEmbeds`, under the names that Kandinsky 5 has for them. */
+  promptEmbedsQwen?: Tensor;
+  promptEmbedsClip?: Tensor;
+  negativePromptEmbedsQwen?: Tensor;
+  negativePromptEmbedsClip?: Tensor;
   /** Embeddings [prompts, tokens, width] of words to be written into the picture, beside `prompt` or `promptEmbeds`. */
   promptEmbeds2?: Tensor;
   promptEmbedsMask2?: Tensor;

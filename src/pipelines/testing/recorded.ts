@@ -128,8 +128,11 @@ export interface Reproduced {
   events: StepEvent[];
 }
 
-/** Generates as recorded, and compares the latents after every step and the pictures. */
-export async function reproduce(pipe: Pipeline, name: string, run: Run): Promise<Reproduced> {
+/**
+ * Generates as recorded, and compares the latents after every step and the pictures.
+ * @param tolerance of the latents, relative
+ */
+export async function reproduce(pipe: Pipeline, name: string, run: Run, tolerance = 1e-4): Promise<Reproduced> {
   const { className } = Object.values(pipe.transformers)[0]!.definition;
   const noted = covers({ family: className, check: 'pipeline' });
   const recorded = await readSafetensors(path.join(fixtures, 'pipelines', name, 'runs.safetensors'));
@@ -140,7 +143,7 @@ export async function reproduce(pipe: Pipeline, name: string, run: Run): Promise
   expect(events).toHaveLength(steps.dim(0));
   for (const [i, { latents }] of events.entries())
     expect(noted(relativeError(thinned(latents, run.every), rowOf(steps, i))), `latents after step ${i}`).toBeLessThan(
-      1e-4,
+      tolerance,
     );
   const pictures = recorded[`${run.name}.image`];
   if (pictures) expectPictures(result, pictures, run.every);
@@ -195,7 +198,7 @@ export function rowOf(tensor: Tensor, index: number): Tensor {
  * Tests: every uncached run of a recording.
  * @returns the pipeline, for further tests
  */
-export function itReproducesDiffusers(name: string): () => Pipeline {
+export function itReproducesDiffusers(name: string, tolerance?: number): () => Pipeline {
   const { checkpoint, load, runs } = readRecording(name);
   let root: string;
   let pipe: Pipeline;
@@ -211,7 +214,7 @@ export function itReproducesDiffusers(name: string): () => Pipeline {
   it.each(
     runs.filter(({ cache }) => !cache).map((run) => [run.name, run] as const),
   )('reproduces Diffusers: %s', async (_name, run) => {
-    await reproduce(pipe, name, run);
+    await reproduce(pipe, name, run, tolerance);
   });
   return () => pipe;
 }

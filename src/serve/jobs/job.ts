@@ -39,6 +39,14 @@ export type PlainOptions = Omit<
   | 'negativePooledPromptEmbeds'
   | 'negativePromptAttentionMask'
   | 'negativePromptEmbedsMask'
+  | 'promptEmbedsQwen'
+  | 'promptEmbedsClip'
+  | 'negativePromptEmbedsQwen'
+  | 'negativePromptEmbedsClip'
+  | 'promptEmbeds2'
+  | 'promptEmbedsMask2'
+  | 'negativePromptEmbeds2'
+  | 'negativePromptEmbedsMask2'
 > & { [Name in PictureOption]?: Uint8Array | readonly Uint8Array[] };
 
 export interface GenerateInput {

@@ -75,6 +75,14 @@ export const kandinsky5Transformer = defineTransformer<Kandinsky5Config, Kandins
     };
   },
 
+  traits: ({ width, channels, outChannels, patch, textWidth }) => ({
+    width,
+    inChannels: channels,
+    outChannels,
+    patch,
+    textWidth,
+  }),
+
   inputs: ({ channels, textWidth, pooledWidth }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', 'frames', 'height', 'width', channels] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
