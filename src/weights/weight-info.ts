@@ -15,6 +15,8 @@ export interface WeightInfo {
 export interface StoredWeightInfo extends WeightInfo {
   /** Size of the stored data. */
   readonly bytes: number;
+  /** How it lies in the file, where that is not how it is read: `nf4`, and in how many bytes. */
+  readonly stored?: { readonly type: string; readonly bytes: number } | undefined;
   /** The file it is in; `memory` for tensors that are in none. */
   readonly file: string;
   /** What the bytes stand for where they are no numbers: blocks of GGUF, or 4-bit codes of bitsandbytes, with a `shape` of rows and bytes. */

@@ -140,7 +140,10 @@ interface LocalWeights {
 
 async function weightsOf({ name, className, folder, variant }: LocalWeights): Promise<ComponentReport> {
   const source = await openWeights(folder, { variant, onMissingVariant: warn });
-  const infos = source.names.map((tensor) => source.info(tensor));
+  const infos = source.names.map((tensor) => {
+    const { dtype, shape, bytes, stored } = source.info(tensor);
+    return { dtype: stored?.type ?? dtype, shape, bytes: stored?.bytes ?? bytes };
+  });
   await source.close();
   return report(name, className, infos);
 }

@@ -41,6 +41,19 @@ describe.each(['flux', 'qwenimage'])('%s', (family) => {
   });
 });
 
+it('takes the underscore that SimpleTuner leaves behind a layer for none', async () => {
+  const forward = await forwardOf('qwenimage');
+  const folder = path.join(fixtures, 'lora/formats/qwenimage');
+  const tensors = await readSafetensors(path.join(folder, 'musubi_kohya.safetensors'));
+  const renamed = Object.entries(tensors).map(
+    ([name, tensor]) => [name.replace(/^([^.]+)\./, '$1_.'), tensor] as const,
+  );
+  await using model = await AutoModel.fromPretrained(path.join(fixtures, 'models/qwenimage'));
+  await loadLora(model, Object.fromEntries(renamed));
+  const expected = (await readSafetensors(path.join(folder, 'outputs.safetensors')))['musubi_kohya']!;
+  expect(relativeError(await forward(model), expected)).toBeLessThan(close);
+});
+
 describe("PEFT's folders", () => {
   const folder = path.join(fixtures, 'lora/formats/peft');
   let model: TransformerModel;

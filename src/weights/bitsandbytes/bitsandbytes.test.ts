@@ -65,6 +65,16 @@ function largestDifference(a: Tensor, b: Tensor): number {
   return Math.max(...a.f32.map((x, i) => Math.abs(x - b.f32[i]!))) / largest;
 }
 
+it('says how weights lie in the file', async () => {
+  const source = await open(packed);
+  expect(source.info('fp4.weight')).toMatchObject({
+    dtype: 'float32',
+    shape: [6, 64],
+    stored: { type: 'fp4', bytes: 192 },
+  });
+  expect(source.info('int8.weight')).toMatchObject({ dtype: 'float32', stored: { type: 'int8', bytes: 384 } });
+});
+
 it('has every kind of what is recorded', () => {
   expect(weights.length).toBe(6);
 });

@@ -85,8 +85,9 @@ export function withFourBits(source: WeightSource, { layers, packed }: PackedLay
     info(name) {
       const place = placeOf(name);
       if (!place) return source.info(name);
-      const { encoded: _, ...info } = source.info(name);
-      return { ...info, dtype: 'float32', shape: place.shape, bytes: 4 * sizeOf(place.shape) };
+      const { encoded, ...info } = source.info(name);
+      const stored = { type: encoded!.type, bytes: info.bytes };
+      return { ...info, dtype: 'float32', shape: place.shape, bytes: 4 * sizeOf(place.shape), stored };
     },
     read,
     async readPart(name, selection, options) {

@@ -54,7 +54,9 @@ export async function withInt8Rows(source: WeightSource): Promise<WeightSource> 
       has: (name) => source.has(name) && !hidden.has(name),
       info(name) {
         const info = source.info(name);
-        return peaks.has(name) ? { ...info, dtype: 'float32', bytes: 4 * sizeOf(info.shape) } : info;
+        if (!peaks.has(name)) return info;
+        const stored = { type: info.dtype, bytes: info.bytes };
+        return { ...info, dtype: 'float32', bytes: 4 * sizeOf(info.shape), stored };
       },
       read: async (name, options) => widened(name, await source.read(name, options)),
       readPart: async (name, selection, options) =>

@@ -100,7 +100,9 @@ function widenedSource(source: WeightSource, { hidden, codes, scales }: Float8Te
     has: (name) => source.has(name) && !hidden.has(name),
     info(name) {
       const info = source.info(name);
-      return codes.has(name) ? { ...info, dtype: 'float32', bytes: 4 * sizeOf(info.shape) } : info;
+      if (!codes.has(name)) return info;
+      const stored = { type: info.dtype, bytes: info.bytes };
+      return { ...info, dtype: 'float32', bytes: 4 * sizeOf(info.shape), stored };
     },
     read,
     async readPart(name, selection, options) {

@@ -87,8 +87,8 @@ export function parseLoraName(name: string): LoraName | undefined {
 
 function parseModule(path: string): Omit<LoraName, 'part'> {
   const unwrapped = path.replace(/^base_model\.model\./, '');
-  // Kohya's scripts, musubi-tuner and OneTrainer; LyCORIS by itself.
-  const [, flat] = /^(?:lora_unet|lora_transformer|lycoris)_(.+)$/.exec(unwrapped) ?? [];
+  // Kohya's scripts, musubi-tuner and OneTrainer; LyCORIS by itself; SimpleTuner with an underscore too many at the end.
+  const [, flat] = /^(?:lora_unet|lora_transformer|lycoris)_(.+?)_?$/.exec(unwrapped) ?? [];
   if (flat !== undefined) return { component: undefined, module: flat, flat: true };
   const [, number, text] = /^lora_te(\d?)_(.+)$/.exec(unwrapped) ?? [];
   if (text !== undefined)
