@@ -81,11 +81,13 @@ addHubFlags(addMemoryFlags(addOffloadFlags(addComponentFlags(addParallelFlags(ge
 const addEngine = (command: CliCommand, logLevel?: ServerFlags['logLevel']) =>
   addHubFlags(
     addOffloadFlags(
-      addCacheFlags(
-        addEngineFlags(command, logLevel)
-          .addOption(backendOption())
-          .addOption(dtypeOption())
-          .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
+      addParallelFlags(
+        addCacheFlags(
+          addEngineFlags(command, logLevel)
+            .addOption(backendOption())
+            .addOption(dtypeOption())
+            .option('--threads <n>', 'threads within an operator', integer({ min: 1 })),
+        ),
       ),
     ),
   );

@@ -5,7 +5,9 @@ import type { EnableCacheOptions } from '../api/enable-cache.ts';
 import { type ArgumentShape, anyObject, readArguments } from '../errors/arguments.ts';
 import { DejaDitError } from '../errors/errors.ts';
 import { type ComputeDtype, computeDtypes } from '../models/compute-dtype.ts';
+import { type ParallelismOptions, parseParallelismConfig } from '../parallel/config/parallelism-config.ts';
 import { type BackendChoice, backendChoices } from '../runtime/create-backend.ts';
+import { launchedBy } from '../runtime/launched-by.ts';
 import { bundledModel } from '../weights/bundled-model.ts';
 import { parseBytes } from '../weights/byte-size.ts';
 import type { OffloadOptions } from '../weights/offload/options.ts';
@@ -19,7 +21,7 @@ export interface ServerOptions {
   model?: string | readonly string[] | undefined;
   /** Memory that loaded models may take together: bytes, or `12GiB`; a GPU's if they are there. Default: three quarters of the machine's. */
   memory?: number | string | undefined;
-  /** A cache for requests that bring none, as `enableCache` takes it. Default: none. */
+  /** A cache for requests that bring none, as `enableCache` takes it, and the ranks that models are computed on. Default: none. */
   cache?: EnableCacheOptions | undefined;
   /** A LoRA on all models; requests know it by the name of its file. */
   lora?: { path: string; strength?: number | undefined } | undefined;
@@ -157,6 +159,7 @@ export function readServerOptions(given: ServerOptions): ServerSettings {
     throw new DejaDitError('INVALID_ARGUMENT', `two models are called '${twice.name}', the last part of both`, {
       path: 'model',
     });
+  checkRanks(others.cache?.parallelismConfig);
   const apiKeys = [apiKey ?? []].flat();
   if (apiKeys.includes('')) throw new DejaDitError('INVALID_ARGUMENT', 'is empty', { path: 'apiKey' });
   return {
@@ -179,6 +182,24 @@ export function readServerOptions(given: ServerOptions): ServerSettings {
     memory: memory === undefined ? 0.75 * machineMemory() : parseBytes(memory),
     keepMemory: parseBytes(keepMemory ?? '256MiB'),
   };
+}
+
+/**
+ * A server's ranks are threads of its engine.
+ * @throws DejaDitError UNSUPPORTED
+ */
+function checkRanks(options: ParallelismOptions | null | undefined): void {
+  if (!options) return;
+  const path = 'cache.parallelismConfig';
+  const config = parseParallelismConfig(options, { path });
+  if (launchedBy())
+    throw new DejaDitError('UNSUPPORTED', "a server's ranks are threads: start it without a launcher of MPI", { path });
+  if (config && config.mesh.batch > 1)
+    throw new DejaDitError(
+      'UNSUPPORTED',
+      'a server computes requests together, in calls of as many samples as there happen to be: use ulyssesSize, ringSize or tpSize',
+      { path: `${path}.cfgSize` },
+    );
 }
 
 /** Of the machine, or what a container leaves of it. */

@@ -1,4 +1,5 @@
 /** `deja-dit serve` and `deja-dit worker`: until a signal ends them in order. */
+import type { EnableCacheOptions } from '../../api/enable-cache.ts';
 import { DejaDitError } from '../../errors/errors.ts';
 import type { ComputeDtype } from '../../models/compute-dtype.ts';
 import type { BackendChoice } from '../../runtime/create-backend.ts';
@@ -8,10 +9,16 @@ import type { ServerOptions } from '../../serve/settings.ts';
 import { createWorker } from '../../serve/worker.ts';
 import type { ModelFlags } from '../flags/model-flags.ts';
 import { type OffloadFlags, offloadOptions } from '../flags/offload-flags.ts';
+import { type ParallelFlags, parallelOptions } from '../flags/parallel-flags.ts';
 import { type ServerCacheFlags, serverCache } from '../flags/server-cache.ts';
 import type { ServerFlags } from '../flags/server-flags.ts';
 
-export interface ServeFlags extends ServerFlags, ServerCacheFlags, OffloadFlags, Omit<ModelFlags, 'model'> {
+export interface ServeFlags
+  extends ServerFlags,
+    ServerCacheFlags,
+    OffloadFlags,
+    ParallelFlags,
+    Omit<ModelFlags, 'model'> {
   model?: string[];
   backend?: BackendChoice;
   computeDtype?: ComputeDtype;
@@ -73,7 +80,7 @@ export async function engineFlags(flags: ServeFlags): Promise<ServerOptions> {
   const { loraPath, loraScale, quantizeType } = flags;
   if (loraScale !== undefined && loraPath === undefined)
     throw new DejaDitError('INVALID_ARGUMENT', '--lora-scale has no effect without --lora-path');
-  const cache = await serverCache(flags);
+  const cache = withRanks(await serverCache(flags), flags);
   // A repository's token is for the engine process, which has this one's environment.
   if (flags.token !== undefined) process.env['HF_TOKEN'] = flags.token;
   return {
@@ -96,6 +103,17 @@ export async function engineFlags(flags: ServeFlags): Promise<ServerOptions> {
     maxPixels: flags.maxPixels,
     logLevel: flags.logLevel,
   };
+}
+
+/** @throws DejaDitError INVALID_ARGUMENT where the config file has ranks too; UNSUPPORTED in a job of MPI */
+function withRanks(cache: EnableCacheOptions | undefined, flags: ServeFlags): EnableCacheOptions | undefined {
+  const parallelismConfig = parallelOptions(flags);
+  if (!parallelismConfig) return cache;
+  if (cache?.parallelismConfig)
+    throw new DejaDitError('INVALID_ARGUMENT', 'is in the config file too: keep one of the two', {
+      path: '--parallel',
+    });
+  return { cacheConfig: null, ...cache, parallelismConfig };
 }
 
 /** The next signal that asks to end. */

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { setWarningHandler } from '../../errors/warnings.ts';
 import { relativeError } from '../../models/testing/golden.ts';
+import { inOneThread } from '../../parallel/testing/ranks.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { bundledModel } from '../../weights/bundled-model.ts';
 import { DiffusionPipeline } from '../diffusion-pipeline.ts';
@@ -66,6 +67,23 @@ describe('steps together', () => {
     expect(runs).toEqual([3, 3, 3]);
     for (const [i, options] of requests.entries())
       expect(relativeError(latents[i]!, await alone(options)), `request ${i}`).toBeLessThan(1e-5);
+  });
+
+  it.each([{ ulysses: 2 }, { tensor: 2 }])('on ranks: %j', async (size) => {
+    const requests = [apple, { ...apple, prompt: 'pizza', seed: 2 }].map((options) => ({
+      ...options,
+      numInferenceSteps: 2,
+    }));
+    const expected = [];
+    for (const options of requests) expected.push(await alone(options));
+    const model = pipe.transformers['transformer']!;
+    model.moveTo(inOneThread(model, size));
+    const { latents, runs } = await together(requests);
+    expect(runs).toEqual([1, 1]);
+    for (const [i, tensor] of latents.entries()) expect(relativeError(tensor, expected[i]!)).toBeLessThan(1e-5);
+    const { collectives } = model.programs.backend.ranksReport!;
+    expect(Object.keys(collectives)).toContain('ulysses' in size ? 'allToAll' : 'allReduce');
+    model.moveTo();
   });
 
   it('let newcomers join and others leave, and keep other sizes apart', async () => {

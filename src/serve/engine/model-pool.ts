@@ -5,6 +5,7 @@
 import { type EnableCacheOptions, enableCache } from '../../api/enable-cache.ts';
 import { DejaDitError, suggest, throwIfAborted } from '../../errors/errors.ts';
 import type { ProgramOptions } from '../../models/load/programs.ts';
+import { parseParallelismConfig } from '../../parallel/config/parallelism-config.ts';
 import { DiffusionPipeline } from '../../pipelines/diffusion-pipeline.ts';
 import type { Pipeline } from '../../pipelines/pipeline.ts';
 import { optionsSchema } from '../../pipelines/schema/options-schema.ts';
@@ -109,12 +110,15 @@ export class ModelPool {
       this.onState(name, { state: 'loading' });
       const root = await resolveModel(entry.source, this.source);
       const place = await this.backends.forModel();
-      await this.makeRoom(name, await weightBytes(root, this.settings.load, place));
+      const copies = this.copies();
+      const need = (copies ?? 1) * (await weightBytes(root, this.settings.load, place));
+      await this.makeRoom(name, need);
       const before = place.programs?.backend.live.bytes ?? 0;
       const held = await this.open(root, place);
       const { pipe } = held;
-      // Of a backend that others use too it is what has come; what their requests take meanwhile is little beside weights.
-      entry.bytes = Math.max(1, pipe.programs.backend.live.bytes - before);
+      // Ranks read weights when they first need them. Of a backend that others use too it is what has come; what their requests take
+      // meanwhile is little beside weights.
+      entry.bytes = Math.max(1, copies === undefined ? pipe.programs.backend.live.bytes - before : need);
       this.onState(name, { state: 'loaded', info: describeModel(pipe), bytes: entry.bytes });
       return held;
     });
@@ -125,6 +129,13 @@ export class ModelPool {
     return loading;
   }
 
+  /** Of weights, where models are on ranks: at most as many as there are ranks with a part of their own each. */
+  private copies(): number | undefined {
+    const { parallelismConfig } = this.settings.cache ?? {};
+    const { mesh } = (parallelismConfig && parseParallelismConfig(parallelismConfig)) || {};
+    return mesh && mesh.ring * mesh.ulysses;
+  }
+
   private get source() {
     const { variant, revision, offline } = this.settings.load;
     return { variant, revision, offline };
@@ -133,7 +144,8 @@ export class ModelPool {
   private async open(root: string, place: ProgramOptions): Promise<Held> {
     const { load, lora, loraDir, cache } = this.settings;
     const { revision: _, backend: _b, threads: _t, maxProgramBytes: _m, ...options } = load;
-    const pipe = await DiffusionPipeline.fromPretrained(root, { ...options, ...place });
+    const deferWeights = this.copies() !== undefined;
+    const pipe = await DiffusionPipeline.fromPretrained(root, { ...options, ...place, deferWeights });
     try {
       const loras = new LoraShelf(pipe, { lora, loraDir });
       await loras.begin();
