@@ -65,6 +65,7 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   StableDiffusion3ControlNetInpaintingPipeline: async () =>
     (await import('./sd3/sd3-controlnet-pipeline.ts')).sd3ControlNetInpaintingPipeline,
   StableDiffusion3Img2ImgPipeline: async () => (await import('./sd3/sd3-pipeline.ts')).sd3Img2ImgPipeline,
+  StableDiffusion3InpaintPipeline: async () => (await import('./sd3/sd3-pipeline.ts')).sd3InpaintPipeline,
   StableDiffusion3Pipeline: async () => (await import('./sd3/sd3-pipeline.ts')).sd3Pipeline,
   StableDiffusionPipeline: async () =>
     (await import('./stablediffusion/stable-diffusion-pipeline.ts')).stableDiffusionPipeline,

@@ -5,12 +5,15 @@ import type { GenerateOptions } from '../schema/options.ts';
 import { blend, latentMasks, loadMasks } from './masks.ts';
 import type { Plan } from './plan.ts';
 import { type ImageStart, loadPixels, type StartFromImages, startFromImages } from './start-images.ts';
-import { repeatToRows } from './tensors.ts';
+import { affine, repeatToRows } from './tensors.ts';
 
-/** @param masks [n, 1, H, W] */
+/**
+ * @param masks [n, 1, H, W]
+ * @param pureAtFull whether nothing of the picture is in the start at full strength. Default: what the first level leaves
+ */
 export async function startInpainting(
   scheduler: Scheduler,
-  { masks, ...options }: StartFromImages & { masks: Tensor },
+  { masks, pureAtFull = false, ...options }: StartFromImages & { masks: Tensor; pureAtFull?: boolean },
 ): Promise<ImageStart> {
   const { latents, vae, settings } = options;
   const start = await startFromImages(scheduler, options);
@@ -18,7 +21,12 @@ export async function startInpainting(
   const mask = latents.pack(repeatToRows(ofLatents, settings.batch).reshape(latents.drawn));
   const kept = (timestep: number | undefined) =>
     latents.pack(timestep === undefined ? start.clean : start.noisedTo(timestep));
-  return { ...start, afterStep: (drawn, next) => blend(drawn, kept(next), mask) };
+  const isPure = pureAtFull && settings.strength === 1;
+  return {
+    ...start,
+    ...(isPure ? { latents: latents.pack(affine(start.drawn, { scale: scheduler.initNoiseSigma })) } : {}),
+    afterStep: (drawn, next) => blend(drawn, kept(next), mask),
+  };
 }
 
 export type InpaintRequest = StartFromImages['settings'] & { height: number; width: number } & Pick<
@@ -33,7 +41,7 @@ export async function loadInpainted(settings: InpaintRequest): Promise<{ pixels:
 
 /** The `start` of a plan that inpaints. */
 export async function inpainted(
-  options: Pick<StartFromImages, 'latents' | 'vae'> & { settings: InpaintRequest },
+  options: Pick<StartFromImages, 'latents' | 'vae'> & { settings: InpaintRequest; pureAtFull?: boolean },
 ): Promise<Pick<Plan, 'start'>> {
   const pictures = await loadInpainted(options.settings);
   return { start: (noise, scheduler) => startInpainting(scheduler, { ...options, ...pictures, noise }) };

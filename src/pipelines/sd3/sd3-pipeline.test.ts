@@ -36,3 +36,7 @@ describe('StableDiffusion3Pipeline without T5, with noise levels shifted by size
     expect(warnings).toMatch(/prompt3 has no effect as this checkpoint has no third text encoder/);
   });
 });
+
+describe('StableDiffusion3InpaintPipeline', () => {
+  itReproducesDiffusers('sd3_inpaint');
+});

@@ -12,7 +12,7 @@ import { latentMasks, maskedPictures } from '../request/masks.ts';
 import type { LatentLayout, Plan, Start } from '../request/plan.ts';
 import { lateTimesteps } from '../request/schedule.ts';
 import { encodePictures, maybeFromImages, type StartFromImages, startFromImages } from '../request/start-images.ts';
-import { affine, repeatToRows } from '../request/tensors.ts';
+import { repeatToRows } from '../request/tensors.ts';
 import type { PictureOptions } from '../schema/sizes.ts';
 
 export interface UNetStart {
@@ -46,10 +46,10 @@ export async function inpaintedByUNet({
     const options = { pixels, latents, settings, vae, noise, wholeSteps: true };
     const rest = () => encodePictures(maskedPictures(pixels, masks), { vae, batch, noise, signal });
     if (!seesMask) {
-      const begin = await startInpainting(scheduler, { ...options, masks });
+      const begin = await startInpainting(scheduler, { ...options, masks, pureAtFull: true });
       // Without need, as in Diffusers: schedulers that add noise draw theirs behind it.
       await rest();
-      return strength === 1 ? { ...begin, latents: affine(begin.drawn, { scale: scheduler.initNoiseSigma }) } : begin;
+      return begin;
     }
     const begin = strength === 1 ? pureNoise(scheduler, options) : await startFromImages(scheduler, options);
     const mask = repeatToRows(latentMasks(masks, { scale: vae.spatialScale, channels: 1 }), batch);
