@@ -101,11 +101,13 @@ function filled({ shape }: PartSpec, value: number): Tensor {
   return floatTensor(new Float32Array(sizeOf(shape)).fill(value), shape);
 }
 
-/** 32 bits a call; how random they are does not matter to a timer. */
+/** 32 bits a call, by Marsaglia's xorshift: codes of 4 bits need low bits that differ too. */
 function randomBits(): () => number {
   let state = 1;
   return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
     return state;
   };
 }

@@ -22,6 +22,14 @@ export interface ModelSize {
   call: { flops: number; peak: number };
 }
 
+/**
+ * The most memory that a process takes for a call: its weights, what Node and ONNX Runtime take, and an arena that outgrows what the values
+ * of the graph come to. The two numbers are fitted to what `npm run bench:sizes` measured; `docs/sizes.md` has both beside each other.
+ */
+export function processPeak({ weights, values }: { weights: number; values: number }): number {
+  return weights + 0.25e9 + 2.3 * values;
+}
+
 /** As `quantize` makes them by default. */
 const formats = {
   int8_per_row: { kind: 'int8', scales: 'row', activations: 'row' },
