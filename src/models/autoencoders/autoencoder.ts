@@ -30,6 +30,11 @@ export interface AutoencoderOptions {
   onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
+export interface DecodeOptions extends AutoencoderOptions {
+  /** How much noise there is in the latents, from 0 to 1, for decoders that remove it (`traits.timed`). Default 0. */
+  timestep?: number | undefined;
+}
+
 export interface EncodeOptions extends AutoencoderOptions {
   /** Samples the latents with this generator, as Diffusers' `latent_dist.sample(generator)`. Default: their mean. */
   generator?: NoiseStream | undefined;
@@ -111,14 +116,15 @@ export class Autoencoder {
    * Raw latents (scaling and shift undone) → pixels, about -1 to 1. Images: [B, C, h, w] → [B, 3, h·scale, w·scale]. Videos:
    * [B, C, t, h, w] → [B, 3, 1 + (t − 1)·temporalScale, …], frame by frame.
    */
-  async decode(latents: Tensor, options: AutoencoderOptions = {}): Promise<Tensor> {
-    const { spatialScale, clampsImage } = this.traits;
+  async decode(latents: Tensor, { timestep = 0, ...options }: DecodeOptions = {}): Promise<Tensor> {
+    const { spatialScale, clampsImage, timed } = this.traits;
     const image = await this.work(latents, options, {
       name: 'decode',
       input: 'latents',
       scale: spatialScale,
       pixels: spatialScale,
       framesPerStep: 1,
+      perImage: timed ? { timestep } : {},
       result: (outputs) => outputs.image!,
     });
     if (!clampsImage) return image;
@@ -215,9 +221,9 @@ export class Autoencoder {
         const from = step === 0 ? 0 : 1 + (step - 1) * framesPerStep;
         const inputs =
           steps === 1
-            ? { [fn.input]: part }
-            : { [fn.input]: cut(part, { axis: 2, from, to: 1 + step * framesPerStep }), history };
-        const outputs = await model.call(fn.name, inputs, signal);
+            ? inputsOf(part, fn)
+            : { ...inputsOf(cut(part, { axis: 2, from, to: 1 + step * framesPerStep }), fn), history };
+        const outputs = await this.model.call(fn.name, inputs, signal);
         results.push(fn.result(outputs));
         history = Object.fromEntries(Object.entries(outputs).filter(([name]) => name.startsWith('history.')));
         progress(done + 1);
@@ -247,11 +253,12 @@ export class Autoencoder {
   }
 
   /** The input as float32; what the model would refuse is refused before any of it is worked on. */
-  private checked(tensor: Tensor, { name, input }: AutoencoderFunction): Tensor {
-    const fn = this.model.definition.functions[name]!;
-    const tensors = checkInputs(fn.inputs, { [input]: tensor });
-    fn.prepare(tensors, { [input]: tensor });
-    return tensors[input]!;
+  private checked(tensor: Tensor, called: AutoencoderFunction): Tensor {
+    const fn = this.model.definition.functions[called.name]!;
+    const given = inputsOf(tensor, called);
+    const tensors = checkInputs(fn.inputs, given);
+    fn.prepare(tensors, given);
+    return tensors[called.input]!;
   }
 
   /** Tile and stride in image pixels, multiples of the latents' scale; undefined where the image is worked on in one go. */
@@ -278,6 +285,14 @@ export class Autoencoder {
   }
 }
 
+function inputsOf(tensor: Tensor, { input, perImage = {} }: AutoencoderFunction): Record<string, Tensor> {
+  const each = (value: number) => floatTensor(new Float32Array(tensor.dim(0)).fill(value));
+  return {
+    [input]: tensor,
+    ...Object.fromEntries(Object.entries(perImage).map(([name, value]) => [name, each(value)])),
+  };
+}
+
 /** What its weights say of its latents. */
 async function statisticsOf(model: GraphModel): Promise<Pick<LatentTraits, 'latentsMean' | 'latentsStd'>> {
   if (!model.definition.functions['statistics']) return {};
@@ -296,6 +311,8 @@ interface AutoencoderFunction {
   name: 'decode' | 'encode';
   /** Name of its input, and what of its outputs is wanted. */
   input: 'latents' | 'image';
+  /** Further inputs, the same for every image. */
+  perImage?: Readonly<Record<string, number>>;
   result(outputs: Record<string, Tensor>): Tensor;
   /** Output size / input size. */
   scale: number;

@@ -29,6 +29,8 @@ export interface LatentTraits {
   readonly temporalScale?: number;
   /** Frames that so many latent frames are decoded to. Default: 1 + (latents − 1) · temporalScale. */
   decodedFrames?(latents: number): number;
+  /** Whether `decode` removes noise, and is told how much there is. Default: not. */
+  readonly timed?: boolean;
   /** Whether videos are worked on as a whole, and not frame by frame. Default: not. */
   readonly wholeVideos?: boolean;
   /** raw latents · scalingFactor is what transformers see, after `shiftFactor` was subtracted. */
