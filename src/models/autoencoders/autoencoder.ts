@@ -223,7 +223,7 @@ export class Autoencoder {
           steps === 1
             ? inputsOf(part, fn)
             : { ...inputsOf(cut(part, { axis: 2, from, to: 1 + step * framesPerStep }), fn), history };
-        const outputs = await this.model.call(fn.name, inputs, signal);
+        const outputs = await model.call(fn.name, inputs, signal);
         results.push(fn.result(outputs));
         history = Object.fromEntries(Object.entries(outputs).filter(([name]) => name.startsWith('history.')));
         progress(done + 1);
