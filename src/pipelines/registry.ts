@@ -42,6 +42,7 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
   LTXPipeline: async () => (await import('./ltx/ltx-pipeline.ts')).ltxPipeline,
   Lumina2Pipeline: async () => (await import('./lumina2/lumina2-pipeline.ts')).lumina2Pipeline,
   Lumina2Text2ImgPipeline: async () => (await import('./lumina2/lumina2-pipeline.ts')).lumina2Pipeline,
+  MochiPipeline: async () => (await import('./mochi/mochi-pipeline.ts')).mochiPipeline,
   OvisImagePipeline: async () => (await import('./ovisimage/ovisimage-pipeline.ts')).ovisImagePipeline,
   PixArtSigmaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartSigmaPipeline,
   PixArtAlphaPipeline: async () => (await import('./pixart/pixart-pipeline.ts')).pixartAlphaPipeline,

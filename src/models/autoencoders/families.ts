@@ -12,6 +12,7 @@ export const autoencoderFamilies: Readonly<Record<string, () => Promise<Autoenco
   AutoencoderKLHunyuanVideo15: async () =>
     (await import('./hunyuanvideo/hunyuanvideo15.ts')).autoencoderKlHunyuanVideo15,
   AutoencoderKLLTXVideo: async () => (await import('./ltx/ltx.ts')).autoencoderKlLtx,
+  AutoencoderKLMochi: async () => (await import('./mochi/mochi.ts')).autoencoderKlMochi,
   AutoencoderKLQwenImage: async () => (await import('./wan/wan.ts')).autoencoderKlQwenImage,
   AutoencoderKLQwenImage21: async () => (await import('./wan/wan.ts')).autoencoderKlQwenImage21,
   AutoencoderKLWan: async () => (await import('./wan/wan.ts')).autoencoderKlWan,

@@ -1,32 +1,35 @@
-/** Convolution and attention that see no later frame, as both autoencoders of HunyuanVideo have them. */
+/** Convolution and attention that see no later frame, as the autoencoders of HunyuanVideo have them. */
 import { concat, conv, multiHeadAttention } from '../../../graph/ops.ts';
 import type { SymbolicTensor } from '../../../graph/symbolic.ts';
 import { layer } from '../../../nn/module.ts';
 
 interface CausalConvolution {
   width: number;
-  kernel?: number;
+  /** Along time, height and width, or along all of them. Default 3. */
+  kernel?: number | readonly [number, number, number];
   stride?: readonly number[];
 }
 
-/** Convolution with a cubic kernel that sees no later frame; beyond its ends everything goes on as it is there. */
+/** Convolution that sees no later frame; beyond its ends everything goes on as it is there. */
 export const causalConvolution = layer(
   (m, x: SymbolicTensor, { width, kernel = 3, stride }: CausalConvolution): SymbolicTensor => {
-    const reach = (kernel - 1) / 2;
+    const [time, height, columns] = typeof kernel === 'number' ? [kernel, kernel, kernel] : kernel;
     const repeated = (axis: number, y: SymbolicTensor, before: number, after: number) =>
-      concat(
-        [
-          ...Array<SymbolicTensor>(before).fill(y.slice(axis, 0, 1)),
-          y,
-          ...Array<SymbolicTensor>(after).fill(y.slice(axis, -1)),
-        ],
-        axis,
-      );
-    const padded =
-      kernel === 1 ? x : repeated(4, repeated(3, repeated(2, x, kernel - 1, 0), reach, reach), reach, reach);
+      before + after === 0
+        ? y
+        : concat(
+            [
+              ...Array<SymbolicTensor>(before).fill(y.slice(axis, 0, 1)),
+              y,
+              ...Array<SymbolicTensor>(after).fill(y.slice(axis, -1)),
+            ],
+            axis,
+          );
+    const around = (axis: number, y: SymbolicTensor, size: number) =>
+      repeated(axis, y, Math.floor((size - 1) / 2), Math.floor((size - 1) / 2));
     const at = m.at('conv');
-    return conv(padded, {
-      weight: at.weight('weight', [width, x.dim(1), kernel, kernel, kernel]),
+    return conv(around(4, around(3, repeated(2, x, time - 1, 0), height), columns), {
+      weight: at.weight('weight', [width, x.dim(1), time, height, columns]),
       bias: at.weight('bias', [width]),
       ...(stride ? { stride } : {}),
     });

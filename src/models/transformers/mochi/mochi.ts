@@ -76,6 +76,14 @@ export const mochiTransformer = defineTransformer<MochiConfig, MochiState>({
     };
   },
 
+  traits: ({ width, inChannels, outChannels, patchSize, textWidth }) => ({
+    width,
+    inChannels,
+    outChannels,
+    patch: [1, patchSize, patchSize],
+    textWidth,
+  }),
+
   inputs: ({ inChannels, textWidth }) => [
     { name: 'hidden_states', kind: 'float', shape: ['batch', inChannels, 'frames', 'height', 'width'] },
     { name: 'encoder_hidden_states', kind: 'float', shape: ['batch', 'text_tokens', textWidth] },
