@@ -12,7 +12,8 @@ const farewell = 1000;
 
 /** @param program what runs the command */
 export function supervise(program = new URL('./program.js', import.meta.url)): void {
-  const inJob = launchedBy() !== undefined;
+  const job = launchedBy();
+  const inJob = job !== undefined;
   const child = fork(program, process.argv.slice(2), {
     env: { ...process.env, DEJA_DIT_STARTED: String(performance.timeOrigin) },
     stdio: streams(),
@@ -40,8 +41,12 @@ export function supervise(program = new URL('./program.js', import.meta.url)): v
     }
     if (signal) {
       const reason = signal === 'SIGKILL' ? ', as systems do that run out of memory' : '';
-      process.stderr.write(`deja-dit: the command was ended by ${signal}${reason}\n`);
-      setTimeout(() => process.exit(128 + constants.signals[signal]), inJob ? farewell : 0);
+      const who = job ? `rank ${job.rank}${job.size === undefined ? '' : ` of ${job.size}`}` : 'the command';
+      process.stderr.write(`deja-dit: ${who} was ended by ${signal}${reason}\n`);
+      const leave = () => process.exit(128 + constants.signals[signal]);
+      if (!inJob) return leave();
+      // To a launcher an exit is no failure before its MPI has begun, and the others wait for this rank there.
+      setTimeout(() => process.kill(process.pid, 'SIGKILL'), farewell);
     } else {
       process.exit(code);
     }

@@ -3,6 +3,7 @@
  * and decides.
  */
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { enableCache } from '../api/enable-cache.ts';
 import { relativeError } from '../models/testing/golden.ts';
 import { DiffusionPipeline } from '../pipelines/diffusion-pipeline.ts';
 import type { Pipeline } from '../pipelines/pipeline.ts';
@@ -56,4 +57,17 @@ it('refuses ranks that would have nothing to do', async () => {
     'parallelismConfig.cfgSize: 2 groups of ranks for calls of 1 sample(s), of which there is one a step: 1 would have nothing to do',
   );
   await pipe.generate({ ...unguided, numImages: 2 });
+});
+
+it('shares out samples, and no calls, of a model whose blocks are read from the file by threads', async () => {
+  const options = { layerwiseOffload: true };
+  await using offloaded = await DiffusionPipeline.fromPretrained(bundledModel(), options);
+  const { trueCfgScale: _, negativePrompt: __, ...unguided } = request;
+  const alone = await offloaded.generate({ ...unguided, numImages: 2 });
+  enableCache(offloaded, { cacheConfig: null, parallelismConfig: { cfgSize: 2 } });
+  const together = await offloaded.generate({ ...unguided, numImages: 2 });
+  expect(relativeError(together.latents, alone.latents)).toBeLessThan(1e-5);
+  await expect(offloaded.generate(request)).rejects.toThrow(
+    /cfgSize: threads share the blocks .* would take turns: make ranks of processes \(deja-dit launch\)/,
+  );
 });

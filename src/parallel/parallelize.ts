@@ -58,7 +58,8 @@ export function parallelize(
     return crew;
   };
   for (const { model, size, features } of plans) {
-    const backend = new ParallelBackend({ crew: crewOf(size), features, tag, home: model.home.backend });
+    const takesTurns = model.weights.offloaded !== undefined && !launched;
+    const backend = new ParallelBackend({ crew: crewOf(size), features, tag, takesTurns, home: model.home.backend });
     model.moveTo(new ProgramCache(backend, { maxBytes: model.home.maxBytes }));
   }
   for (const autoencoder of autoencoders)
@@ -84,11 +85,6 @@ function featuresOf(model: TransformerModel, config: ParallelismConfig): Feature
   const { definition, className } = model;
   const refuse = (field: string, reason: string) =>
     new DejaDitError('UNSUPPORTED', `${className} ${reason}`, { path: `parallelismConfig.${field}` });
-  if (model.weights.offloaded && mesh.batch > 1)
-    throw refuse(
-      'cfgSize',
-      'reads its blocks from the files one after the other (layerwiseOffload), so guidance branches cannot run side by side: use another size, or load it whole',
-    );
   const tokens = cpPlan ?? definition.tokens;
   const context = mesh.ring > 1 ? 'ringSize' : 'ulyssesSize';
   if (!tokens && mesh.ring * mesh.ulysses > 1)

@@ -28,6 +28,8 @@ export interface ParallelBackendOptions {
   features: Features;
   /** Of the settings, for reports. */
   tag: string;
+  /** Whether all that it computes waits for the same weights, which come and go (layerwiseOffload). Default: not. */
+  takesTurns?: boolean;
   /** Where the models were loaded. Its tensors are taken as well, and brought to the ranks when they are first used. */
   home: Backend;
 }
@@ -76,7 +78,7 @@ export class ParallelBackend implements Backend {
   }
 
   /**
-   * @throws DejaDitError UNSUPPORTED if some ranks would have nothing to do
+   * @throws DejaDitError UNSUPPORTED if some ranks would have nothing to do, or would wait for others
    */
   forBranch({ branch, branches, samples }: BranchCall): Pick<Backend, 'upload' | 'capabilities'> {
     const { batch } = this.crew.mesh.size;
@@ -86,6 +88,12 @@ export class ParallelBackend implements Backend {
       throw new DejaDitError(
         'UNSUPPORTED',
         `${batch} groups of ranks for calls of ${samples} sample(s), of which ${branches === 1 ? 'there is one' : `there are ${branches}`} a step: ${batch - branches} would have nothing to do`,
+        { path: 'parallelismConfig.cfgSize' },
+      );
+    if (this.options.takesTurns)
+      throw new DejaDitError(
+        'UNSUPPORTED',
+        'threads share the blocks that are read one after the other (layerwiseOffload), so guidance branches that are calls of their own would take turns: make ranks of processes (deja-dit launch), use another size, or load the model whole',
         { path: 'parallelismConfig.cfgSize' },
       );
     if (!this.branches.includes(branch)) this.branches.push(branch);
@@ -229,8 +237,8 @@ class ParallelExecutable implements Executable {
   }
 
   /**
-   * @param handOut gets the outputs: of a team before they are there, so that the caller goes on to what another team is to compute, and an error
-   *   comes when they are asked for; of the whole crew when they are
+   * @param handOut gets the outputs: of a team of threads before they are there, so that the caller goes on to what another team is to compute, and
+   *   an error comes when they are asked for; of all others when they are
    */
   private async start(
     memory: ReadonlyMap<string, Distributed>,
@@ -242,10 +250,12 @@ class ParallelExecutable implements Executable {
       if (tensor.isElsewhere(team)) await backend.crew.inTurn(() => tensor.place(layoutOn(tensor, team), team));
     await backend.crew.inTurn(async () => {
       const layouts = new Map([...graph.inputs.keys()].map((name) => [name, layoutOn(memory.get(name)!, team)]));
-      const ranks = (await backend.crew.ranks()).team(team);
+      const crew = await backend.crew.ranks();
+      const ranks = crew.team(team);
       const variant = await this.variant(ranks, { inputs: layouts, team });
       const computed = this.compute(memory, { variant, layouts, ranks, team });
-      if (team === undefined) await computed;
+      // A process of a job has ranks of one team, and would only wait later; weights that come and go are there until then.
+      if (team === undefined || crew.isSpread) await computed;
       const outputs = [...graph.outputs].map(([name, { dtype, shape }]) => {
         const parts = computed.then((results) => results.map((ofRank) => ofRank[name]!));
         const layout = variant.outputs.get(name) ?? whole(shape.length);
