@@ -7,6 +7,8 @@ import { promisify } from 'node:util';
 import type { Command } from 'commander';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
+import { supportedTransformers } from '../src/models/registry.ts';
+import { supportedPipelines } from '../src/pipelines/registry.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8');
@@ -222,6 +224,12 @@ describe('command lines of the documentation', () => {
 });
 
 describe('the README', () => {
+  it('counts what is there', () => {
+    const text = read('README.md');
+    expect(text).toContain(`\n${supportedPipelines().length} pipeline classes:\n`);
+    expect(text).toContain(`\n${supportedTransformers().length - 1} transformers and the UNet `);
+  });
+
   it('draws with its first sample and its command lines', { timeout: 300_000 }, async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'deja-dit-readme-'));
     const exec = promisify(execFile);
