@@ -2,8 +2,8 @@
 import { DejaDitError } from '../../errors/errors.ts';
 import { ConfigReader } from '../config-reader.ts';
 import { type HiddenActivation, hiddenActivations } from './activation.ts';
-import { mropeAxes, type Rope, type RopeDefaults, readRope } from './rope.ts';
-import { parseQwenVision, type QwenVisionConfig } from './vision/qwen2-5-vision.ts';
+import { type MropeOrder, mropeAxes, type Rope, type RopeDefaults, readRope } from './rope.ts';
+import type { VisionTower } from './vision/vision-tower.ts';
 
 /** Which layers have a sliding window; `layer_types` in a config overrides all but 'all'. */
 export type SlidingLayers = 'all' | 'even' | 'from max_window_layers' | 'without positions';
@@ -45,8 +45,8 @@ export interface DecoderFamily {
   readonly bidirectional?: boolean;
   /** Names of the norms around attention. Default: `input_layernorm` and `post_attention_layernorm`. */
   readonly attentionNorms?: readonly [before: string, behind: string];
-  /** Whether checkpoints may have Qwen2.5-VL's vision tower. */
-  readonly vision?: boolean;
+  /** What checkpoints may see with, read from their `vision_config`, and how positions of pictures are laid out. */
+  readonly vision?: { readonly tower: (config: ConfigReader) => VisionTower; readonly positions: MropeOrder };
   /** Gemma's ways: embeddings times √width, norm weights stored minus 1, norms also behind attention and MLP. */
   readonly gemma?: boolean;
 }
@@ -83,7 +83,7 @@ export interface DecoderConfig {
 }
 
 export interface DecoderVision {
-  tower: QwenVisionConfig;
+  tower: VisionTower;
   /** The token that stands for one of a picture's. */
   imageToken: number;
   /** Which of time, row and column every rotated pair turns with. */
@@ -140,25 +140,32 @@ export function parseDecoderConfig(outer: ConfigReader, family: DecoderFamily): 
     padToken: family.bidirectional
       ? config.nullable('pad_token_id', (name) => config.integer(name, 0, { min: 0 }))
       : undefined,
-    vision: family.vision ? visionOf(outer, config, { frequencies: rope.frequencies.length, width }) : undefined,
+    vision: family.vision && visionOf(outer, config, { frequencies: rope.frequencies.length, width, ...family.vision }),
   };
 }
+
+type VisionRequest = NonNullable<DecoderFamily['vision']> & {
+  /** Of rotated pairs. */
+  frequencies: number;
+  /** Of the text. */
+  width: number;
+};
 
 /** What it sees with, if the config has it. */
 function visionOf(
   outer: ConfigReader,
   text: ConfigReader,
-  { frequencies, width }: { frequencies: number; width: number },
+  { frequencies, width, tower: read, positions }: VisionRequest,
 ): DecoderVision | undefined {
   const { vision_config: nested } = outer.json;
   if (typeof nested !== 'object' || nested === null) return undefined;
-  const tower = parseQwenVision(new ConfigReader(nested as Record<string, unknown>, outer.origin));
+  const tower = read(new ConfigReader(nested as Record<string, unknown>, outer.origin));
   if (tower.outWidth !== width)
     throw new DejaDitError('INVALID_CONFIG', `pictures of width ${tower.outWidth} in a text of width ${width}`, {
       path: outer.origin,
     });
   const imageToken = outer.integer('image_token_id', 151655, { min: 0 });
-  return { tower, imageToken, axes: mropeAxes(text, frequencies) };
+  return { tower, imageToken, axes: mropeAxes(text, frequencies, positions) };
 }
 
 /** A `null` switches a default off, so it is not the same as an absent field. */

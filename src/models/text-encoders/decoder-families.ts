@@ -1,5 +1,7 @@
 /** The decoder-only language models: what each has that Llama has not, and its config defaults in Transformers. */
 import type { DecoderFamily } from './decoder-config.ts';
+import { qwen25Vision } from './vision/qwen2-5-vision.ts';
+import { qwen3Vision } from './vision/qwen3-vision.ts';
 
 const llama: DecoderFamily = {
   classNames: ['LlamaModel', 'LlamaForCausalLM'],
@@ -92,7 +94,7 @@ const qwen25Vl: DecoderFamily = {
   rope: { theta: 1e6 },
   slidingLayers: 'from max_window_layers',
   projectionBias: true,
-  vision: true,
+  vision: { tower: qwen25Vision, positions: 'sections' },
 };
 
 /** Norms on queries and keys instead of biases (arXiv 2505.09388); the text encoder of Z-Image. */
@@ -122,6 +124,7 @@ const qwen3Vl: DecoderFamily = {
   queryKeyNorm: true,
   projectionBias: { default: false },
   outputBias: true,
+  vision: { tower: qwen3Vision, positions: 'interleaved' },
 };
 
 /** No positions in every fourth layer (Hugging Face, 2025); the text encoder of Bria FIBO. */

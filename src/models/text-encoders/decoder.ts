@@ -25,7 +25,7 @@ import { mropeTables, queryLengths, ropeTables } from './rope.ts';
 import { attentionBias, checkTokenIds, seeingTokens } from './tokens.ts';
 import { imageTokenRows, picturePositions, withImageTokens } from './vision/image-tokens.ts';
 import { readGrids } from './vision/patch-layout.ts';
-import { visionTensors, visionTower } from './vision/qwen2-5-vision.ts';
+import type { SeenPictures } from './vision/vision-tower.ts';
 
 /** A family's model under one of its class names. */
 export function decoderModel(className: string, family: DecoderFamily): GraphModelFamily {
@@ -85,8 +85,15 @@ export function decoderModel(className: string, family: DecoderFamily): GraphMod
         build(m, inputs, config, statics) {
           const { input_ids, bias, sliding_bias = bias, cos, sin, seeing, query_lengths: queryLengths } = inputs;
           const text = languageModel(m);
+          const seen = picturesSeen(m, inputs, config);
+          const embedded = embed(text, input_ids!, config);
+          const places = inputs.image_token_rows;
           return runLayers({
-            embeddings: withPictures(m, embed(text, input_ids!, config), { inputs, config }),
+            embeddings: seen ? withImageTokens(embedded, seen.tokens, places!) : embedded,
+            passedOn: (x, index) => {
+              const added = index > 0 ? seen?.deepstack[index - 1] : undefined;
+              return added ? x.add(withImageTokens(x.mul(0), added, places!)) : x;
+            },
             layers: config.layers,
             layer: (x, index) =>
               decoderLayer(text.at(`layers.${index}`), x, {
@@ -157,7 +164,7 @@ function pictureTensors(
   return {
     pixel_values: pixel_values!,
     image_token_rows: imageTokenRows(input_ids, { imageToken, tokens: patches / merge ** 2 }),
-    ...visionTensors(grids, tower),
+    ...tower.tensors(grids),
     ...(types ? mropeTables(picturePositions({ types, mask, grids, merge }), { rope, axes }) : {}),
   };
 }
@@ -170,15 +177,12 @@ interface PictureTensors {
   mm_token_type_ids?: Tensor;
 }
 
-/** Embeddings of a text, those of its pictures in their places. */
-function withPictures(
-  m: Module,
-  text: SymbolicTensor,
-  { inputs, config: { vision } }: { inputs: State; config: DecoderConfig },
-): SymbolicTensor {
-  if (!vision || !inputs.pixel_values) return text;
-  const tower = ['model.visual', 'visual'].map((path) => m.at(path)).find((at) => at.at('merger.ln_q').has('weight'));
-  return withImageTokens(text, visionTower(tower ?? m.at('visual'), inputs, vision.tower), inputs.image_token_rows!);
+/** What the model sees of the pictures that come with a text, if any do. */
+function picturesSeen(m: Module, inputs: State, { vision }: DecoderConfig): SeenPictures | undefined {
+  if (!vision || !inputs.pixel_values) return undefined;
+  const places = ['model.visual', 'visual'].map((path) => m.at(path));
+  const tower = places.find((at) => at.at('patch_embed.proj').has('weight'));
+  return vision.tower.emit(tower ?? m.at('visual'), inputs);
 }
 
 /** Where the language model sits in a checkpoint, which depends on the class and the version of Transformers that saved it. */

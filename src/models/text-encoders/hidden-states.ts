@@ -46,6 +46,8 @@ export interface LayerStack {
   layers: number;
   /** Emits layer `index`. */
   layer(x: SymbolicTensor, index: number): SymbolicTensor;
+  /** What is passed on of hidden state `index`, where that is not itself; the last one is what comes of it. */
+  passedOn?(x: SymbolicTensor, index: number): SymbolicTensor;
   finalNorm(x: SymbolicTensor): SymbolicTensor;
   /** Whether the final norm belongs to the last hidden state (T5, decoders) or only to `last_hidden_state` (CLIP). */
   normIsLastState: boolean;
@@ -60,7 +62,9 @@ export function runLayers(stack: LayerStack): Record<string, SymbolicTensor> {
   const position = (index: number) => (index < 0 ? index + layers + 1 : index);
   const depth = statics.last_hidden_state ? layers : Math.max(...asked.map(position));
   const states = [stack.embeddings];
-  for (let index = 0; index < depth; index++) states.push(stack.layer(states[index]!, index));
+  const passedOn = (index: number) => stack.passedOn?.(states[index]!, index) ?? states[index]!;
+  for (let index = 0; index < depth; index++) states.push(stack.layer(passedOn(index), index));
+  if (depth === layers) states[layers] = passedOn(layers);
 
   const outputs: Record<string, SymbolicTensor> = {};
   if (depth === layers && (statics.last_hidden_state || stack.normIsLastState)) {

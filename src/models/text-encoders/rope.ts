@@ -141,11 +141,18 @@ function yarnFrequencies(wavelengths: Float32Array, { factor, first, last }: Yar
 }
 
 /**
- * Which of time, row and column every frequency turns with, from `mrope_section` (Qwen2-VL, arXiv 2409.12191): frequencies of time, then
- * of rows, then of columns.
+ * How frequencies are shared out among time, row and column: in sections (Qwen2-VL, arXiv 2409.12191), those of time first, then rows,
+ * then columns; or taking turns as long as an axis has some left, the rest for time (Qwen3-VL, arXiv 2511.21631).
  */
-export function mropeAxes({ json, origin }: ConfigReader, frequencies: number): Uint8Array {
+export type MropeOrder = 'sections' | 'interleaved';
+
+/** Which of time, row and column every frequency turns with, from `mrope_section`. */
+export function mropeAxes({ json, origin }: ConfigReader, frequencies: number, order: MropeOrder): Uint8Array {
   const parameters = new ConfigReader({ ...record(json.rope_scaling), ...record(json.rope_parameters) }, origin);
+  if (order === 'interleaved') {
+    const shares = parameters.counts('mrope_section', [24, 20, 20]);
+    return Uint8Array.from({ length: frequencies }, (_, i) => (i < 3 * (shares[i % 3] ?? 0) ? i % 3 : 0));
+  }
   const sections = parameters.counts('mrope_section', [16, 24, 24]);
   const axes = sections.flatMap((size, section) => Array<number>(size).fill(section % 3));
   if (axes.length === frequencies) return Uint8Array.from(axes);

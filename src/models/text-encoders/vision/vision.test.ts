@@ -9,6 +9,16 @@ import { loadEncoder } from '../testing/parity.ts';
 
 const encoder = path.join(fixtures, 'pipelines/encoders/qwen2_5_vl_w28');
 
+/** The rows of tokens [B, S, D] that are no padding. */
+function withoutPadding(x: Tensor, mask: Tensor): Tensor {
+  const width = x.dim(2);
+  const tokens = rows(mask)
+    .flat()
+    .flatMap((keep, row) => (Number(keep) === 0 ? [] : [row]));
+  const values = tokens.flatMap((row) => Array.from(x.f32.subarray(row * width, (row + 1) * width)));
+  return new Tensor('float32', Float32Array.from(values), [tokens.length, width]);
+}
+
 /** Two texts of one and two pictures of several sizes, the shorter one behind padding. */
 describe('Qwen2_5_VLForConditionalGeneration with pictures', () => {
   let recorded: Record<string, Tensor>;
@@ -24,15 +34,7 @@ describe('Qwen2_5_VLForConditionalGeneration with pictures', () => {
     return { input_ids, attention_mask, pixel_values, image_grid_thw };
   };
 
-  /** Without the rows of padding. */
-  function kept(x: Tensor): Tensor {
-    const width = x.dim(2);
-    const tokens = rows(recorded.attention_mask!)
-      .flat()
-      .flatMap((keep, row) => (Number(keep) === 0 ? [] : [row]));
-    const values = tokens.flatMap((row) => Array.from(x.f32.subarray(row * width, (row + 1) * width)));
-    return new Tensor('float32', Float32Array.from(values), [tokens.length, width]);
-  }
+  const kept = (x: Tensor) => withoutPadding(x, recorded.attention_mask!);
 
   it('has the hidden states of Transformers', async () => {
     const { mm_token_type_ids } = recorded;
@@ -60,6 +62,34 @@ describe('Qwen2_5_VLForConditionalGeneration with pictures', () => {
       'input_ids: 0 tokens of 567 for pictures of 17 tokens',
     );
     await expect(model.forward({ ...inputs(), image_grid_thw: null })).rejects.toThrow('image_grid_thw: missing');
+  });
+});
+
+/** Two texts of one and two pictures, the shorter one behind padding; DeepStack's layers are not in the order of their mergers. */
+describe('Qwen3VLForConditionalGeneration with pictures', () => {
+  const folder = path.join(fixtures, 'text-encoders/qwen3_vl_pictures');
+  let recorded: Record<string, Tensor>;
+  let model: GraphModel;
+  beforeAll(async () => {
+    recorded = await readSafetensors(path.join(folder, 'io.safetensors'));
+    model = await loadEncoder(folder);
+  });
+  afterAll(() => model.dispose());
+
+  const inputs = () => {
+    const { input_ids, attention_mask, pixel_values, image_grid_thw, mm_token_type_ids } = recorded;
+    return { input_ids, attention_mask, pixel_values, image_grid_thw, mm_token_type_ids };
+  };
+  const error = (actual: Tensor, expected: Tensor) =>
+    relativeError(withoutPadding(actual, recorded.attention_mask!), withoutPadding(expected, recorded.attention_mask!));
+
+  it('has the hidden states of Transformers', async () => {
+    const outputs = await model.forward({ ...inputs(), output_hidden_states: true });
+    const names = Object.keys(recorded).filter((name) => name.startsWith('hidden_states.'));
+    expect(names).toHaveLength(4);
+    for (const name of names) expect(error(outputs[name]!, recorded[name]!), name).toBeLessThan(1e-5);
+    const last = await model.forward({ ...inputs(), output_hidden_states: [-1], final_norm: false });
+    expect(error(last['hidden_states.-1']!, recorded['raw.last']!)).toBeLessThan(1e-5);
   });
 });
 
