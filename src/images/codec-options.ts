@@ -26,6 +26,8 @@ export interface ResizeOptions {
   kernel?: ResampleKernel;
   /** Whose, to the byte: `'pillow'` (default), or `'torch'` for PyTorch's antialiased `interpolate` on bytes. */
   rounding?: ResampleRounding;
+  /** Whether colours count as far as they are opaque, as in Pillow; the colour of what is transparent is lost. Default false: each channel by itself. */
+  premultiplied?: boolean;
   /** Colour of the padding, any CSS colour. Default black. */
   background?: string;
 }

@@ -81,17 +81,19 @@ export class Image implements Pixels {
     return new Image(await decodeImage(source, options));
   }
 
-  /** Float32 tensor [1, 3, H, W]; alpha is dropped. */
-  toTensor({ range = '-1..1' }: TensorRange = {}): Tensor {
+  /** Float32 tensor [1, 3, H, W] without alpha, or [1, 4, H, W] with it. @param alpha default false */
+  toTensor({ range = '-1..1', alpha = false }: TensorRange & { alpha?: boolean } = {}): Tensor {
     const { width, height, channels, data } = this;
     const plane = width * height;
-    const out = new Float32Array(3 * plane);
+    const planes = alpha ? 4 : 3;
+    const out = new Float32Array(planes * plane).fill(1, 3 * plane);
     const unit = Float32Array.from({ length: 256 }, (_, level) => level / 255);
     const levels = range === '0..1' ? unit : unit.map((value) => 2 * value - 1);
+    const known = Math.min(planes, channels);
     for (let i = 0; i < plane; i++) {
-      for (let c = 0; c < 3; c++) out[c * plane + i] = levels[data[i * channels + c]!]!;
+      for (let c = 0; c < known; c++) out[c * plane + i] = levels[data[i * channels + c]!]!;
     }
-    return new Tensor('float32', out, [1, 3, height, width]);
+    return new Tensor('float32', out, [1, planes, height, width]);
   }
 
   /** A resampled copy (Lanczos unless told otherwise). */

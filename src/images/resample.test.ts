@@ -4,6 +4,7 @@ import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { dims, type Tensor } from '../tensor/tensor.ts';
 import { readSafetensors } from '../weights/safetensors/safetensors.ts';
+import { onWhite } from './alpha.ts';
 import { Image } from './image.ts';
 import type { ResampleKernel } from './resample.ts';
 
@@ -43,6 +44,21 @@ describe('a starting image', () => {
     const resized = await cutout.resize(13, 9);
     expect([...resized.data.subarray(0, 4)]).toEqual([255, 255, 255, 0]);
     expect(resized.toTensor().data[0]).toBe(1);
+  });
+});
+
+describe('a transparent picture', () => {
+  it.each(['small', 'large'])('weighs colours by opacity as in Pillow: %s', async (size) => {
+    const image = await Image.load(path.join(folder, 'soft-alpha.png'));
+    const expected = pillow[`premultiplied.${size}`]!;
+    const [height, width] = dims(expected, 3);
+    expect((await image.resize(width, height, { premultiplied: true })).data).toEqual(expected.data);
+  });
+
+  it('is seen before white as in Pillow', async () => {
+    const image = await Image.load(path.join(folder, 'soft-alpha.png'));
+    expect(onWhite(image).data).toEqual(pillow.on_white!.data);
+    expect([...image.toTensor({ alpha: true, range: '0..1' }).shape]).toEqual([1, 4, image.height, image.width]);
   });
 });
 

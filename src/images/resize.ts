@@ -1,12 +1,21 @@
 /** Images at other sizes: stretched, cropped or padded. */
 import { parseColour } from '#images/codec';
 import { DejaDitError } from '../errors/errors.ts';
+import { premultiplied, unpremultiplied } from './alpha.ts';
 import type { ResizeOptions } from './codec-options.ts';
 import type { Pixels } from './pixels.ts';
 import { resample } from './resample.ts';
 
 /** @throws DejaDitError `INVALID_ARGUMENT` */
 export async function resizePixels(
+  image: Pixels,
+  { premultiplied: isPremultiplied = false, ...options }: ResizeOptions & { width: number; height: number },
+): Promise<Pixels> {
+  if (!isPremultiplied) return resized(image, options);
+  return unpremultiplied(await resized(premultiplied(image), options));
+}
+
+async function resized(
   image: Pixels,
   {
     width,

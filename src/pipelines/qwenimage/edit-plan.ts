@@ -1,4 +1,5 @@
 /** How Qwen-Image's editing models run: pictures seen by the language model that reads the prompt, and as tokens beside those that are drawn. */
+import type { ResizeOptions } from '../../images/codec-options.ts';
 import type { Image } from '../../images/image.ts';
 import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { TransformerModel } from '../../models/transformer-model.ts';
@@ -47,12 +48,12 @@ const conversation = (prompt: string) =>
 const templateTokens = 64;
 
 /** A picture with this many pixels, about, and its own ratio. */
-export function ofArea(image: Image, area: number): Promise<Image> {
-  const { width, height } = sizeOf(image, area);
-  return image.resize(width, height);
+export function ofArea(image: Image, area: number, options?: ResizeOptions): Promise<Image> {
+  const { width, height } = sizeOfArea(image, area);
+  return image.resize(width, height, options);
 }
 
-function sizeOf(image: Image, area: number): { width: number; height: number } {
+export function sizeOfArea(image: Image, area: number): { width: number; height: number } {
   const ratio = image.width / image.height;
   const width = Math.sqrt(area * ratio);
   const whole = (edge: number) => Math.max(1, roundHalfEven(edge / 32)) * 32;
@@ -76,7 +77,7 @@ export async function planEdit({ parts, settings, model, seen, beside, before }:
   const { textEncoder, transformer, vae, scheduler } = parts;
   const { batch, signal } = settings;
   const token = 2 * vae.spatialScale;
-  const own = sizeOf(model, settings.maxArea);
+  const own = sizeOfArea(model, settings.maxArea);
   const edge = (given: number | undefined, fallback: number) => given ?? Math.floor(fallback / token) * token;
   const [height, width] = [edge(settings.height, own.height), edge(settings.width, own.width)];
   const latents = packedLatents([batch, transformer.traits.inChannels / 4, (2 * height) / token, (2 * width) / token]);

@@ -1,21 +1,21 @@
-/** Qwen-Image 2.1: text to image with transparency, the text read by a vision-language model. Diffusers' `QwenImage21Pipeline` without pictures. */
+/** Qwen-Image 2.1: pictures with transparency from a text and from pictures, both read by a vision-language model. Diffusers' `QwenImage21Pipeline`. */
+import type { Image } from '../../images/image.ts';
+import type { Autoencoder } from '../../models/autoencoders/autoencoder.ts';
 import type { ConfigReader } from '../../models/config-reader.ts';
 import { cut } from '../../tensor/slices.ts';
 import { floatTensor, type Tensor } from '../../tensor/tensor.ts';
 import { autoencoder, scheduler, transformer, visionEncoder } from '../components.ts';
 import { definePipeline } from '../define-pipeline.ts';
 import { embedQwen, qwenConditions, qwenGuidance } from '../qwenimage/calls.ts';
+import { sizeOfArea } from '../qwenimage/edit-plan.ts';
 import { guidedBy } from '../request/guidance.ts';
-import { perSample } from '../request/latents.ts';
+import { initialLatents, perSample } from '../request/latents.ts';
 import { tokenLatents } from '../request/packing.ts';
 import { flowSigmas, resolutionShift } from '../request/schedule.ts';
-import type { TextEncoder } from '../request/text-encoder.ts';
+import type { GenerateOptions } from '../schema/options.ts';
 import { twoLatents } from '../schema/sizes.ts';
-
-/** What the language model is told; it reads it, but does not pass it on. */
-const instruction = 'Comprehend and analyze the provided prompt.';
-const conversation = (prompt: string) =>
-  `<|im_start|>system\n${instruction}<|im_end|>\n<|im_start|>user\n${prompt}<|im_end|>\n<|im_start|>assistant\n`;
+import { conversation, instructionTokens } from './conversation.ts';
+import { readReferences } from './references.ts';
 
 /** Tokens of a picture that stand for one slot of the prompt. */
 const tokensPerSlot = 4;
@@ -43,36 +43,36 @@ export const qwenImage21Pipeline = definePipeline({
       height: { multipleOf: twoLatents },
       width: { multipleOf: twoLatents },
       sigmas: {},
+      image: {},
       trueCfgScale: { default: 1 },
     },
   },
 
-  plan({ parts: { textEncoder, transformer, vae, scheduler }, config, settings, reading }) {
-    const { batch, trueCfgScale, outputResolution, numInferenceSteps: steps } = settings;
-    const { height = outputResolution, width = outputResolution } = settings;
+  async plan({ parts, config, settings, reading }) {
+    const { textEncoder, transformer, vae, scheduler } = parts;
+    const { batch, trueCfgScale, numInferenceSteps: steps, signal } = settings;
+    const references = await readReferences(parts, settings);
+    const { height, width } = sizeOfPicture(settings, { like: references?.last, vae });
     const [rows, columns] = [height / vae.spatialScale, width / vae.spatialScale];
     const tokens = rows * columns;
+    const shapes = [...(references?.shapes ?? []), [1, rows, columns] as const];
     const guided = guidedBy(trueCfgScale);
+    const latents = tokenLatents([batch, transformer.traits.inChannels, rows, columns]);
     return {
-      tokens,
+      tokens: shapes.reduce((sum, [, down, across]) => sum + down * across, 0),
       size: { height, width },
       embed: (condition) =>
         embedQwen(condition, async (texts) => {
-          const options = {
-            maxLength: Number.POSITIVE_INFINITY,
-            templateTokens: await instructionTokens(textEncoder),
-            // As the model was trained: before the final norm.
-            hiddenState: -1,
-            finalNorm: false,
-            ...reading,
-          };
+          // As the model was trained: before the final norm.
+          const templateTokens = await instructionTokens(textEncoder);
+          const options = { templateTokens, hiddenState: -1, finalNorm: false };
           // An empty text gives the language model nothing to read.
-          return textEncoder.encodeEach(
-            texts.map((text) => conversation(text || ' ')),
-            options,
-          );
+          const whole = texts.map((text) => conversation((references?.places ?? '') + (text || ' ')));
+          if (!references)
+            return textEncoder.encodeEach(whole, { maxLength: Number.POSITIVE_INFINITY, ...options, ...reading });
+          return textEncoder.encodeWithPictures(whole, references.seen, { ...options, inRows: true, signal });
         }),
-      latents: tokenLatents([batch, transformer.traits.inChannels, rows, columns]),
+      latents,
       schedule: {
         sigmas: settings.sigmas ?? config.sigmas ?? flowSigmas(steps),
         mu: resolutionShift(scheduler, tokens),
@@ -80,8 +80,16 @@ export const qwenImage21Pipeline = definePipeline({
       inputsAt: (latents, timestep, { encoder_hidden_states }) => ({
         hidden_states: latents,
         timestep: perSample(latents, Math.fround(timestep) / 1000),
-        img_shapes: [[1, rows, columns]],
-        img_mask: slots((encoder_hidden_states as Tensor).dim(1), tokens / tokensPerSlot),
+        img_shapes: [shapes],
+        img_mask: slots({
+          text: (encoder_hidden_states as Tensor).dim(1),
+          seen: references?.slots ?? [],
+          drawn: tokens / tokensPerSlot,
+        }),
+      }),
+      start: async (noise, ownScheduler) => ({
+        latents: initialLatents(ownScheduler, { latents, noise, given: settings.latents }),
+        ...(references ? { references: await references.encode(), referencesAt: 'before' as const } : {}),
       }),
       // What the model says of the text is left out.
       combine: (outputs) => guided(outputs.map((output) => ofPicture(output, tokens))),
@@ -89,16 +97,21 @@ export const qwenImage21Pipeline = definePipeline({
   },
 });
 
-/** Tokens of the instruction, as the processor's own template has it. */
-async function instructionTokens({ tokenizer }: TextEncoder): Promise<number> {
-  const content = [{ type: 'text', text: instruction }];
-  const told = await tokenizer.applyChatTemplate([{ role: 'system', content }]);
-  return tokenizer.tokenize([told], { addSpecialTokens: false }).inputIds[0]!.length;
+/** As the request says, else a square, or the ratio of a picture. */
+function sizeOfPicture(
+  { height, width, outputResolution: edge }: GenerateOptions & { outputResolution: number },
+  { like, vae }: { like: Image | undefined; vae: Autoencoder },
+): { height: number; width: number } {
+  const own = like ? sizeOfArea(like, edge ** 2) : { height: edge, width: edge };
+  const token = 2 * vae.spatialScale;
+  const whole = (pixels: number) => Math.floor(pixels / token) * token;
+  return { height: height ?? whole(own.height), width: width ?? whole(own.width) };
 }
 
-/** Which slots of the prompt are the picture's: those behind the text. */
-function slots(text: number, picture: number): Tensor {
-  return floatTensor([...Array<number>(text).fill(0), ...Array<number>(picture).fill(1)], [1, text + picture]);
+/** Which slots of a prompt of so many are pictures': those of pictures that are seen, from the first on, and behind the text those that are drawn. */
+function slots({ text, seen, drawn }: { text: number; seen: readonly number[]; drawn: number }): Tensor {
+  const own = Array.from({ length: text }, (_, i) => seen[i] ?? 0);
+  return floatTensor([...own, ...Array<number>(drawn).fill(1)], [1, text + drawn]);
 }
 
 const ofPicture = (output: Tensor, tokens: number) =>

@@ -29,8 +29,10 @@ export function plainLatents(shape: Shape): LatentLayout {
 /** What a request starts from, latents as the transformer takes them. */
 export interface Start extends Pick<DenoiseOptions, 'timesteps' | 'afterStep'> {
   latents: Tensor;
-  /** Tokens of pictures to look at [B, tokens, C], which calls get behind the latents'; what the model says of them is left out. */
+  /** Tokens of pictures to look at [B, tokens, C], which calls get beside the latents'; what the model says of them is left out. */
   references?: Tensor | undefined;
+  /** On which side. Default `behind`. */
+  referencesAt?: 'before' | 'behind';
   /** Channels [B, C, …] (of tokens: [B, tokens, C]) that calls get behind the latents' own. */
   channels?: Tensor | undefined;
   /** Which axis they are on, where it is another. */

@@ -207,15 +207,17 @@ function guidedWithin(
 
 /** The inputs of a plan's calls, with what the start brings. */
 function withPictures({ inputsAt }: Plan, start: Start): Start & Pick<Plan, 'inputsAt'> {
-  const { references, channels, channelAxis = start.latents.shape.length === 3 ? 2 : 1, inputs = {} } = start;
+  const { references, referencesAt, channels, inputs = {} } = start;
+  const { channelAxis = start.latents.shape.length === 3 ? 2 : 1 } = start;
   const perSample = (tensor: Tensor, latents: Tensor) =>
     join(Array<Tensor>(latents.dim(0) / tensor.dim(0)).fill(tensor), 0);
   return {
     ...start,
     inputsAt: (latents, timestep, branch) => {
       const besides = channels && join([latents, perSample(channels, latents)], channelAxis);
-      const behind = references && [perSample(references, latents)];
-      const whole = join([besides ?? latents, ...(behind ?? [])], 1);
+      const drawn = besides ?? latents;
+      const seen = references ? [perSample(references, latents)] : [];
+      const whole = join(referencesAt === 'before' ? [...seen, drawn] : [drawn, ...seen], 1);
       const times = latents.dim(0) / start.latents.dim(0);
       const own = Object.entries(inputs).map(
         ([name, tensor]) => [name, join(Array<Tensor>(times).fill(tensor), 0)] as const,
@@ -225,11 +227,16 @@ function withPictures({ inputsAt }: Plan, start: Start): Start & Pick<Plan, 'inp
   };
 }
 
-function dropReferences(combine: NonNullable<Plan['combine']>, { references, latents }: Start): typeof combine {
+function dropReferences(
+  combine: NonNullable<Plan['combine']>,
+  { references, referencesAt, latents }: Start,
+): typeof combine {
   if (!references) return combine;
+  const tokens = latents.dim(1);
+  const first = (output: Tensor) => (referencesAt === 'before' ? output.dim(1) - tokens : 0);
   return (outputs, timestep, sample) =>
     combine(
-      outputs.map((output) => cut(output, { axis: 1, from: 0, to: latents.dim(1) })),
+      outputs.map((output) => cut(output, { axis: 1, from: first(output), to: first(output) + tokens })),
       timestep,
       sample,
     );
