@@ -39,6 +39,7 @@ const builtIn: Readonly<Record<string, () => Promise<PipelineClass>>> = {
     (await import('./kandinsky5/kandinsky5-video-pipeline.ts')).kandinsky5VideoPipeline,
   Krea2Pipeline: async () => (await import('./krea2/krea2-pipeline.ts')).krea2Pipeline,
   LongCatImagePipeline: async () => (await import('./longcatimage/longcat-image-pipeline.ts')).longCatImagePipeline,
+  LTXImageToVideoPipeline: async () => (await import('./ltx/ltx-image-pipeline.ts')).ltxImagePipeline,
   LTXPipeline: async () => (await import('./ltx/ltx-pipeline.ts')).ltxPipeline,
   Lumina2Pipeline: async () => (await import('./lumina2/lumina2-pipeline.ts')).lumina2Pipeline,
   Lumina2Text2ImgPipeline: async () => (await import('./lumina2/lumina2-pipeline.ts')).lumina2Pipeline,

@@ -67,8 +67,11 @@ export interface Plan
   start?(noise: NoiseSource, scheduler: Scheduler): Start | Promise<Start>;
   /** Inputs of a call besides what its branch and the start bring. */
   inputsAt: DenoiseOptions['inputsAt'];
-  /** Of the final latents, as the transformer has them. Default: unpacked, at the autoencoder's scale, decoded. */
-  decode?(latents: Tensor, signal?: AbortSignal): Promise<Pictures>;
-  /** Default: the images that `decode` returns, of videos the first frame. */
+  /**
+   * Of the final latents, as the transformer has them. Default: unpacked, at the autoencoder's scale, decoded.
+   * @param noise the request's, after its last step; previews draw none
+   */
+  decode?(latents: Tensor, signal?: AbortSignal, noise?: NoiseSource): Promise<Pictures>;
+  /** Default: the images that `decode` returns; of videos the first latent frame, decoded alone. */
   preview?(latents: Tensor): Promise<Image[]>;
 }

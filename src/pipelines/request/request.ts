@@ -149,7 +149,7 @@ export class PipelineRequest {
     const denoised = performance.now();
     // What caches remember goes now: decoding may need the memory.
     this.denoising.end();
-    const pictures = settings.outputType === 'latent' ? {} : await decode(this.context, latents);
+    const pictures = settings.outputType === 'latent' ? {} : await decode(this.context, latents, noise);
     const end = performance.now();
     return {
       images: [],
@@ -245,15 +245,16 @@ function dropReferences(
 async function decode(
   { plan, parts: { vae }, settings: { signal }, output }: RequestContext,
   latents: Tensor,
+  noise: NoiseSource,
 ): Promise<Pictures> {
-  if (plan.decode) return plan.decode(latents, signal);
+  if (plan.decode) return plan.decode(latents, signal, noise);
   const unpacked = plan.latents.unpack(latents);
   if (output === 'images') return { images: await decodeImages(vae, unpacked, signal) };
   return { videos: await decodeVideos(vae, unpacked, { fps: plan.fps!, signal }) };
 }
 
 async function preview({ plan, parts: { vae }, output }: RequestContext, latents: Tensor): Promise<Image[]> {
-  if (plan.decode) return (await plan.decode(latents)).images ?? [];
+  if (output === 'images' && plan.decode) return (await plan.decode(latents)).images ?? [];
   const unpacked = plan.latents.unpack(latents);
   if (output === 'images') return decodeImages(vae, unpacked);
   const videos = await decodeVideos(vae, cut(unpacked, { axis: 2, from: 0, to: 1 }), { fps: plan.fps! });

@@ -399,6 +399,20 @@ export const catalogue: Catalogue = {
     flag: '--intermediate-timesteps <x>',
     help: 'the angle between the two steps of a request of two',
   },
+  decodeTimestep: {
+    group: 'Schedule',
+    value: numberOrList,
+    bounds: { min: 0, max: 1 },
+    flag: '--decode-timestep <list>',
+    help: 'how much noise a decoder that removes noise is told of, or that of each video',
+  },
+  decodeNoiseScale: {
+    group: 'Schedule',
+    value: numberOrList,
+    bounds: { min: 0, max: 1 },
+    flag: '--decode-noise-scale <list>',
+    help: 'share of fresh noise that latents get before such a decoder, or that of each video (default: decodeTimestep)',
+  },
   seed: {
     group: 'Start',
     value: seeds,

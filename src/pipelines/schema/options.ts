@@ -201,6 +201,10 @@ export interface GenerateOptions {
   frameRate?: number;
   /** Frames of a video. */
   numFrames?: number;
+  /** How much noise a decoder that removes noise is told of, from 0 to 1, or that of each video. Default 0. */
+  decodeTimestep?: number | readonly number[];
+  /** Share of fresh noise that the latents get before it, or that of each video. Default: `decodeTimestep`. */
+  decodeNoiseScale?: number | readonly number[];
   /** Edge of a square as large as the picture, in place of `height` and `width`. Default 1024. */
   outputResolution?: number;
   /** Draw at the nearest size that the model was trained on, then resize and crop. Default true. */
