@@ -33,8 +33,11 @@ describe('QwenImage21Pipeline', () => {
     expect(relativeError(reused.latents, plain.latents)).toBeGreaterThan(1e-5);
   });
 
-  it('refuses embeddings beside pictures', async () => {
+  it('refuses embeddings beside pictures, and sizes that its processor does not take', async () => {
     const promptEmbeds = floatTensor(new Float32Array(3 * 12), [1, 3, 12]);
     await expect(pipe().generate({ ...small, promptEmbeds })).rejects.toThrow(/^promptEmbeds: does not go with image/);
+    await expect(pipe().generate({ ...small, prompt: 'a cat', outputResolution: 256 })).rejects.toThrow(
+      /^outputResolution: pictures of \d+ x \d+ pixels would have \d+ slots, .* 256 to 16384 pixels/,
+    );
   });
 });

@@ -30,7 +30,8 @@ export interface References {
 
 /**
  * The pictures of a request, each brought to the area of what is drawn.
- * @throws DejaDitError if the prompt is embedded already: embeddings do not say where pictures are in them
+ * @throws DejaDitError if the prompt is embedded already, since embeddings do not say where pictures are in them, or if the language model would
+ * see pictures of that area at another size
  */
 export async function readReferences(
   { textEncoder, vae }: { textEncoder: VisionEncoder; vae: Autoencoder },
@@ -48,6 +49,7 @@ export async function readReferences(
   const places = images.map((_, i) => `<image${i + 1}>${picturePlace}`).join(' ');
   const overWhite = sized.map((one) => new Image(onWhite(one)));
   const seen = await patchPictures(overWhite, textEncoder.processor);
+  checkSlots(overWhite, { seen, textEncoder, vae });
   const { types } = textEncoder.tokenizeWithPictures(conversation(places), seen);
   return {
     last: images.at(-1)!,
@@ -64,4 +66,18 @@ export async function readReferences(
       return join(tokens, 1);
     },
   };
+}
+
+/** The language model's tokens of a picture are its slots, each of 2×2 of the transformer's tokens. */
+function checkSlots(
+  pictures: readonly Image[],
+  { seen, textEncoder, vae }: { seen: PatchedPictures; textEncoder: VisionEncoder; vae: Autoencoder },
+): void {
+  const { minPixels, maxPixels } = textEncoder.processor;
+  for (const [i, { width, height }] of pictures.entries()) {
+    const slots = (width * height) / (2 * vae.spatialScale) ** 2;
+    if (seen.tokens[i] === slots) continue;
+    const message = `pictures of ${width} x ${height} pixels would have ${slots} slots, but their processor makes ${seen.tokens[i]} tokens of them; it takes ${minPixels} to ${maxPixels} pixels`;
+    throw new DejaDitError('INVALID_ARGUMENT', message, { path: 'outputResolution' });
+  }
 }
