@@ -9,8 +9,8 @@ import { perSample } from '../request/latents.ts';
 import { packedLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
 import { encodePictures } from '../request/start-images.ts';
-import { edges, noGuidanceEmbedding, promptWeighting, textLength } from '../schema/sizes.ts';
 import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
+import { fluxConditions, fluxGuidance, fluxOptions } from './options.ts';
 
 const { transformer: fluxTransformer, ...fluxParts } = fluxComponents;
 
@@ -23,16 +23,11 @@ export const fluxControlNetPipeline = definePipeline({
   components: { ...fluxParts, controlnet: controlNets('FluxControlNetModel'), transformer: fluxTransformer },
 
   options: {
-    conditions: { texts: ['prompt', 'prompt2'], embeds: ['promptEmbeds', 'pooledPromptEmbeds'] },
-    guidance: { option: 'trueCfgScale', needsNegative: true },
+    conditions: fluxConditions,
+    guidance: fluxGuidance,
     options: {
-      numInferenceSteps: { default: 28 },
-      ...edges(128),
-      sigmas: {},
+      ...fluxOptions(7),
       trueCfgScale: { default: 1 },
-      guidanceScale: { default: 7, unused: noGuidanceEmbedding },
-      maxSequenceLength: textLength(512, 'textEncoder2'),
-      promptWeighting,
       ...controlOptions,
       controlMode: {
         unused: {

@@ -9,22 +9,19 @@ import { packedLatents, packLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
 import { encodePictures, loadPixels, startFromImages } from '../request/start-images.ts';
 import { repeatToRows } from '../request/tensors.ts';
-import { edges, inpainting, noGuidanceEmbedding, promptWeighting, textLength } from '../schema/sizes.ts';
+import { inpainting } from '../schema/sizes.ts';
 import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
+import { fluxConditions, fluxOptions } from './options.ts';
 
 export const fluxFillPipeline = definePipeline({
   classNames: ['FluxFillPipeline'],
   components: fluxComponents,
 
   options: {
-    conditions: { texts: ['prompt', 'prompt2'], embeds: ['promptEmbeds', 'pooledPromptEmbeds'], positiveOnly: true },
+    conditions: { ...fluxConditions, positiveOnly: true },
     options: {
+      ...fluxOptions(30),
       numInferenceSteps: { default: 50 },
-      ...edges(128),
-      sigmas: {},
-      guidanceScale: { default: 30, unused: noGuidanceEmbedding },
-      maxSequenceLength: textLength(512, 'textEncoder2'),
-      promptWeighting,
       ...inpainting(1),
     },
   },

@@ -6,24 +6,20 @@ import { definePipeline } from '../define-pipeline.ts';
 import { inpainted } from '../request/inpaint.ts';
 import { packedLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
-import { edges, inpainting, noGuidanceEmbedding, promptWeighting, textLength } from '../schema/sizes.ts';
+import { inpainting } from '../schema/sizes.ts';
 import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
+import { fluxConditions, fluxGuidance, fluxOptions } from './options.ts';
 
 export const fluxInpaintPipeline = definePipeline({
   classNames: ['FluxInpaintPipeline'],
   components: fluxComponents,
 
   options: {
-    conditions: { texts: ['prompt', 'prompt2'], embeds: ['promptEmbeds', 'pooledPromptEmbeds'] },
-    guidance: { option: 'trueCfgScale', needsNegative: true },
+    conditions: fluxConditions,
+    guidance: fluxGuidance,
     options: {
-      numInferenceSteps: { default: 28 },
-      ...edges(128),
-      sigmas: {},
+      ...fluxOptions(7),
       trueCfgScale: { default: 1 },
-      guidanceScale: { default: 7, unused: noGuidanceEmbedding },
-      maxSequenceLength: textLength(512, 'textEncoder2'),
-      promptWeighting,
       ...inpainting(0.6),
     },
   },

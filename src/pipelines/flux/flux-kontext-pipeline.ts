@@ -7,8 +7,8 @@ import { initialLatents } from '../request/latents.ts';
 import { packedLatents, packLatents } from '../request/packing.ts';
 import { flowSchedule } from '../request/schedule.ts';
 import { encodePictures, loadImages, takingTurns } from '../request/start-images.ts';
-import { edges, noGuidanceEmbedding, promptWeighting, textLength } from '../schema/sizes.ts';
 import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
+import { fluxConditions, fluxGuidance, fluxOptions } from './options.ts';
 import { imageIds } from './positions.ts';
 
 /** Width × height of the pictures that the model was trained at. */
@@ -22,17 +22,12 @@ export const fluxKontextPipeline = definePipeline({
   components: fluxComponents,
 
   options: {
-    conditions: { texts: ['prompt', 'prompt2'], embeds: ['promptEmbeds', 'pooledPromptEmbeds'] },
-    guidance: { option: 'trueCfgScale', needsNegative: true },
+    conditions: fluxConditions,
+    guidance: fluxGuidance,
     options: {
-      numInferenceSteps: { default: 28 },
-      ...edges(128),
-      maxArea: { default: 1024 ** 2 },
-      sigmas: {},
+      ...fluxOptions(3.5),
       trueCfgScale: { default: 1 },
-      guidanceScale: { default: 3.5, unused: noGuidanceEmbedding },
-      maxSequenceLength: textLength(512, 'textEncoder2'),
-      promptWeighting,
+      maxArea: { default: 1024 ** 2 },
       image: {},
       autoResize: {
         default: true,

@@ -9,8 +9,9 @@ import { packedLatents } from '../request/packing.ts';
 import { flowSigmas, resolutionShift } from '../request/schedule.ts';
 import { maybeFromImages } from '../request/start-images.ts';
 import { fromModel } from '../schema/pipeline-options.ts';
-import { noGuidanceEmbedding, promptWeighting, startImage, textLength, twoLatents } from '../schema/sizes.ts';
+import { startImage, twoLatents } from '../schema/sizes.ts';
 import { embedFlux, fluxComponents, fluxInputs } from './calls.ts';
+import { fluxConditions, fluxGuidance, fluxOptions } from './options.ts';
 
 const edge = {
   default: fromModel(
@@ -25,19 +26,13 @@ export const fluxPipeline = definePipeline({
   components: fluxComponents,
 
   options: {
-    conditions: { texts: ['prompt', 'prompt2'], embeds: ['promptEmbeds', 'pooledPromptEmbeds'] },
-    guidance: { option: 'trueCfgScale', needsNegative: true },
+    conditions: fluxConditions,
+    guidance: fluxGuidance,
     options: {
-      numInferenceSteps: { default: 28 },
+      ...fluxOptions(3.5),
       height: edge,
       width: edge,
       trueCfgScale: { default: 1 },
-      guidanceScale: {
-        default: 3.5,
-        unused: noGuidanceEmbedding,
-      },
-      maxSequenceLength: textLength(512, 'textEncoder2'),
-      promptWeighting,
       sigmas: {
         unused: {
           because: 'as the scheduler of this checkpoint lays out its own (use_flow_sigmas)',

@@ -29,9 +29,11 @@ export function noisyDecoding({ vae, latents: layout, settings }: Decoder): Requ
     decode: async (latents, signal, noise) => {
       const raw = rawLatents(layout.unpack(latents), vae);
       const noisy = noise ? mixed(raw, noise.randn(raw.shape), scales) : raw;
+      // Videos that share a time are decoded side by side where there are ranks.
+      const isAlike = new Set(timesteps).size === 1;
+      const parts = isAlike ? [noisy] : timesteps.map((_, row) => cut(noisy, { axis: 0, from: row, to: row + 1 }));
       const videos: Tensor[] = [];
-      for (const [row, timestep] of timesteps.entries())
-        videos.push(await vae.decode(cut(noisy, { axis: 0, from: row, to: row + 1 }), { timestep, signal }));
+      for (const [i, part] of parts.entries()) videos.push(await vae.decode(part, { timestep: timesteps[i], signal }));
       return { videos: videosFromTensor(join(videos, 0), { fps: frameRate }) };
     },
   };

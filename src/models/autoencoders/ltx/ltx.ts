@@ -80,9 +80,10 @@ export const autoencoderKlLtx = defineAutoencoder<LtxConfig>({
   functions: {
     statistics: {
       inputs: () => [],
-      build: (m, _, { latentChannels }) => ({
+      build: (m, _, { latentChannels, scalingFactor }) => ({
         mean: m.weight('latents_mean', [latentChannels]).add(0),
-        deviation: m.weight('latents_std', [latentChannels]).add(0),
+        // Normalised latents are scaled.
+        deviation: m.weight('latents_std', [latentChannels]).div(scalingFactor),
       }),
     },
     encode: {
