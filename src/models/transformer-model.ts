@@ -220,7 +220,7 @@ export class TransformerModel {
    * Checks a call's inputs, computes what the host computes, and uploads.
    * @param guidance which of a step's calls it is. Default: the only one
    */
-  prepare(inputs: ForwardInputs, guidance?: Omit<BranchCall, 'samples'>): PreparedInputs {
+  prepare(inputs: ForwardInputs, guidance?: BranchCall): PreparedInputs {
     return this.upload(this.hostInputs(inputs), { guidance });
   }
 
@@ -232,12 +232,11 @@ export class TransformerModel {
   /** @param options `rows` as for `SpanRun`, `guidance` as for `prepare` */
   upload(
     { tensors, statics = {} }: Prepared,
-    { rows, guidance }: { rows?: SpanRun['rows']; guidance?: Omit<BranchCall, 'samples'> | undefined } = {},
+    { rows, guidance }: { rows?: SpanRun['rows']; guidance?: BranchCall | undefined } = {},
   ): PreparedInputs {
     if (this.disposed) throw new DejaDitError('DISPOSED', `this ${this.className} was disposed`);
     const { backend } = this.programs;
-    const samples = tensors['hidden_states']?.dim(0) ?? 1;
-    const target = (guidance && backend.forBranch?.({ ...guidance, samples })) ?? backend;
+    const target = (guidance && backend.forBranch?.(guidance)) ?? backend;
     return { state: uploadInputs(target, tensors), statics, rows };
   }
 

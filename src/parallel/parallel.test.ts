@@ -66,6 +66,26 @@ describe('in 8 bits between ranks', () => {
   });
 });
 
+/** Two texts of different lengths, in one call: what fills the shorter one up is attended to nowhere, whichever rank has it. */
+describe.each([
+  ['qwenimage', 'io_b2'],
+  ['hunyuanvideo', 'io_b2'],
+  ['lumina2_ragged', 'io'],
+])('%s, two texts under a mask', (family, recording) => {
+  it.each<Partial<MeshSize>>([
+    { ulysses: 2 },
+    { ulysses: 4 },
+    { ring: 2, ulysses: 2 },
+    { batch: 2, ulysses: 2 },
+  ])('on %j', async (size) => {
+    await using model = await AutoModel.fromPretrained(path.join(fixtures, 'models', family));
+    const { inputs } = await readGolden(`models/${family}`, recording);
+    const alone = await model.forward(inputs);
+    model.moveTo(inOneThread(model, size));
+    expect(largestError(await model.forward(inputs), alone)).toBeLessThan(1e-5);
+  });
+});
+
 const twoSamples = ['flux', 'sd3', 'dit', 'sana'];
 
 describe.each(twoSamples)('%s, two samples', (family) => {
@@ -109,9 +129,9 @@ describe('what is exchanged', () => {
     };
   }
 
-  /** Tokens of rank 0 when both streams are dealt out, the first ranks having the larger parts. */
-  const share = (tokens: readonly number[], ranks: number) =>
-    tokens.reduce((sum, count) => sum + Math.ceil(count / ranks), 0);
+  /** Tokens of the first ranks when both streams are dealt out, the first having the larger parts. Default: of rank 0. */
+  const share = (tokens: readonly number[], ranks: number, first = 1) =>
+    tokens.reduce((sum, count) => sum + first * Math.floor(count / ranks) + Math.min(first, count % ranks), 0);
 
   it('by Ulysses: the other ranks’ tokens for one’s own heads, and the other heads’ results for one’s own tokens', async () => {
     const { bytes, blocks, heads, headDim, tokens } = await received({ ulysses: 2 });
@@ -133,6 +153,16 @@ describe('what is exchanged', () => {
     const { bytes, blocks, heads, headDim, tokens } = await received({ ring: 2 });
     const all = tokens.reduce((a, b) => a + b, 0);
     expect(bytes).toEqual({ exchange: 4 * blocks * 2 * (all - share(tokens, 2)) * heads * headDim });
+  });
+
+  it('by both: as by Ulysses among the tokens of the group, and one’s own heads of the other group’s keys and values', async () => {
+    const { bytes, blocks, heads, headDim, tokens } = await received({ ring: 2, ulysses: 2 });
+    const all = tokens.reduce((a, b) => a + b, 0);
+    const [own, group, ownHeads] = [share(tokens, 4), share(tokens, 4, 2), Math.ceil(heads / 2)];
+    expect(bytes).toEqual({
+      allToAll: 4 * blocks * (3 * (group - own) * ownHeads * headDim + own * (heads - ownHeads) * headDim),
+      exchange: 4 * blocks * 2 * (all - group) * ownHeads * headDim,
+    });
   });
 
   it('by tensor parallelism: two sums of the stream in a block of two layers that are summed, one in a block of one', async () => {

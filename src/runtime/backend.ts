@@ -90,7 +90,7 @@ export interface RanksReport {
 /** One of the calls that a step makes, a call for each guidance branch. */
 export interface BranchCall {
   branch: string;
-  /** Of the step. */
+  /** Of the step, or, where it has one call because it goes without guidance, of the others. */
   branches: number;
   /** Of the call. */
   samples: number;

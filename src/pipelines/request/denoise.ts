@@ -73,8 +73,10 @@ export interface ModelCall {
   readonly branch: string;
   readonly inputs: ForwardInputs;
   /** Guidance branches that share it. */
+  readonly shared: number;
+  /** Of all branches that share it. */
   readonly samples: number;
-  /** Calls of a guided step. */
+  /** Calls of a guided step; of a step without guidance, branches: a backend may leave some of its ranks without work in such a step. */
   readonly branches: number;
 }
 
@@ -85,7 +87,7 @@ export class Denoising {
   /** Milliseconds of every step that was taken. */
   readonly times: number[] = [];
   readonly timesteps: readonly number[];
-  /** By model, and by the samples of a call: what a session remembers of calls of one size does not fit another. */
+  /** By model, and by the branches that share a call: what a session remembers of calls of one size does not fit another. */
   private readonly sessions = new Map<TransformerModel, Map<number, ForwardSession>>();
   /** What a guided step calls. */
   private readonly together: readonly GuidanceBranch[];
@@ -120,10 +122,11 @@ export class Denoising {
     const { scheduler, branches, modelAt, inputsAt } = this.options;
     const { timestep } = this;
     const model = modelAt(timestep);
-    const called = this.guided(this.times.length) ? this.together : branches.slice(0, 1);
-    const samples = this.samplesPerCall(this.times.length);
-    const session = this.sessionOf(model, samples);
-    const latents = join(Array<Tensor>(samples).fill(scheduler.scaleModelInput(this.latents, timestep)), 0);
+    const guided = this.guided(this.times.length);
+    const called = guided ? this.together : branches.slice(0, 1);
+    const shared = this.branchesPerCall(this.times.length);
+    const session = this.sessionOf(model, shared);
+    const latents = join(Array<Tensor>(shared).fill(scheduler.scaleModelInput(this.latents, timestep)), 0);
     const step = { timestep, index: this.times.length, branch: called[0]!.inputs };
     const computed = await this.options.besides?.(latents, step);
     return called.map(({ name, inputs }) => ({
@@ -131,8 +134,9 @@ export class Denoising {
       session,
       branch: name,
       inputs: { ...inputsAt(latents, timestep, inputs), ...inputs, ...computed },
-      samples,
-      branches: this.together.length,
+      shared,
+      samples: latents.dim(0),
+      branches: (guided ? this.together : branches).length,
     }));
   }
 
@@ -158,16 +162,14 @@ export class Denoising {
     }
   }
 
-  private begin(
-    { model, session, branch, branches, inputs }: ModelCall,
-    together?: { prepared: PreparedInputs; spans: SpanRuns },
-  ): Promise<DeviceTensor> {
-    const { prepared = model.prepare(inputs, { branch, branches }), spans } = together ?? {};
+  private begin(call: ModelCall, together?: { prepared: PreparedInputs; spans: SpanRuns }): Promise<DeviceTensor> {
+    const { model, session, branch, inputs } = call;
+    const { prepared = model.prepare(inputs, call), spans } = together ?? {};
     return session.forward(prepared, { branch, signal: this.options.signal, spans });
   }
 
-  private async finish({ model, inputs, samples }: ModelCall, output: DeviceTensor): Promise<Tensor[]> {
-    return samplesOf((await model.present(output, inputs)).sample, samples);
+  private async finish({ model, inputs, shared }: ModelCall, output: DeviceTensor): Promise<Tensor[]> {
+    return samplesOf((await model.present(output, inputs)).sample, shared);
   }
 
   /**
@@ -221,21 +223,21 @@ export class Denoising {
   }
 
   /** Branches in one call of a step. */
-  private samplesPerCall(index: number): number {
+  private branchesPerCall(index: number): number {
     return this.options.jointCalls && this.guided(index) ? this.options.branches.length : 1;
   }
 
-  private sessionOf(model: TransformerModel, samplesPerCall: number): ForwardSession {
+  private sessionOf(model: TransformerModel, branchesPerCall: number): ForwardSession {
     const ofModel = this.sessions.get(model) ?? new Map<number, ForwardSession>();
     this.sessions.set(model, ofModel);
-    let session = ofModel.get(samplesPerCall);
+    let session = ofModel.get(branchesPerCall);
     if (!session) {
       const { modelAt, openSession } = this.options;
       const numInferenceSteps = this.timesteps.filter(
-        (timestep, index) => modelAt(timestep) === model && this.samplesPerCall(index) === samplesPerCall,
+        (timestep, index) => modelAt(timestep) === model && this.branchesPerCall(index) === branchesPerCall,
       ).length;
       session = openSession(model, { numInferenceSteps, branches: this.together.map(({ name }) => name) });
-      ofModel.set(samplesPerCall, session);
+      ofModel.set(branchesPerCall, session);
     }
     return session;
   }
