@@ -181,7 +181,8 @@ interface PictureTensors {
 function picturesSeen(m: Module, inputs: State, { vision }: DecoderConfig): SeenPictures | undefined {
   if (!vision || !inputs.pixel_values) return undefined;
   const places = ['model.visual', 'visual'].map((path) => m.at(path));
-  const tower = places.find((at) => at.at('patch_embed.proj').has('weight'));
+  // By either of two tensors, so that one that is missing is named as the others are.
+  const tower = places.find((at) => ['patch_embed.proj', 'blocks.0.norm1'].some((part) => at.at(part).has('weight')));
   return vision.tower.emit(tower ?? m.at('visual'), inputs);
 }
 
