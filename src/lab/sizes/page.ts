@@ -25,8 +25,7 @@ ${await countedTable()}
 Models of up to 3 billion parameters at their real size, on made-up weights that are held in 8 or 4 bits: \`npm run bench:sizes -- [names]\`, a
 process for each. Where a call at the usual size takes minutes on a processor, a smaller one was made. *Processor* is the time of all cores
 together, which others on the machine disturb least: two free cores take half of it. *Peak* is the most memory that the process has had
-(\`VmHWM\`), *estimate* what the formula above says. In 4 bits,
-where every run widens the matrices first, a process takes more memory than in 8.
+(\`VmHWM\`), *estimate* what the formula above says. It is made for 8 bits.
 
 ${await measuredTable()}
 `;
