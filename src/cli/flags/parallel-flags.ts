@@ -24,7 +24,10 @@ export function addParallelFlags(command: Command): Command {
       'ulysses=2,ring=2,tp=2 in any combination, cfg=2; or for all ranks of a job of MPI: ulysses, ring, tp, usp, ulysses_tp, ring_tp, usp_tp',
     )
     .option('--ulysses-anything', 'deal out any number of tokens (which is done anyway)')
-    .option('--ulysses-float8', 'send queries, values and results of attention in 8 bits: for links below some Gbit/s')
+    .option(
+      '--ulysses-float8',
+      'send queries, values and results of attention in 8 bits: for links below half a Gbit/s',
+    )
     .option('--ulysses-async', 'send queries, keys and values one by one, each as soon as it is there')
     .option('--parallel-vae', 'share tiles and pictures of the autoencoder out to the ranks')
     .option('--parallel-text-encoder', 'cut the weights of text encoders over the ranks')
