@@ -5,20 +5,16 @@
 import { DejaDitError, throwIfAborted } from '../errors/errors.ts';
 import type { SymbolicTensor } from '../graph/symbolic.ts';
 import type { Module } from '../nn/module.ts';
-import type { Backend } from '../runtime/backend.ts';
 import { takeDown } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { NameTable } from '../weights/names/name-table.ts';
-import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import type { ConfigReader } from './config-reader.ts';
 import type { IgnoredWeights, Prepared, State, Statics } from './definition.ts';
 import { checkInputs, type ForwardInputs, type InputSpec, uploadInputs } from './inputs.ts';
-import { Occupancy } from './occupancy.ts';
-import { Residence } from './residence.ts';
+import { LoadedModel } from './loaded-model.ts';
 import type { MakeOnes, SmallestCall } from './smallest-inputs.ts';
-import { SpanRunner } from './spans/span.ts';
 
 export interface FunctionDefinition<Config> {
   inputs(config: Config): readonly InputSpec[];
@@ -116,66 +112,14 @@ export function defineModel<Config>(definition: GraphModelDefinition<Config>): G
  * await using encoder = await loadModel('path/to/text_encoder');
  * if (encoder instanceof GraphModel) console.log(encoder.className, encoder.config);
  */
-export class GraphModel {
+export class GraphModel extends LoadedModel {
   readonly kind = 'graph';
-  private readonly residence: Residence;
-  /** The requests that use it, in which its weights must not change. */
-  readonly occupancy: Occupancy;
-  private disposed = false;
-  private backend: Backend | undefined;
-
   constructor(
     readonly definition: BoundModel,
-    readonly weights: Weights,
+    weights: Weights,
     programs: ProgramCache,
   ) {
-    const { className: owner } = definition;
-    this.occupancy = new Occupancy(owner);
-    this.residence = new Residence(programs, {
-      occupancy: this.occupancy,
-      newRunner: (own) => new SpanRunner(weights, own, { owner }),
-    });
-  }
-
-  /** Makes the backend one that is disposed with the model. */
-  own(backend: Backend): void {
-    this.backend = backend;
-  }
-
-  get runner(): SpanRunner {
-    return this.residence.runner;
-  }
-
-  /** What it computes with. */
-  get programs(): ProgramCache {
-    return this.residence.programs;
-  }
-
-  /** What it was loaded with, wherever it computes now: its weights are there. */
-  get home(): ProgramCache {
-    return this.residence.home;
-  }
-
-  /**
-   * Computes with other programs from now on, whose backend takes the tensors of the one that the weights are on.
-   * @param programs disposed with the model, its backend too; undefined: those that it was loaded with
-   * @throws DejaDitError BUSY while a request is under way
-   */
-  moveTo(programs?: ProgramCache): void {
-    this.residence.moveTo(programs);
-  }
-
-  get className(): string {
-    return this.definition.className;
-  }
-
-  get config(): Readonly<Record<string, unknown>> {
-    return this.definition.config;
-  }
-
-  /** What `layerwiseOffload` does and has done so far; undefined for a model that was loaded whole. */
-  get offloadSummary(): OffloadSummary | undefined {
-    return this.weights.offloaded?.summary();
+    super(weights, programs, { owner: definition.className });
   }
 
   /** Calls `forward` under the keyword names of Diffusers or Transformers. */
@@ -216,18 +160,5 @@ export class GraphModel {
     } finally {
       leave();
     }
-  }
-
-  /** Frees the weights, the programs that no other model uses, and the backend if it was made for this model. Calls under way end as DISPOSED after their current run. */
-  async dispose(): Promise<void> {
-    this.disposed = true;
-    await this.residence.leave();
-    await this.weights.dispose();
-    await this.home.trim();
-    await this.backend?.dispose();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.dispose();
   }
 }

@@ -5,21 +5,19 @@
  */
 import { DejaDitError } from '../errors/errors.ts';
 import type { WarningLog } from '../errors/warnings.ts';
-import type { Backend, BranchCall, DeviceTensor } from '../runtime/backend.ts';
+import type { BranchCall, DeviceTensor } from '../runtime/backend.ts';
 import { takeDown } from '../runtime/host-tensors.ts';
 import type { ProgramCache } from '../runtime/program-cache.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { LoraSelection } from '../weights/lora/lora-weights.ts';
-import type { OffloadSummary } from '../weights/offload/weight-buckets.ts';
 import type { Weights } from '../weights/weight-store.ts';
 import { type ComputeDtype, graphsIn, modulesIn } from './compute-dtype.ts';
 import type { ModelOutput, Prepared, Statics, Transformer, TransformerTraits } from './definition.ts';
 import { checkInputs, type ForwardInputs, uploadInputs } from './inputs.ts';
-import { Occupancy } from './occupancy.ts';
+import { LoadedModel } from './loaded-model.ts';
 import { refuseOverflow } from './overflow.ts';
 import { epilogue, type Piece, prologue, wholeList } from './pieces.ts';
-import { Residence } from './residence.ts';
-import { type DeviceState, type SpanRun, SpanRunner, type SpanRuns } from './spans/span.ts';
+import type { DeviceState, SpanRun, SpanRuns } from './spans/span.ts';
 
 /** Which call of a request this is. */
 export interface CallContext {
@@ -82,66 +80,20 @@ export interface PreparedInputs extends Pick<SpanRun, 'rows'> {
  * const { transformer } = pipe.transformers;
  * if (transformer instanceof TransformerModel) console.log(transformer.className, transformer.config);
  */
-export class TransformerModel {
+export class TransformerModel extends LoadedModel {
   readonly kind = 'transformer';
-  /** The requests that use it, in which its weights must not change. */
-  readonly occupancy: Occupancy;
-  private readonly residence: Residence;
   private cache: SessionFactory | undefined;
   /** The session that bare `forward` calls belong to. */
   private implicitSession: ForwardSession | undefined;
-  private disposed = false;
-  private backend: Backend | undefined;
 
   constructor(
     readonly definition: Transformer,
-    readonly weights: Weights,
+    weights: Weights,
     programs: ProgramCache,
     readonly computeDtype: ComputeDtype = 'float32',
   ) {
     const { className: owner, float32Modules } = definition;
-    this.occupancy = new Occupancy(owner);
-    const rewrite = graphsIn(computeDtype, modulesIn(float32Modules));
-    this.residence = new Residence(programs, {
-      occupancy: this.occupancy,
-      newRunner: (own) => new SpanRunner(weights, own, { owner, rewrite }),
-    });
-  }
-
-  /** Makes the backend one that is disposed with the model. */
-  own(backend: Backend): void {
-    this.backend = backend;
-  }
-
-  get runner(): SpanRunner {
-    return this.residence.runner;
-  }
-
-  /** What it computes with. */
-  get programs(): ProgramCache {
-    return this.residence.programs;
-  }
-
-  /** What it was loaded with, wherever it computes now: its weights are there. */
-  get home(): ProgramCache {
-    return this.residence.home;
-  }
-
-  /**
-   * Computes with other programs from now on, whose backend takes the tensors of the one that the weights are on.
-   * @param programs disposed with the model, its backend too; undefined: those that it was loaded with
-   * @throws DejaDitError BUSY while a request is under way
-   */
-  moveTo(programs?: ProgramCache): void {
-    this.residence.moveTo(programs, () => this.endImplicitSession());
-  }
-
-  get className(): string {
-    return this.definition.className;
-  }
-
-  get config(): Readonly<Record<string, unknown>> {
-    return this.definition.config;
+    super(weights, programs, { owner, rewrite: graphsIn(computeDtype, modulesIn(float32Modules)) });
   }
 
   /** @throws DejaDitError for a family that says nothing of itself, which no pipeline can run */
@@ -151,11 +103,6 @@ export class TransformerModel {
     throw new DejaDitError('UNSUPPORTED', "has no 'traits' in its definition, which pipelines need", {
       path: className,
     });
-  }
-
-  /** What `layerwiseOffload` does and has done so far; undefined for a model that was loaded whole. */
-  get offloadSummary(): OffloadSummary | undefined {
-    return this.weights.offloaded?.summary();
   }
 
   /** The cache of bare calls, and of requests that name none; undefined: everything is computed. */
@@ -257,18 +204,8 @@ export class TransformerModel {
     this.implicitSession = undefined;
   }
 
-  /** Frees the weights, the programs that no other model uses, and the backend if it was made for this model. Requests under way end as DISPOSED after their current run. */
-  async dispose(): Promise<void> {
+  protected override forget(): void {
     this.endImplicitSession();
-    this.disposed = true;
-    await this.residence.leave();
-    await this.weights.dispose();
-    await this.home.trim();
-    await this.backend?.dispose();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.dispose();
   }
 }
 
