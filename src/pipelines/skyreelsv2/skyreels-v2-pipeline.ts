@@ -6,8 +6,8 @@ import { autoencoder, scheduler, textEncoder, transformer } from '../components.
 import { definePipeline } from '../define-pipeline.ts';
 import { latentFrames, perSample } from '../request/latents.ts';
 import { plainLatents } from '../request/plan.ts';
-import { aToken, textLength } from '../schema/sizes.ts';
 import { embedWan } from '../wan/embed.ts';
+import { videoOptions, wanRequest } from '../wan/options.ts';
 
 export const skyReelsV2Pipeline = definePipeline({
   classNames: ['SkyReelsV2Pipeline'],
@@ -20,16 +20,8 @@ export const skyReelsV2Pipeline = definePipeline({
   output: 'videos',
 
   options: {
-    conditions: { texts: ['prompt'], embeds: ['promptEmbeds'] },
-    guidance: { option: 'guidanceScale' },
-    options: {
-      numInferenceSteps: { default: 50 },
-      height: { default: 544, multipleOf: aToken },
-      width: { default: 960, multipleOf: aToken },
-      numFrames: { default: 97 },
-      guidanceScale: { default: 6 },
-      maxSequenceLength: textLength(512, 'textEncoder'),
-    },
+    ...wanRequest,
+    options: videoOptions({ height: 544, width: 960, numFrames: 97, guidanceScale: 6 }),
   },
 
   plan({ parts: { transformer, vae, textEncoder }, settings, reading, warnings }) {

@@ -12,10 +12,10 @@ import { initialLatents, latentFrames, perSample, transformerLatents } from '../
 import { plainLatents } from '../request/plan.ts';
 import { loadImages } from '../request/start-images.ts';
 import { repeatToRows } from '../request/tensors.ts';
-import { aToken, textLength } from '../schema/sizes.ts';
 import { embedWan } from './embed.ts';
 import { secondExpert, twoExperts } from './experts.ts';
-import { frameMask, readWan, timePerToken, videoOf, withFirstFrame } from './image-condition.ts';
+import { frameMask, readWan, timePerToken, videoOf, type WanImageConfig, withFirstFrame } from './image-condition.ts';
+import { wanOptions, wanRequest } from './options.ts';
 
 export const wanImagePipeline = definePipeline({
   classNames: ['WanImageToVideoPipeline'],
@@ -31,21 +31,15 @@ export const wanImagePipeline = definePipeline({
   output: 'videos',
 
   options: {
-    conditions: { texts: ['prompt'], embeds: ['promptEmbeds'] },
-    guidance: { option: 'guidanceScale' },
+    ...wanRequest,
     options: {
-      numInferenceSteps: { default: 50 },
-      height: { default: 480, multipleOf: aToken },
-      width: { default: 832, multipleOf: aToken },
-      numFrames: { default: 81 },
-      guidanceScale: { default: 5 },
-      guidanceScale2: {
-        unused: { because: 'as this model has one expert', when: ({ config }) => config.boundaryRatio === undefined },
-      },
-      maxSequenceLength: textLength(512, 'textEncoder'),
+      ...wanOptions,
       image: { required: true },
       lastImage: {
-        unused: { because: 'as this model takes the first image only', when: ({ config }) => config.firstFrameGiven },
+        unused: {
+          because: 'as this model takes the first image only',
+          when: ({ config }: { config: WanImageConfig }) => config.firstFrameGiven,
+        },
       },
     },
   },

@@ -7,9 +7,9 @@ import { definePipeline } from '../define-pipeline.ts';
 import { guide } from '../request/guidance.ts';
 import { latentFrames, perSample } from '../request/latents.ts';
 import { plainLatents } from '../request/plan.ts';
-import { aToken, textLength } from '../schema/sizes.ts';
 import { embedWan } from './embed.ts';
 import { readExperts, secondExpert, twoExperts } from './experts.ts';
+import { wanOptions, wanRequest } from './options.ts';
 
 export const wanPipeline = definePipeline({
   classNames: ['WanPipeline'],
@@ -24,19 +24,8 @@ export const wanPipeline = definePipeline({
   output: 'videos',
 
   options: {
-    conditions: { texts: ['prompt'], embeds: ['promptEmbeds'] },
-    guidance: { option: 'guidanceScale' },
-    options: {
-      numInferenceSteps: { default: 50 },
-      height: { default: 480, multipleOf: aToken },
-      width: { default: 832, multipleOf: aToken },
-      numFrames: { default: 81 },
-      guidanceScale: { default: 5 },
-      guidanceScale2: {
-        unused: { because: 'as this model has one expert', when: ({ config }) => config.boundaryRatio === undefined },
-      },
-      maxSequenceLength: textLength(512, 'textEncoder'),
-    },
+    ...wanRequest,
+    options: wanOptions,
   },
 
   plan({ parts, config, settings, reading, warnings }) {
